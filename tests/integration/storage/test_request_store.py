@@ -16,7 +16,6 @@ from bot.cancellation.errors import (
     NotAllowed,
     NotRecorded,
     RequestExpired,
-    RequestNotFound,
 )
 from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import JobFingerprint, Outcome, Request, State
@@ -57,11 +56,6 @@ async def test_link_that_was_shown_is_read_back_unchanged(env: Stores) -> None:
     request = await env.store.create(a_request(shown=JobFingerprint.of(live)), RINA)
 
     assert asdict((await env.store.get(request.id)).shown) == asdict(request.shown)
-
-
-async def test_unknown_id_raises_request_not_found(env: Stores) -> None:
-    with pytest.raises(RequestNotFound):
-        await env.store.get("nothing")
 
 
 async def test_concurrent_requests_for_one_job_create_one_and_name_it_to_the_other(
@@ -280,15 +274,6 @@ async def test_late_redelivery_returns_its_own_request_while_another_is_open(env
     again = await env.store.create(a_waiting_request(key="V1", ref=job_ref()), RINA)
 
     assert again == ended
-
-
-async def test_denial_stores_its_reason_and_its_author(env: Stores) -> None:
-    request = await env.store.create(a_waiting_request(), RINA)
-
-    denied = await env.store.decide(request.id, State.DENIED, ADA, allow, reason="audited")
-
-    assert denied.state is State.DENIED
-    assert denied.outcome == Outcome(sentence="audited", by=ADA.id)
 
 
 async def test_ended_requests_are_not_counted_as_open(env: Stores) -> None:

@@ -8,24 +8,21 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import update
 
 from bot.atlas.errors import NotCancellable
-from bot.cancellation.errors import AlreadyAnswered, AlreadyHandled, StarterUncertain
+from bot.cancellation.errors import AlreadyAnswered, StarterUncertain
 from bot.cancellation.events import EventName
 from bot.cancellation.job import StarterAnswer
 from bot.cancellation.lifecycle import JobFingerprint, State
 from bot.cancellation.people import People
-from bot.cancellation.policy import DISOWNED, Policies, Policy
+from bot.cancellation.policy import DISOWNED
 from bot.cancellation.posts import PostKind, RequestPost, StarterPost
 from bot.cancellation.quarantine import NO_QUARANTINE, Mode, QuarantinePolicy
 from bot.cancellation.starter import LISTED_AFTER, StarterStatus
 from bot.storage.audit_log import AuditLog
 from bot.storage.notice_store import NoticeStore
-from bot.storage.tables import jobs
 from bot.storage.watch_store import WatchStore
 from tests.integration.storage.quarantine_environment import (
-    CHANNEL,
     CLUSTER,
     ENFORCED,
     GRACE,
@@ -37,14 +34,11 @@ from tests.integration.storage.quarantine_environment import (
 from tests.support.domain import ABE, ADA, PROJECT_ID, RINA, a_waiting_request, allow, job_ref
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
     from bot.storage.database import Database
 
 MINE, NOT_MINE = StarterAnswer.MINE, StarterAnswer.NOT_MINE
 CLAIMED, DISOWNED_EVENT = "download:claimed", "download:disowned"
 DANA = "dana@shop.example"
-OBSERVED = replace(ENFORCED, mode=Mode.OBSERVE)
 
 
 async def asked(
@@ -251,35 +245,6 @@ async def test_keep_stands_when_the_starter_disowns_the_download(database: Datab
     assert alarms(env) == ["card"]
 
 
-async def test_keep_after_the_download_was_disowned_is_told_what_happened(
-    database: Database,
-) -> None:
-    env, job_id = await asked(database)
-    request = await env.request(job_id)
-    await answer(env, job_id)
-
-    with pytest.raises(AlreadyHandled):
-        await env.requests.decide(request.id, State.KEPT, ABE, allow, reason="a drill")
-
-
-async def test_download_announced_before_the_upgrade_is_not_asked_about(
-    database: Database,
-) -> None:
-    env = QuarantineEnv(database, ENFORCED, emails={RINA.id: DANA})
-    await env.start()
-    job_id = env.begin(1)
-    await env.read_jobs()
-
-    def as_before(db: Connection) -> None:
-        db.execute(update(jobs).values(asked=None))
-
-    await database.write(as_before)
-    env.show_starter(job_id, DANA)
-    await env.replicas[0].jobs.follow()
-    await pass_seconds(env, 3)
-    assert env.questions == []
-
-
 async def test_first_of_two_answers_at_once_counts(database: Database) -> None:
     env, job_id = await asked(database, replicas=2)
     ref = job_ref(job_id)
@@ -310,22 +275,6 @@ async def test_each_replica_that_leads_later_reports_how_many_downloads_are_diso
     await second.record_watch(PROJECT_ID)
 
     assert counts == [0, 1, 1]
-
-
-@pytest.mark.parametrize("later", [NO_QUARANTINE, OBSERVED], ids=["switched off", "observed"])
-async def test_quarantine_that_is_not_enforced_any_more_cancels_no_disowned_download(
-    database: Database, later: QuarantinePolicy
-) -> None:
-    env, job_id = await asked(database)
-    policy = Policy(watch_channel=CHANNEL, quarantine=later)
-    env.projects.update(PROJECT_ID, policies=Policies(policy))
-    await answer(env, job_id)
-    await env.second()
-
-    assert await env.state(job_id) is State.QUARANTINED
-    assert await events(env) == [(DISOWNED_EVENT, RINA.id)]
-    await pass_seconds(env, GRACE + 5)
-    assert (await env.state(job_id), env.deletes(job_id)) == (State.OBSERVED, [])
 
 
 async def test_request_of_a_person_goes_its_way_when_the_starter_disowns_the_download(

@@ -141,16 +141,6 @@ async def test_first_read_announces_only_jobs_that_can_be_cancelled(env: Stores)
     assert await announced(env.watch, live, running, *over, other) == []
 
 
-async def test_all_jobs_of_a_new_cluster_are_announced(env: Stores) -> None:
-    await start_watch(env.watch)
-    await env.watch.record_clusters(PROJECT_ID, [CLUSTER, "brand-new"])
-
-    changes = await env.watch.record_jobs(PROJECT_ID, "brand-new", [a_download(cancelled=True)])
-
-    assert changes
-    assert [each.state for each in changes] == [JobState.CANCELLED]
-
-
 async def test_download_that_runs_when_its_cluster_becomes_watched_is_announced_as_running(
     env: Stores,
 ) -> None:
