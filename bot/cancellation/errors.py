@@ -154,7 +154,7 @@ class AlreadyHandled(StateConflict):
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class DisownedBefore(AlreadyHandled):
-    sentence = "{asked}, whose account started this download, answered that it was not they: it is too late to keep it."  # noqa: E501 - shown as it stands
+    sentence = "{asked}, whose account started this download, answered “It was not me”: it is too late to keep it."  # noqa: E501 - shown as it stands
 
     asked: str  #: the Slack user who answered
 

@@ -32,7 +32,7 @@ AROUND = re.compile(r"^[^\w-]+|[^\w-]+$")
 #: When a waiting request reminds its approvers, by default.
 REMIND_AFTER = (timedelta(minutes=1), timedelta(minutes=3), timedelta(minutes=10))
 #: Why the bot cancels a download before the end of its grace time.
-DISOWNED = "The person whose account started it, according to Atlas, says that it was not they."
+DISOWNED = "The person whose account started it, according to Atlas, denies having started it."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

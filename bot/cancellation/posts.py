@@ -27,7 +27,7 @@ class PostKind(StrEnum):
     ANNOUNCEMENT = "announcement"  #: a watched job
     RESTORE = "restore"  #: a restore into another project; replicas of 1.0 know no such row
     QUESTION = "question"  #: asks the starter of a watched job, in a direct message
-    ALARM = "alarm"  #: the starter says that it was not they, in the announcement's thread
+    ALARM = "alarm"  #: the starter denies having started it, in the announcement's thread
 
 
 #: The kinds that are announced in the watch channel.

@@ -35,6 +35,9 @@ NOT_SERVED = (
     "cluster's Backup page."
 )
 
+#: The same of a request whose place the bot's own took: the card of that one may come later.
+TAKEN_OVER = "{again} shows its card, and until when an approver can keep the download."
+
 IS_CANCELLED = "The bot asks Atlas to cancel the download now."
 
 _KINDS = {
@@ -70,11 +73,16 @@ ANSWERS = {
         "say so, too."
     ),
     StarterAnswer.NOT_MINE: (
-        ":rotating_light: *Not mine* {who}, whose account started this download, says that it was "
-        "not they"
+        ":rotating_light: *Not mine* {who}, whose account started this download, says: *it was not "
+        "me*"
     ),
 }
 
+#: The alarm about such an answer, in the thread of a card or an announcement.
+DISOWNED = (
+    ":rotating_light: {actor} says: *it was not me*. Atlas names their account as the one that "
+    "started {job}: another person may be using it."
+)
 LINK_WAS_LIVE = (
     "Its download link had been live, so the data may have been downloaded already: tell your "
     "security team."
@@ -260,7 +268,8 @@ def next_step(request: Request, job: Job | None, *, is_served: bool) -> str:
     `is_served` is whether the bot has its project still.
     """
     is_over = mrkdwn.job_is_gone(request) or (job and job.phase is LinkPhase.ENDED)
-    if is_over or mrkdwn.was_taken_over(request) or not (step := NEXT_STEPS.get(request.state)):
+    step = TAKEN_OVER if mrkdwn.was_taken_over(request) else NEXT_STEPS.get(request.state)
+    if is_over or not step:
         return ""
     step = step if is_served or "{again}" not in step else NOT_SERVED
     return f"*Next* {step.format(again=command_code(request.ref.job_id))}"

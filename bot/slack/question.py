@@ -40,10 +40,6 @@ DISOWNED = (
 )
 CANCELS = "The bot asks Atlas to cancel the download at once. "
 ALARMS = "The approvers get an alarm: another person may be using your Atlas account. "
-ALARM = (
-    ":rotating_light: {who} says that it was not they who started this download; Atlas names their "
-    "account. Another person may be using it.\n{call}"
-)
 
 
 def register(app: "AsyncApp", deps: Dependencies) -> None:
@@ -160,12 +156,15 @@ def _buttons(job: Job, *, cancels: bool) -> list[Block]:
     ]
 
 
-def alarm(job: Job, policy: Policy, *, why_read_only: str = "") -> dict[str, Any]:
+def alarm(
+    job: Job, project_name: str, policy: Policy, *, why_read_only: str = ""
+) -> dict[str, Any]:
     """Build the reply in the announcement's thread that mentions the approvers."""
     approvers = mrkdwn.people(policy.approvers)
     call = job_lines.call_to_cancel(job.request, job).format(who=approvers)
-    text = ALARM.format(who=mrkdwn.person(job.asked), call=call)
-    built = blockkit.message(text)
+    download = mrkdwn.download(job.ref, project_name)
+    alarm = job_lines.DISOWNED.format(actor=mrkdwn.person(job.asked), job=download)
+    built = blockkit.message("\n".join([alarm, job_lines.link_line(job), call]))
     if _needs_a_person(job, why_read_only):
         built["blocks"].append(blockkit.actions(job_lines.open_button(job.ref)))
     return built

@@ -97,7 +97,7 @@ class Metrics:
         )
         self._downloads_disowned = self._counter(
             "downloads_disowned",
-            "Downloads of a watched project whose starters say that it was not they.",
+            "Downloads of a watched project whose starters deny having started them.",
             ["project"],
         )
         self.starter_questions = self._counter(

@@ -106,7 +106,7 @@ def _format(template: str, post: RequestPost) -> str:
     approved = mrkdwn.approved_by(request)
     sentence, job = str(detail.get("sentence") or ""), mrkdwn.summary(request)
     answer = mrkdwn.atlas_answer(detail.get("status"), detail.get("code"))
-    live = detail.get("live_since")
+    live, link_until = detail.get("live_since"), post.job.until if post.job else None
     grace = request.grace_ends_at
     until = f" until {mrkdwn.date(grace, seconds=True)}" if grace and grace > post.at else ""
     return template.format(
@@ -117,6 +117,7 @@ def _format(template: str, post: RequestPost) -> str:
         by=f" by {mrkdwn.person(post.actor)}" if post.actor else "",
         job=job,
         Job=mrkdwn.capitalised(job),
+        link_until=f", until {mrkdwn.date(link_until)}" if link_until else "",
         names=mrkdwn.join(mrkdwn.one_line(str(name), 80) for name in detail.get("names", [])),
         needed=mrkdwn.count(detail.get("approvals_needed", 0), "approval"),
         sentence=f"\n{mrkdwn.quote(sentence)}{answer}" if sentence else "",
@@ -196,7 +197,7 @@ def _over(post: RequestPost) -> str:
     if post.actor:
         return ":information_source: {to}: {actor} ended this request.{before}{sentence}"
     job = post.job
-    may_be_used = job and (job.live_since or job.state is JobState.FINISHED)
+    may_be_used = job and (job.live_since or job.state in (JobState.FINISHED, JobState.EXPIRED))
     used = f" {job_lines.LINK_WAS_LIVE}" if may_be_used else ""
     return f":information_source: {{to}}: {{Job}} has ended.{used}{{approved}}{{sentence}}"
 
@@ -210,16 +211,12 @@ def _refused(post: RequestPost) -> str:
 def _link_live(post: RequestPost) -> str:
     decide = f" Decide now: {ON_CARD}"
     return (
-        ":warning: The link of {job} is live{since}. From now on a copy may have been taken; "
-        f"cancelling ends the link.{decide if post.request.state is State.AWAITING else ''}"
+        ":warning: The link of {job} is live{since}{link_until}. From now on a copy may have been "
+        f"taken; cancelling ends the link.{decide if post.request.state is State.AWAITING else ''}"
     )
 
 
 APPROVAL = ":ballot_box_with_check: {actor} approved."
-DISOWNED = (
-    ":rotating_light: {actor} says that it was not they who started {job}; Atlas names their "
-    "account. Another person may be using it."
-)
 ACTED_ALONE = ":rotating_light: {to} acted alone and asked to cancel {job} without approval."
 WAITS_AGAIN = ":hourglass_flowing_sand: Cancel {job}? It waits for approval again, until {until}"
 CANNOT_NOW = (
@@ -251,7 +248,7 @@ TEMPLATES: Mapping[EventName, str | Callable[[RequestPost], str]] = {
         ":rotating_light: The keep by {user} does not count: Atlas's activity feed says that "
         "{user} started this download, or may have. {again}"
     ),
-    EventName.DOWNLOAD_DISOWNED: DISOWNED,
+    EventName.DOWNLOAD_DISOWNED: job_lines.DISOWNED,
     EventName.OBSERVED: ":eyes: {Job} goes on: the bot does not cancel it.{before}{sentence}",
     EventName.APPROVAL_GIVEN: _approval,
     EventName.APPROVED: _approved,

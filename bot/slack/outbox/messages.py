@@ -132,7 +132,8 @@ class MessageBuilder:
         policy = project.policies.of(job.ref.cluster_name)
         why = str(project.why_read_only(job.ref.cluster_name) or "")
         if post.kind is PostKind.ALARM:
-            content, place = question.alarm(job, policy, why_read_only=why), job.announcement
+            content = question.alarm(job, project.name, policy, why_read_only=why)
+            place = job.announcement
             if post.recipient or place is None:  # else it is posted beside the announcement
                 return _message(post, post.recipient or policy.watch_channel or "", content)
             return Message(channel=place.channel, content=content | {"thread_ts": place.ts})

@@ -55,7 +55,7 @@ async def test_disowned_download_is_cancelled_once_over_two_kills(on_postgres: s
         request = request_of(env.card(job.id) or {})
         await env.send_command("abe", f"keep {request} it is ours")
         (refused,) = await env.wait_for_ephemerals("abe")
-        assert "@Rina, whose account started this download, answered that it was not" in refused
+        assert "@Rina, whose account started this download, answered “It was not me”" in refused
         async with asyncio.timeout(20):
             while DISOWNED not in (await env.get("/metrics"))[1]:  # a page sets no event
                 pass

@@ -293,12 +293,8 @@ def messages() -> dict[str, dict[str, Any]]:
         f"card_{state}": card_views.message(ended(state), EVERYONE, LINKS, JOB) for state in State
     }
     built |= quarantined()
-    built["card_over"] = card_views.message(
-        ended(State.OVER),
-        EVERYONE,
-        LINKS,
-        replace(_LIVE, phase=LinkPhase.ENDED, state=JobState.EXPIRED),
-    )
+    expired = replace(_LIVE, phase=LinkPhase.ENDED, state=JobState.EXPIRED)
+    built["card_over"] = card_views.message(ended(State.OVER), EVERYONE, LINKS, expired)
     cancelled = replace(_LIVE, state=JobState.CANCELLED, phase=LinkPhase.ENDED)
     built["card_cancelled_live"] = card_views.message(
         ended(State.CANCELLED), EVERYONE, LINKS, cancelled
@@ -342,6 +338,8 @@ def messages() -> dict[str, dict[str, Any]]:
     built["card_live"] = card_views.message(request(shown=_live()), EVERYONE, LINKS)
     used = replace(_live(), link_is_live=False)
     built["card_used"] = card_views.message(request(shown=used), EVERYONE, LINKS)
+    unseen = replace(expired, live_since=None)
+    as_known = {EventName.LINK_LIVE: OTHER_JOBS["live"], EventName.OVER: unseen}
     for event in card_replies.TEMPLATES:
         actor, detail = None if event in _BY_THE_BOT else "U0ADA", DETAILS.get(event, {})
         # The requester, who may not approve, is not named.
@@ -355,7 +353,7 @@ def messages() -> dict[str, dict[str, Any]]:
                 waiting(state=state, outcome=OUTCOMES.get(state, Outcome())),
                 actor=actor,
                 detail=detail,
-                job=JOB,
+                job=as_known.get(event, JOB),
             ),
             policy,
         )
@@ -468,7 +466,7 @@ def quarantined() -> dict[str, dict[str, Any]]:
     given_up = waiting(state=State.WITHDRAWN, outcome=Outcome(sentence=taken["sentence"]))
     built["card_taken_over"] = card_views.message(given_up, APPROVERS, LINKS, JOB)
     built["reply_taken_over"] = card_replies.message(
-        post(EventName.WITHDRAWN, given_up, detail=taken)
+        post(EventName.WITHDRAWN, given_up, detail=taken, job=JOB), Policy(approvers=APPROVERS)
     )
     return built
 
@@ -515,7 +513,7 @@ def questions() -> dict[str, dict[str, Any]]:
         for name, job in jobs.items()
     }
     built["question_announcement"] = announcement_views.message(disowned, "shop-prod", LINKS)
-    return built | {"question_alarm": question.alarm(disowned, policy)}
+    return built | {"question_alarm": question.alarm(disowned, "shop-prod", policy)}
 
 
 def watched_job(**changes: Any) -> Job:
