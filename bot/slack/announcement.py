@@ -156,9 +156,9 @@ def _note(job: Job, links: Links, why_read_only: str) -> str:
         return mrkdwn.escape(why_read_only)
     if job.request is None:
         return ""
-    card = mrkdwn.link(links.card_of(job.request), "The request")
-    status = mrkdwn.state_label(job.request)
-    return f"*{card}* of {mrkdwn.person(job.request.requester)} to cancel it: {status}"
+    card = mrkdwn.link(links.card_of(job.request), "its card")
+    status = mrkdwn.request_status(job.request)
+    return f"{mrkdwn.asker(job.request)} asked to cancel it. {status} See {card}."
 
 
 def _buttons(job: Job, why_read_only: str) -> list[Block]:

@@ -280,7 +280,7 @@ class RequestParts:
         where = f"{mrkdwn.code(ref.cluster_name)} in {mrkdwn.one_line(request.project_name)}"
         lines = job_lines.card_lines(request, self.known.get(ref))
         lines += mrkdwn.note(self.policy(ref).note)
-        return "\n".join([f"*{asks}* {where}", *lines, f"{until}, job {mrkdwn.code(ref.job_id)}"])
+        return "\n".join([f"*{asks}* {where}", *lines, f"{until}. Job {mrkdwn.code(ref.job_id)}"])
 
     def _entry(self, text: str, request: Request, buttons: list[Block]) -> list[Block]:
         """Show a request, with its reason and a link to its card if the viewer may read them."""

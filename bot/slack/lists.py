@@ -262,8 +262,11 @@ def _past_request(past: PastRequest, projects: Mapping[str, str], links: Links) 
     alone = f" · :rotating_light: without approval, {review}" if request.acted_alone else ""
     card = f" · {mrkdwn.link(links.message(request.card), 'its thread')}" if request.card else ""
     reason = f"\n{mrkdwn.quote(request.ask.reason, 300)}" if request.ask.reason.strip() else ""
-    asked = f"{mrkdwn.asker(request)} asked {mrkdwn.date(request.created_at)} to cancel"
+    download, when = mrkdwn.download(ref, name), mrkdwn.date(request.created_at)
+    asked = f"{mrkdwn.person(request.requester)} asked {when} to cancel {download}"
+    if request.by_bot:
+        asked = f"{mrkdwn.capitalised(download)} went into quarantine {when}"
     return (
         f"{mrkdwn.state_label(request)} ({by}{mrkdwn.date(request.changed_at)})"
-        f"{job_lines.lead(past.lead)}{alone}{card}\n{asked} {mrkdwn.download(ref, name)}{reason}"
+        f"{job_lines.lead(past.lead)}{alone}{card}\n{asked}{reason}"
     )

@@ -4,11 +4,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from bot.cancellation.events import EventName
-from bot.cancellation.job import Job
+from bot.cancellation.job import Job, StarterAnswer
 from bot.cancellation.lifecycle import UNDECIDED, Request, State
 from bot.cancellation.people import People
 from bot.cancellation.policy import Policy
-from bot.cancellation.quarantine import Mode
+from bot.cancellation.quarantine import NOT_KEPT, Mode
 from bot.cancellation.starter import NOT_READ, StarterStatus
 from bot.log_config import REMOVED
 from bot.slack import blockkit, ids, job_lines, mrkdwn
@@ -21,6 +21,8 @@ PART_REMOVED = (
     f"_{REMOVED} was a link or a secret. It is not kept; change it if others may have seen it._"
 )
 APPROVE, DENY, MARK = "Approve cancelling", "Deny", "Mark as reviewed"
+#: The states after the grace time has passed; a download that was disowned says so above.
+RUN = frozenset({State.APPROVED, State.CANCELLING, State.CANCELLED, State.FAILED, State.REFUSED})
 KEEPABLE = frozenset({State.QUARANTINED, State.KEPT})
 STARTER_MAY_KEEP = (
     ":warning: Atlas does not let the bot read who started it, so that person may keep it, too."
@@ -198,6 +200,8 @@ def _quarantine(request: Request, who: str, mode: Mode, job: Job | None) -> list
         lines = [what_follows(request, mode), f"*May keep it* {who}{but}"]
     elif approved := mrkdwn.approved_by(request):
         lines = [f"*Decided to cancel it now* {approved}"]
+    elif request.state in RUN and not (job and job.answer is StarterAnswer.NOT_MINE):
+        lines = [f"*Why* {NOT_KEPT}"]
     if any_may_keep and request.state in KEEPABLE:
         lines.append(STARTER_MAY_KEEP)
     return ["\n".join([*lines, *_voided(request)])]

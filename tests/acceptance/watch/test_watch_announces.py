@@ -79,4 +79,5 @@ async def test_button_opens_the_dialog_and_the_ended_message_links_to_the_reques
     assert job(env, job_id).cancelled
     assert buttons(message) == []
     (card,) = [m for m in env.slack.state.messages("ops") if is_card(m) and job_id in str(m)]
-    assert f"/p{card['ts'].replace('.', '')}|The request>* of <@U0RINA0001>" in str(message)
+    assert "<@U0RINA0001> asked to cancel it" in str(message)
+    assert f"/p{card['ts'].replace('.', '')}|its card>" in str(message)

@@ -551,6 +551,7 @@ def finding() -> dict[str, dict[str, Any]]:
     ref, empty = job_ref(), DialogState(asked_in="C0OPS", has_pickers=True)
     leads = ((48, False), (-20, False), (-12, True), (-1500, True))
     past = [
+        past_of(in_quarantine()),
         past_of(ended(State.OVER)),
         past_of(request(state=State.DENIED, outcome=Outcome(sentence="no", by="U0ADA"))),
         past_of(alone()),
