@@ -201,8 +201,9 @@ def _from_keyword(words: Sequence[str]) -> Command | None:
 
 def _is_decision(verb: str, rest: Sequence[str]) -> bool:
     """Whether the words decide about a request; `cancel` also stands before jobs and clusters."""
-    names_request = bool(rest) and is_request_id(rest[0].lower())
-    return names_request if verb == "cancel" else verb in (*DECISIONS, *QUARANTINE_DECISIONS)
+    if verb == "cancel" and rest:
+        return is_request_id(rest[0].lower())
+    return verb in (*DECISIONS, *QUARANTINE_DECISIONS)
 
 
 def _decision(verb: str, words: Sequence[str]) -> Command:

@@ -193,6 +193,7 @@ def test_parsed_job_has_valid_names(typed: str) -> None:
     ("typed", "problem", "suggestion"),
     [
         ("approve", "The id is missing", "approve REQUEST"),
+        ("cancel", "The id is missing", "cancel REQUEST"),
         (f"deny {JOB}", f"“{JOB}” is not a request's id", "deny REQUEST REASON"),
         (f"withdraw {REQUEST} now", "too much after the id", f"withdraw {REQUEST}"),
         (f"cancel {REQUEST} now", "too much after the id", f"cancel {REQUEST}"),
