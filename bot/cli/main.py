@@ -139,8 +139,9 @@ def demo(
     if fault and fault not in PRESETS:
         known = ", ".join(sorted(PRESETS))
         fail(f"There is no fault {fault!r}; there are: {known}.", WRONG_USAGE)
-    if script and port is not None:
-        fail("--script serves no page, so --port has no effect: leave one out.", WRONG_USAGE)
+    if script and (port is not None or as_json):
+        given = "--json" if as_json else "--port"
+        fail(f"--script serves no page, so {given} has no effect: leave one out.", WRONG_USAGE)
     if every and (not script or fault or approvals is not None):
         fail("--all belongs to --script, without --fault and --approvals.", WRONG_USAGE)
     configure_logging("WARNING")

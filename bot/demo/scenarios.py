@@ -183,7 +183,7 @@ FAULTS = (
     _preset(
         "down",
         "Atlas is down",
-        f"{OPEN}: the bot retries for a while. Clear the fault, and it continues.",
+        f"{OPEN}: the bot retries for a while. Clear the fault; once it gave up, press Try again.",
     ),
     _preset(
         "hang",

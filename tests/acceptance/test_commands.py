@@ -54,6 +54,7 @@ def only_stderr_has_sentences(ran: CommandResult) -> bool:
         ("demo", "--fault", "nonsense"),
         ("demo", "--port", "70000"),
         ("demo", "--script", "--port", "8080"),
+        ("demo", "--script", "--json"),
         ("demo", "--all"),
         ("demo", "--script", "--all", "--fault", "slow"),
         ("audit", "--format", "xml"),
