@@ -1,1 +1,1 @@
-"""cancel-restore: a Slack bot that cancels MongoDB Atlas backup-restore jobs safely."""
+"""cancel-restore: a Slack bot that cancels downloads of MongoDB Atlas backups safely."""
