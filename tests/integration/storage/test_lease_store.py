@@ -44,13 +44,6 @@ async def test_claimed_request_can_be_taken_over_once_the_lease_expired(env: Sto
     assert (await env.store.get(request.id)).changed_at == request.changed_at
 
 
-async def test_released_request_can_be_claimed_immediately(env: Stores) -> None:
-    request = await claimed(env)
-
-    assert await env.leases.release(request.id)
-    assert await env.other.claim(request.id) is not None
-
-
 async def test_lost_lease_refuses_delete_settlement_and_renewal(env: Stores) -> None:
     request = await claimed(env)
     env.clock.advance(Timings.request_lease)

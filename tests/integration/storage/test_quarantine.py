@@ -267,18 +267,6 @@ async def test_void_keep_takes_the_place_of_a_request_that_waits_and_waits_for_o
     assert await env.replicas[0].kept.step() == RETRY_INTERVAL  # for the one that runs
 
 
-async def test_expected_starter_who_is_known_late_keeps_the_download(env: QuarantineEnv) -> None:
-    job_id = env.begin(1)
-    env.show_starter(job_id, "ETL@shop.example", delay=GRACE - 2)
-    await env.read_jobs()
-    await pass_seconds(env, GRACE - 2)
-    await env.read_jobs()
-    await pass_seconds(env, 7)
-
-    assert await env.state(job_id) is State.KEPT
-    assert (await env.request(job_id)).outcome.by is None
-
-
 @pytest.mark.parametrize(("another", "state"), [(False, State.KEPT), (True, State.QUARANTINED)])
 async def test_expected_starter_ends_the_quarantine_once_the_feed_shows_late_events(
     database: Database, another: bool, state: State

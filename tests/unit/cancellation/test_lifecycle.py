@@ -6,7 +6,6 @@ from itertools import product
 
 import pytest
 
-from bot.atlas import RestoreJob
 from bot.cancellation.lifecycle import DeleteAttempts, JobFingerprint, Step, next_step
 from tests.support.clock import NOON
 from tests.support.domain import SHOWN, a_job
@@ -75,13 +74,6 @@ def test_delete_is_sent_only_for_an_unchanged_open_job(
 
     assert (step is Step.SEND) == (not cancelled and not over and same and not accepted)
     assert (step is Step.CANCELLED) == (cancelled and (accepted or unknown))
-
-
-def test_fingerprint_is_taken_from_the_job() -> None:
-    job: RestoreJob = a_job()
-
-    assert JobFingerprint.of(job) == SHOWN
-    assert SHOWN.snapshot_time == NOON - timedelta(hours=3)
 
 
 def test_fingerprint_has_target_and_link_of_the_job() -> None:

@@ -7,7 +7,7 @@ import yaml
 from typer.testing import CliRunner
 
 from bot.cli.main import app
-from bot.slack.manifest import SCOPES, AddressError, events_address, manifest
+from bot.slack.manifest import AddressError, events_address, manifest
 
 EVENTS = "https://bot.example.com/slack/events"
 
@@ -87,11 +87,3 @@ def test_command_that_slack_rejects_is_wrong_usage(given: str) -> None:
 
     assert (code, out) == (2, "")
     assert err.startswith("--command must be a slash")
-
-
-def test_scopes_equal_those_of_the_file_and_have_reasons() -> None:
-    lines = [line.strip() for line in Path("manifest.yml").read_text(encoding="utf-8").splitlines()]
-
-    assert {scope: lines[lines.index(f"- {scope}") - 1] for scope in SCOPES} == {
-        scope: f"# {why}" for scope, why in SCOPES.items()
-    }

@@ -1,13 +1,12 @@
 """Tables, fields and JSON lines: on terminals of any width, in pipes, and without colour."""
 
 import io
-import json
 import re
 
 import pytest
 import typer
 
-from bot.cli.output import OutputFormat, format_of, write_json, write_table
+from bot.cli.output import OutputFormat, format_of, write_table
 from tests.support.terminal import Terminal
 
 HEADERS = ("Cluster", "Restore job")
@@ -37,15 +36,6 @@ def test_narrow_terminal_gets_fields_that_are_not_cut(monkeypatch: pytest.Monkey
     assert text.splitlines()[0].split() == ["Cluster", "prod-eu"]
     assert text.splitlines()[1].split() == ["Restore", "job", "65f0a1c2d3e4f5a6b7c80101"]
     assert "…" not in text
-
-
-def test_json_is_one_line_and_escapes_control_characters() -> None:
-    out = io.StringIO()
-    write_json({"cluster": "prod-eu", "by": None, "sentence": "a\x1bb"}, out)
-
-    assert json.loads(out.getvalue()) == {"cluster": "prod-eu", "by": None, "sentence": "a\x1bb"}
-    assert out.getvalue().count("\n") == 1
-    assert "\x1b" not in out.getvalue()
 
 
 def test_format_is_json_unless_a_terminal_reads() -> None:

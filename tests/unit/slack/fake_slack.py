@@ -145,12 +145,14 @@ class FakeBudget(CallBudget):
     waits: list[float]
     limits: list[int | None] = field(default_factory=list)
     ahead: list[int] = field(default_factory=list)
+    windows: set[float] = field(default_factory=set)
     database: Database = field(init=False)
     now: Callable[[], datetime] = field(init=False)
 
     async def take(self, method: str, limit: int | None, window: float, ahead: int = 0) -> float:
         self.limits.append(limit)
         self.ahead.append(ahead)
+        self.windows.add(window)
         return self.waits.pop(0) if self.waits else 0.0
 
     async def pause(self, method: str, seconds: float) -> None:

@@ -63,21 +63,18 @@ def test_reason_and_thread_are_shown_to_people_concerned(viewer: Viewer, *, read
     ids=["named", "everyone", "unset"],
 )
 async def test_only_named_approvers_read_reasons(policy: Policy, *, names: bool) -> None:
-    slack = FakeSlack()
+    assert await approves(policy, FakeSlack()) is names
+
+
+async def approves(policy: Policy, slack: FakeSlack) -> bool:
     project = Project(id=PROJECT_ID, name="shop", policies=Policies(policy), atlas=FakeAtlas({}))
     actor = Actor(id=ADA.id, team=ADA.team, is_outsider=False)
     viewer = await viewer_of(Directory(slack, IDENTITY), actor, "C0OPS", [project])
-
-    assert viewer.approves(REQUEST.ref) is names
+    return viewer.approves(REQUEST.ref)
 
 
 async def test_reasons_are_hidden_while_slack_does_not_answer() -> None:
     slack = FakeSlack()
     slack.respond("usergroups.users.list", "internal_error")
-    policy = Policy(approvals=1, approvers=NAMED, approvers_named=True)
-    project = Project(id=PROJECT_ID, name="shop", policies=Policies(policy), atlas=FakeAtlas({}))
-    actor = Actor(id=ADA.id, team=ADA.team, is_outsider=False)
 
-    viewer = await viewer_of(Directory(slack, IDENTITY), actor, "C0OPS", [project])
-
-    assert not viewer.approves(REQUEST.ref)
+    assert not await approves(Policy(approvals=1, approvers=NAMED, approvers_named=True), slack)

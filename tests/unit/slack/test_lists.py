@@ -1,20 +1,7 @@
 """The private lists."""
 
-import pytest
-
 from bot.services.job_search import UnreadCluster
 from bot.slack import lists
-from tests.unit.slack import samples
-from tests.unit.slack.fake_slack import LINKS
-
-
-@pytest.mark.parametrize(
-    ("many", "headline"), [(1, "*The last request*"), (2, "*The last 2 requests*")]
-)
-def test_history_headline_counts_the_requests(many: int, headline: str) -> None:
-    past = [samples.past_of(samples.request())] * many
-
-    assert lists.request_list(past, {}, LINKS)["text"] == headline
 
 
 def unseen(number: int) -> UnreadCluster:

@@ -47,6 +47,7 @@ def test_actor_of_an_organization_is_no_outsider_by_the_payload() -> None:
     ("body", "channel"),
     [
         ({"channel_id": "C1"}, "C1"),
+        ({"channel_id": ""}, None),
         ({"channel": {"id": "C1"}}, "C1"),
         ({"container": {"channel_id": "C1"}}, "C1"),
         ({"container": {"type": "view"}}, None),

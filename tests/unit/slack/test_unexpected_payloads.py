@@ -74,10 +74,3 @@ async def test_irrelevant_payload_is_acked_without_a_call(
 
     assert (answer.status, answer.body) == (200, {})
     assert bolt.slack.calls == []
-
-
-async def test_command_without_a_channel_counts_as_direct_message(bolt: BoltHarness) -> None:
-    command = payloads.command(f"prod-eu {'6' * 24}") | {"channel_id": ""}
-    await bolt.send(command)
-
-    assert json.loads(bolt.shown[-1]["private_metadata"])["asked_in"] == "U0RINA"

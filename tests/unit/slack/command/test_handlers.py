@@ -6,7 +6,6 @@ import json
 import pytest
 
 from bot.atlas import JobNotFound, TimedOut
-from bot.cancellation.errors import NotRead
 from bot.cancellation.lifecycle import Outcome, State
 from bot.cancellation.people import People
 from bot.cancellation.policy import Policy
@@ -331,10 +330,3 @@ async def test_project_name_matches_in_any_case(new_bolt: NewBolt) -> None:
         in bolt.private[0]
     )
     assert [bolt.atlas[each].calls for each in bolt.atlas] == [[CLUSTER], []]
-
-
-async def test_database_error_can_be_retried_in_the_dialog(bolt: BoltHarness) -> None:
-    bolt.database.read_error = NotRead()
-    await bolt.send(payloads.command(TYPED))
-
-    assert ids.TRY_AGAIN in words(bolt.shown[-1])

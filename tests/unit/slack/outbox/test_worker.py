@@ -375,6 +375,7 @@ async def test_edit_beyond_the_budget_waits_in_the_outbox(worker: Worker) -> Non
 
     assert budget.limits[:4] == [EDITS - FINAL_EDITS, EDITS, COPY_EDITS, FINAL_COPY_EDITS]
     assert budget.limits[4:] == [FACTS_EDITS, FACTS_COPY_EDITS, None]
+    assert budget.windows == {Timings.edit_window, 0.0}
     assert worker.slack.methods == ["chat.postMessage"]
     assert [seconds for _, seconds, _ in worker.store.retries] == [50.0] * 6
 
@@ -398,29 +399,6 @@ async def test_each_form_of_an_edit_counts(worker: Worker) -> None:
     await worker.deliver(an_edit())
 
     assert (len(worker.updated), worker.store.retries) == (1, [(3, 50.0, "postponed")])
-
-
-async def test_leader_after_another_keeps_the_limit_of_edits_in_each_minute(
-    worker: Worker, tmp_path: Path
-) -> None:
-    database = Database(new_database(tmp_path), timeout=DATABASE_TIMEOUT)
-
-    def leader() -> Outbox:
-        limits = CallLimits(worker.clock.monotonic, CallBudget(database, worker.clock))
-        return an_outbox(worker.slack, worker.store, limits=limits)
-
-    leaders, times = (leader(), leader()), list[float]()
-    for second in range(90):
-        for number in range(2):
-            done = len(worker.updated)
-            await leaders[second >= 30].deliver(an_edit(number, state=State.CANCELLED))
-            times += [worker.clock.monotonic()] * (len(worker.updated) - done)
-        worker.clock.advance(1)
-    await database.close()
-
-    window = Timings.edit_window
-    assert max(sum(at <= each < at + window for each in times) for at in times) == EDITS
-    assert len(times) == EDITS + 2 * (90 - window)
 
 
 async def test_copy_is_the_card_with_its_buttons_as_a_direct_message(worker: Worker) -> None:

@@ -51,13 +51,6 @@ def test_frame_without_id_or_payload_is_no_envelope(change: dict[str, Any]) -> N
     assert read_envelope({**FRAME, **change}) is None
 
 
-def test_envelope_has_its_type_id_and_payload() -> None:
-    read = read_envelope(FRAME)
-
-    assert read is not None
-    assert (read.type, read.envelope_id, read.payload) == ("interactive", "e1", {"a": 1})
-
-
 @pytest.mark.parametrize(
     ("body", "kind", "payload"),
     [
