@@ -21,7 +21,7 @@ FACTS_EDITS = 36
 #: The same for copies of cards, so that cards come first: copies of ended requests, of others, and
 #: of those that show nothing new but their job.
 FINAL_COPY_EDITS = 48
-COPY_EDITS = 20
+COPY_EDITS = 32
 FACTS_COPY_EDITS = 10
 
 MAX_WAIT = 3.0  #: seconds for which a claimed post waits for its turn, else it is released
@@ -85,9 +85,10 @@ def edit_limit(post: Post) -> int:
             is_final = request.state.ended
         case Announcement(job=job) | StarterPost(job=job):
             is_final = job.state.is_over
+    is_copy = post.recipient is not None and not isinstance(post, StarterPost)
     if post.only_facts:
-        return FACTS_COPY_EDITS if post.recipient else FACTS_EDITS
-    if post.recipient:
+        return FACTS_COPY_EDITS if is_copy else FACTS_EDITS
+    if is_copy:
         return FINAL_COPY_EDITS if is_final else COPY_EDITS
     return EDITS if is_final else EDITS - FINAL_EDITS
 

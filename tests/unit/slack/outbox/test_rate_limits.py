@@ -1,12 +1,14 @@
 """The rate limit of messages per channel."""
 
+from typing import Any
+
 import pytest
 
 from bot.cancellation.events import EventName
-from bot.cancellation.posts import PostKind
+from bot.cancellation.posts import PostKind, StarterPost
 from bot.slack.outbox.messages import Message
+from bot.slack.outbox.rate_limits import EDITS, FINAL_EDITS, RateLimits, edit_limit
 from bot.slack.outbox.rate_limits import POST_BURST as BURST
-from bot.slack.outbox.rate_limits import RateLimits
 from bot.timings import DEFAULT_TIMINGS
 from tests.support.clock import FakeClock
 from tests.unit.slack import samples
@@ -34,6 +36,14 @@ def waits(limits: RateLimits, count: int, channel: str = "C0OPS") -> list[float]
 def test_replica_that_leads_now_begins_with_one_message(clock: FakeClock) -> None:
     """The one before may have sent a burst."""
     assert waits(RateLimits(DEFAULT_TIMINGS, clock.monotonic), 3) == [0.0, 1.0, 2.0]
+
+
+def test_answered_question_is_edited_like_a_card_not_like_a_copy() -> None:
+    """A person sees its buttons until then."""
+    values: dict[str, Any] = {"id": 1, "client_msg_id": "1", "attempts": 1, "recipient": "U0RINA"}
+    question = StarterPost(kind=PostKind.QUESTION, job=samples.watched_job(), **values)
+
+    assert edit_limit(question) == EDITS - FINAL_EDITS
 
 
 def test_message_that_would_wait_too_long_is_not_counted(limits: RateLimits) -> None:
