@@ -284,6 +284,20 @@ async def test_jobs_of_the_first_version_keep_their_state_starter_and_clock(
     assert [each.job.ref for each in await store.followed()] == [announced]
 
 
+async def test_cluster_created_while_the_bot_was_upgraded_counts_as_created_later(
+    empty: Database, empty_url: str
+) -> None:
+    await empty.write(create_first_version)
+    cluster = {"project_id": PROJECT_ID, "cluster_name": "prod-eu", "first_read_at": 7}
+    await insert(empty, "watched_clusters", cluster)
+    await ensure_current(empty_url)
+    watch = WatchStore(empty, FakeClock(NOON), "new")
+    await watch.record_clusters(PROJECT_ID, ["created", "prod-eu"])
+    (job,) = await watch.record_jobs(PROJECT_ID, "created", [a_job()])
+
+    assert not job.was_running
+
+
 #: Rows of the outbox as the first version kept them: one for each edit.
 POST = {"event": "request:created", "at": 1795608000000, "detail": "{}", "due_at": 1795608000000}
 ABOUT_REQUEST = POST | {"request": "old"}
