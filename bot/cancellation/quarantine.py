@@ -36,8 +36,8 @@ TAKEN_OVER = (
 )
 
 
-#: The states of a request that replaced a quarantine and does not cancel the download.
-GIVEN_UP = frozenset({State.AWAITING, State.DENIED, State.EXPIRED, State.WITHDRAWN})
+#: The states of a request that replaced a quarantine and cancels the download, or cannot any more.
+CANCELS = frozenset({State.APPROVED, State.CANCELLING, State.CANCELLED, State.OVER})
 
 
 class Mode(StrEnum):

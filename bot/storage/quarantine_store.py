@@ -135,16 +135,16 @@ class QuarantineStore(Store):
 
     @reads
     def unguarded(self, uow: UnitOfWork) -> Sequence[Request]:
-        """Return the requests that others replaced which were to run at once, and may not.
+        """Return the requests that others replaced which were to run at once, and do not cancel.
 
-        Those wait for approvals, or have ended since, so that the downloads would go on.
+        Those wait for approvals, or have ended otherwise, so that the downloads would go on.
         """
         replaced = [each for each in uow.get_all(queries.OVER_AND_OPEN) if each.was_replaced]
         newest = [
             uow.get_or_none(_NEWEST_OTHER, {"but": own.id, **asdict(own.ref)}) for own in replaced
         ]
         pairs = zip(replaced, newest, strict=True)
-        return [own for own, by in pairs if by and by.state in rules.GIVEN_UP]
+        return [own for own, by in pairs if by and by.state not in rules.CANCELS]
 
     @writes
     def guard(self, uow: UnitOfWork, own: Request) -> None:

@@ -6,12 +6,13 @@ import asyncio
 import json
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import update
 
-from bot.cancellation.errors import AlreadyHandled
+from bot.cancellation.errors import AlreadyHandled, JobAlreadyRequested
 from bot.cancellation.lifecycle import Ending, JobFingerprint, Outcome, State
 from bot.cancellation.people import People
 from bot.cancellation.policy import Policies
@@ -416,6 +417,28 @@ async def test_quarantine_goes_on_where_the_request_that_replaced_it_ends_before
 
     states = [(await env.requests.get(each.id)).state for each in (held, request)]
     assert states == [State.QUARANTINED, ended]
+    assert await AuditLog(env.database).verify() == []
+
+
+@pytest.mark.parametrize("ended", [State.REFUSED, State.FAILED, State.CHANGED])
+async def test_quarantine_returns_with_a_full_grace_time_where_the_run_that_replaced_it_fails(
+    env: QuarantineEnv, ended: State
+) -> None:
+    held = await env.request(job_id := await quarantined(env))
+    await pass_seconds(env, GRACE - 10)
+    request = await env.requests.create(a_request(ref=held.ref, shown=held.shown), RINA)
+    claimed = await LeaseStore(env.database, env.clock, "runner").claim(request.id)
+    assert claimed
+    await LeaseStore(env.database, env.clock, "runner").settle(claimed, ended, Outcome())
+    await pass_seconds(env, GRACE - 5)
+
+    assert (await env.requests.get(held.id)).state is State.QUARANTINED
+    if ended is State.FAILED:
+        retry = partial(env.requests.retry, request.id, RINA, allow)
+        with pytest.raises(JobAlreadyRequested):
+            await retry(needed_for=lambda _request: 0, ttl=timedelta(minutes=1))
+    await pass_seconds(env, 15)
+    assert len(env.deletes(job_id)) == 1
     assert await AuditLog(env.database).verify() == []
 
 
