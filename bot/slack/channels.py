@@ -86,36 +86,52 @@ def choose(
     info: ChannelInfo,
     requester: str,
     typed: ChannelInfo | None = None,
+    *,
+    is_click: bool = False,
 ) -> Placement:
     """Choose the card's channel; raises `NoPlacement` or `ChannelUnknown`.
 
     A card falls back to the direct message with the requester, unless the approvers, who must see
     it, get no direct messages. `info` is about the target channel, `typed` about the channel of
-    the command, where that is another one.
+    the command or the click, where that is another one.
     """
     # The settings name these channels, so they may be shared.
     named = {*policy.post_channels.values(), *policy.channels}
-    channel, note = policy.audit_channel or asked_in, ""
-    obstacle = partial(_obstacle, info, is_named=channel in named)
-    if not (why := obstacle(f"<#{channel}>" if policy.audit_channel else THIS)):
+    channel, note = channel_of_cards(policy, asked_in, is_click=is_click), ""
+    obstacle = partial(_obstacle, is_click=is_click)
+    is_named = channel in named
+    if not (why := obstacle(info, THIS if channel == asked_in else f"<#{channel}>", is_named)):
         if channel != asked_in:
             if typed and not typed.is_unknown:
-                why = _obstacle(typed, THIS, is_named=asked_in in named)
+                why = obstacle(typed, THIS, asked_in in named)
             note = f"{why} The card goes to <#{channel}>.".lstrip()
         return Placement(channel=channel, note=note)
     also = ""
     if policy.approvals:
-        _check_approvers_see_it(policy, info, requester, why)
+        is_refused = info.is_direct and not is_click
+        _check_approvers_see_it(policy, info, requester, why, is_refused=is_refused)
         also = ", and to those of the approvers"
     note = f"{why} The card goes to your direct messages with the bot{also}."
-    name = "the audit channel" if policy.audit_channel else "the channel of the command"
-    return Placement(channel=requester, note=note, because=obstacle(name))
+    asked = "the channel of the command" if channel == asked_in else "the watch channel"
+    name = "the audit channel" if policy.audit_channel else asked
+    return Placement(channel=requester, note=note, because=obstacle(info, name, is_named))
 
 
-def _check_approvers_see_it(policy: Policy, info: ChannelInfo, requester: str, why: str) -> None:
+def channel_of_cards(policy: Policy, asked_in: str, *, is_click: bool) -> str:
+    """Return the channel for the card of a request that was asked for in `asked_in`.
+
+    A click in a direct message is about a download that the watch channel has.
+    """
+    of_click = policy.watch_channel if is_click and is_direct(asked_in) else None
+    return policy.audit_channel or of_click or asked_in
+
+
+def _check_approvers_see_it(
+    policy: Policy, info: ChannelInfo, requester: str, why: str, *, is_refused: bool
+) -> None:
     if info.is_unknown:
         raise ChannelUnknown(why)
-    if info.is_direct or not are_reached_directly(policy, requester):
+    if is_refused or not are_reached_directly(policy, requester):
         unseen = "A request here needs the approval of other people, and they would see no card."
         raise NoPlacement(f"{why} {unseen} {_advice(policy, info)}")
 
@@ -131,10 +147,11 @@ def _advice(policy: Policy, info: ChannelInfo) -> str:
     )
 
 
-def _obstacle(info: ChannelInfo, name: str, *, is_named: bool) -> str:
+def _obstacle(info: ChannelInfo, name: str, is_named: bool, *, is_click: bool) -> str:
     """Return why a card must not go to a channel, or an empty string."""
     if info.is_direct:
-        return "The command was typed in a direct message."
+        asked = "It was asked for" if is_click else "The command was typed"
+        return f"{asked} in a direct message."
     if info.can_post is False:
         return f"The bot cannot post in {name}: {info.why}."
     if info.is_shared and not is_named:

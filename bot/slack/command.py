@@ -1,6 +1,7 @@
 """Routes the slash command and the message shortcut to a dialog, a list or a private text."""
 
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -78,13 +79,14 @@ def register(app: "AsyncApp", deps: Dependencies) -> None:
         await ack()
         typed, by = str(body["actions"][0].get("value") or ""), deps.interaction(body)
         to = route(grammar.parse(typed), by.channel, deps.service.projects, typed)
-        dispatch(deps, to, by, event)
+        is_click = body["actions"][0]["action_id"] == ids.OPEN  # else a typed command, again
+        dispatch(deps, by_click(to) if is_click else to, by, event)
 
     async def cancel_this(ack: "AsyncAck", body: dict[str, Any]) -> None:
         await ack()
         by = deps.interaction(body)
         to = route_message(body.get("message") or {}, by.channel, deps.service.projects)
-        dispatch(deps, to, by, "shortcut used")
+        dispatch(deps, by_click(to), by, "shortcut used")
 
     app.command(deployment.command())(cancel_restore)
     app.action(ids.COMMAND)(partial(button, "command tried again"))
@@ -106,6 +108,10 @@ def route(command: Command, channel: str, projects: Projects, typed: str = "") -
             if typed and (project := projects.find(grammar.normalise(typed))):
                 return _pickers(channel, project)
             return invalid(command)
+
+
+def by_click(to: Route) -> Route:
+    return replace(to, is_click=True) if isinstance(to, DialogState) else to
 
 
 def _route_dialog(command: grammar.OpenDialog, channel: str, projects: Projects) -> Route:

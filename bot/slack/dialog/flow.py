@@ -117,7 +117,7 @@ class Flow:
 
     async def _job(self, ref: JobRef) -> Content:
         dialog = self.dialog
-        self.reader = JobReader(dialog.deps, ref, self.state.asked_in, dialog.by.actor)
+        self.reader = JobReader(dialog.deps, ref, self.state, dialog.by.actor)
         return await self.reader.content()
 
     async def _search(self) -> Content:

@@ -17,7 +17,7 @@ from bot.cancellation.posts import own_part
 from bot.services.jobs import JobDetails
 from bot.slack import blockkit, ids, job_lines, mrkdwn
 from bot.slack.blockkit import Block
-from bot.slack.channels import Placement, choose
+from bot.slack.channels import Placement, channel_of_cards, choose
 from bot.slack.client import Links
 from bot.slack.dependencies import Dependencies
 from bot.slack.dialog.state import DialogState, Shown
@@ -54,7 +54,7 @@ class JobReader:
 
     deps: Dependencies
     ref: JobRef
-    asked_in: str
+    opened: DialogState  #: where and how the dialog was opened
     actor: Actor
     feed_is_late: bool = field(default=False, init=False)  # of the last content
     #: Why it is not known whether the person may act alone.
@@ -68,7 +68,7 @@ class JobReader:
         ref = self.ref
         project = self.deps.service.projects.get(ref.project_id)
         policy = project.policies.of(ref.cluster_name)
-        if refusal := await self.deps.refusal(self.actor, self.asked_in, policy):
+        if refusal := await self.deps.refusal(self.actor, self.opened.asked_in, policy):
             raise refusal
         why_read_only = project.why_read_only(ref.cluster_name)
         reading = asyncio.create_task(self.deps.service.jobs.look_up(ref, timeout=ATLAS_TIMEOUT))
@@ -112,26 +112,27 @@ class JobReader:
 
     async def _find_elsewhere(self) -> Content | None:
         """Search a job that is not in the cluster that was named; None if it is nowhere."""
-        ref, asked_in, deps = self.ref, self.asked_in, self.deps
-        projects = await deps.allowed_projects(self.actor, asked_in)
+        ref, opened, deps = self.ref, self.opened, self.deps
+        projects = await deps.allowed_projects(self.actor, opened.asked_in)
         found = (await deps.finder.search(ref.job_id, projects)).found
         if found is None or found.job(ref.job_id) == ref:
             return None
-        state = DialogState(asked_in=asked_in).about(found.job(ref.job_id))
+        state = DialogState(asked_in=opened.asked_in, is_click=opened.is_click)
+        state = state.about(found.job(ref.job_id))
         return elsewhere(ref, state, found.project.name)
 
     async def _place(self, policy: Policy) -> tuple[Placement, bool]:
         """Choose the card's channel, and find out whether the person may act alone."""
-        asked_in = self.asked_in
+        asked_in, is_click = self.opened.asked_in, self.opened.is_click
         groups = policy.approvers.groups if policy.approvals else ()
         info, typed, members, may_act_alone = await asyncio.gather(
-            self.deps.channels.info(policy.audit_channel or asked_in),
+            self.deps.channels.info(channel_of_cards(policy, asked_in, is_click=is_click)),
             self.deps.channels.info(asked_in),
             # One more than needed, because the requester may be one of them.
             full_members_of(self.deps.directory, groups, policy.approvals + 1),
             self._may_act_alone(policy),
         )
-        placement = choose(policy, asked_in, info, self.actor.id, typed)
+        placement = choose(policy, asked_in, info, self.actor.id, typed, is_click=is_click)
         refusal = rules.check_enough_approvers(policy, self.actor.id, members)
         if refusal and not may_act_alone:
             raise refusal

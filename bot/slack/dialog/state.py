@@ -43,13 +43,14 @@ class Shown:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DialogState:
-    """What a dialog is about, and the channel of the command.
+    """What a dialog is about, and the channel of the command or the click.
 
     A job without its project or its cluster is searched. With pickers, project, cluster and job
     are selected in this order; at the opening, `cluster` may be a project's name.
     """
 
     asked_in: str
+    is_click: bool = False  #: a button or a shortcut opened it: no command was typed
     project_id: str | None = None
     cluster: str | None = None
     job_id: str | None = None

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.actions import ABE, ADA
+from tests.acceptance.actions import ABE, ADA, APPROVE
 from tests.acceptance.watch.environment import (
     TIMEOUT,
     WatchEnvironment,
@@ -17,7 +17,7 @@ from tests.acceptance.watch.environment import (
 from tests.support.polling import wait_until
 
 Json = dict[str, Any]
-APPROVERS = {"BOT_APPROVERS": f"{ADA},{ABE}"}
+APPROVERS = {"BOT_APPROVALS": "1", "BOT_APPROVERS": f"{ADA},{ABE}"}
 
 
 @pytest.fixture
@@ -59,16 +59,21 @@ async def test_download_is_announced_once_to_each_approver_by_two_replicas(
     (ada, _) = await told_once(env, first, "in_progress")
     assert buttons(ada) == ["Cancel this download"]
     assert "Sent to you directly" in env.slack.state.text_of(ada)
-    await told_once(env, second, "in_progress")
+    ada, _ = await told_once(env, second, "in_progress")
     env.atlas.world.job(first).fail()
     await told_once(env, first, "failed")
     assert env.announcements().get(first) is None
+    await env.slack.people.clicks("ada", ada, "cancel_restore_open")
+    await env.slack.until(lambda: (env.slack.state.view_of("ada") or {}).get("submit"), TIMEOUT)
+    await env.slack.people.submits("ada", None, {"reason": "not requested"})
+    direct = env.slack.state.dm("abe")
+    await env.slack.until(lambda: APPROVE in str(env.slack.state.messages(direct)), TIMEOUT)
 
     env.slack.workspace.channel("ops").is_archived = False
     await asyncio.sleep(1.5)  # the last answer about the channel is too old then
     third = env.new_job_id()
     await env.wait_for_announcement(third)
-    assert told(env, third, "ada") == []
+    assert third not in str(env.slack.state.messages(env.slack.state.dm("ada")))
 
 
 async def test_without_named_approvers_readyz_says_that_downloads_reach_no_one(

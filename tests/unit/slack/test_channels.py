@@ -96,6 +96,33 @@ def test_card_that_approvers_could_not_see_is_refused_with_advice(
         choose(policy, "C0OPS", place, "U0RINA")
 
 
+@pytest.mark.parametrize(
+    ("policy", "place", "channel"),
+    [
+        (FREE, DIRECT, "U0RINA"),
+        (REACHED, DIRECT, "U0RINA"),
+        (replace(STRICT, watch_channel="C0OPS"), OPEN, "C0OPS"),
+        (replace(REACHED, watch_channel="C0OPS"), ARCHIVED, "U0RINA"),
+        (replace(BOTH, watch_channel="C0OPS"), OPEN, "C0AUDIT"),
+    ],
+)
+def test_click_in_a_direct_message_is_no_typed_command(
+    policy: Policy, place: ChannelInfo, channel: str
+) -> None:
+    standing = choose(policy, "D0RINA", place, "U0RINA", DIRECT, is_click=True)
+
+    assert standing.channel == channel
+    assert "typed" not in standing.note
+    assert "of the command" not in (standing.because or "")
+
+
+def test_click_whose_card_no_approver_would_see_is_refused_with_the_reason() -> None:
+    watched = replace(STRICT, watch_channel="C0OPS")
+
+    with pytest.raises(NoPlacement, match="cannot post in <#C0OPS>: the channel is archived"):
+        choose(watched, "D0RINA", ARCHIVED, "U0RINA", DIRECT, is_click=True)
+
+
 @pytest.mark.parametrize("policy", [FREE, REACHED, AUDITED])
 def test_reason_on_the_card_reads_well_in_the_direct_message(policy: Policy) -> None:
     standing = choose(policy, "C0OPS", CLOSED, "U0RINA")
