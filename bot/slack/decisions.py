@@ -159,7 +159,9 @@ class Decisions:
         self._directory = deps.directory
 
     async def approve(self, request_id: str, actor: Actor) -> Request:
-        person = await self._approver(await self._undecided(request_id), actor)
+        request = await self._undecided(request_id)
+        approvers = self._service.projects.policy(request.ref).approvers
+        person = await self._directory.acting_person(actor, approvers)
         return await self._service.approve(request_id, person)
 
     async def deny(self, request_id: str, actor: Actor, reason: str) -> Request:
@@ -221,7 +223,7 @@ class Decisions:
 
     async def _approver(self, request: Request, actor: Actor) -> ActingPerson:
         approvers = self._service.projects.policy(request.ref).approvers
-        return await self._directory.acting_person(actor, approvers)
+        return await self._directory.acting_now(actor, approvers)
 
 
 def waiting_until(until: datetime) -> str:

@@ -15,7 +15,6 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.cancellation.errors import RightsNotChecked, StarterNotChecked
 from bot.cancellation.people import ActingPerson, Kind, People, Person
-from bot.cancellation.policy import Policy
 from bot.cancellation.posts import MAX_RECIPIENTS
 from bot.slack.client import Identity
 from bot.slack.errors import (
@@ -93,23 +92,26 @@ class Directory:
         )
 
     async def acting_person(self, actor: Actor, people: People) -> ActingPerson:
-        """Return a person who changes something, with the groups that decide as they are now.
+        """Return a person whose act is judged again before the DELETE, in the groups of now.
 
         If Slack's rate limit is reached, the cached answer counts.
         """
-        began = self.monotonic()
         person = await self.person(actor, people)
         if person.groups or not (actor.is_outsider or person in people):
-            members = await self._members_by_group(people, since=began)
-            person = replace(person, groups=_groups_with(person.ids, members))
+            try:
+                return await self.acting_now(actor, people)
+            except RightsNotChecked as error:
+                if not error.retry_after:
+                    raise
         return ActingPerson(person)
 
-    async def acting_alone(self, actor: Actor, policy: Policy) -> ActingPerson:
-        """Return a requester with the groups of those who may act alone, read now."""
-        person = await self.person(actor, policy.requesters)
-        groups = policy.requesters.groups | policy.break_glass.groups
-        now = (await self.current_people([actor.id], groups, max_age=0.0))[actor.id]
-        return ActingPerson(replace(person, kind=now.kind, groups=now.groups))
+    async def acting_now(self, actor: Actor, people: People) -> ActingPerson:
+        """Return a person, also one who is named by id, with `current_people`'s answers."""
+        groups = () if actor.is_outsider else people.groups  # an outsider is in none
+        now = (await self.current_people([actor.id], groups))[actor.id]
+        person = await self.person(actor, people)
+        kind = person.kind if actor.is_outsider else now.kind
+        return ActingPerson(replace(person, kind=kind, groups=now.groups))
 
     def acting_by_id(self, actor: Actor, kind: Kind = Kind.MEMBER) -> ActingPerson:
         """Return a person whose ids of user and team decide, and a kind that Slack said before."""
@@ -155,7 +157,7 @@ class Directory:
 
         async def load(key: str) -> T:
             try:
-                return await self._load(cache, key, since, reuse_at_limit=False)
+                return await self._load(cache, key, since)
             except RightsNotChecked as error:
                 if error.code in UNKNOWN_USER | UNKNOWN_GROUP:
                     return gone
@@ -201,32 +203,17 @@ class Directory:
     async def account(self, user: str) -> Account:
         return await self._load(self._accounts, user)
 
-    async def _members_by_group(
-        self, people: People, since: float = -math.inf
-    ) -> dict[str, tuple[str, ...]]:
+    async def _members_by_group(self, people: People) -> dict[str, tuple[str, ...]]:
         everyone = people.everyone and not self.identity.enterprise
         groups = () if everyone else sorted(people.groups)
-        lists = await asyncio.gather(*(self._load(self._members, each, since) for each in groups))
+        lists = await asyncio.gather(*(self._load(self._members, each) for each in groups))
         return dict(zip(groups, lists, strict=True))
 
-    async def _load(
-        self,
-        cache: AsyncCache[str, T],
-        key: str,
-        since: float = -math.inf,
-        *,
-        reuse_at_limit: bool = True,
-    ) -> T:
-        """Return an answer; one from before `since` only at Slack's rate limit."""
+    async def _load(self, cache: AsyncCache[str, T], key: str, since: float = -math.inf) -> T:
         try:
             return await cache.get(key, max_age=MAX_AGE, timeout=self.timeout, since=since)
         except (*CALL_ERRORS, RateLimited) as error:
-            meaning = translate_error(error)
-            reuse = reuse_at_limit and isinstance(meaning, RateLimited)
-            stored = cache.get_stored(key, max_age=MAX_AGE) if reuse else None
-            if stored is not None:
-                return stored
-            raise not_checked(meaning) from error
+            raise not_checked(error) from error
 
     async def _read_account(self, user: str) -> Account:
         answer = await self._call(self.client.users_info, user=user)

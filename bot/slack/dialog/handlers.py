@@ -140,7 +140,7 @@ class Submissions:
         alone = policy.approvals > 0 and bool(input_of(view, ids.ALONE).get("selected_options"))
         groups, directory = policy.approvers.groups if policy.approvals else (), self.deps.directory
         person, members = await asyncio.gather(
-            directory.acting_alone(actor, policy)
+            directory.acting_now(actor, policy.requesters | policy.break_glass)
             if alone
             else directory.acting_person(actor, policy.requesters),
             directory.members_of(groups),

@@ -9,7 +9,7 @@ import pytest
 
 from bot.cancellation.errors import MaybeRecorded, NotCancellableNow, NotRecorded
 from bot.cancellation.lifecycle import Request, State
-from bot.cancellation.people import People
+from bot.cancellation.people import EVERYONE, People
 from bot.cancellation.policy import Policy
 from bot.slack import ids
 from bot.slack.channels import Placement
@@ -18,6 +18,7 @@ from bot.slack.errors import DEFAULT_RETRY_AFTER
 from tests.support.domain import an_ask
 from tests.support.service import OPEN_TO_ALL
 from tests.unit.slack import payloads, samples
+from tests.unit.slack.fake_slack import HOME
 from tests.unit.slack.harness import BoltHarness, NewBolt
 
 CLEARED = {"response_action": "clear"}
@@ -245,6 +246,38 @@ async def test_denial_without_the_right_is_refused_in_the_dialog(new_bolt: NewBo
 
     assert "may not approve or deny" in words(answer)
     assert now.state is State.AWAITING
+
+
+ADA = {"id": "U0ADA", "team_id": HOME}
+IN_GROUP = People(groups=frozenset({"S0APPROVE"}))
+
+
+@pytest.mark.parametrize("dialog", [ids.DENY_DIALOG, ids.KEEP_DIALOG])
+@pytest.mark.parametrize(
+    ("approvers", "now", "sentence"),
+    [
+        (EVERYONE, ("users.info", {"user": ADA | {"is_restricted": True}}), "You may not"),
+        (ONE.approvers, ("users.info", {"user": ADA | {"deleted": True}}), "You may not"),
+        (IN_GROUP, ("usergroups.users.list", "ratelimited"), "could not check"),
+    ],
+)
+async def test_decision_of_who_was_an_approver_a_second_ago_does_not_count(
+    new_bolt: NewBolt, dialog: str, approvers: People, now: tuple[str, Any], sentence: str
+) -> None:
+    bolt = new_bolt(replace(ONE, approvers=approvers))
+    by_bot = {"state": State.QUARANTINED, "requester": "", "reason": ""}
+    action, own = (ids.KEEP, by_bot) if dialog == ids.KEEP_DIALOG else (ids.DENY, {})
+    request = await bolt.insert(samples.waiting(approvals=(), **own))
+    bolt.slack.respond("users.info", {"user": ADA})
+    await bolt.send(payloads.click(action, request.id, user="U0ADA"))
+    bolt.clock.advance(1)
+    bolt.slack.respond(*now)
+    submission = payloads.submission(bolt.shown[0], user="U0ADA", reason="needed")
+    answer = await bolt.send(submission)
+
+    assert sentence in words(answer.body)
+    assert await bolt.request(request.id) == request
+    assert len(bolt.slack.called("users.info")) == 2
 
 
 async def test_denial_of_an_ended_request_reports_what_happened(new_bolt: NewBolt) -> None:
