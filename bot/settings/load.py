@@ -292,6 +292,8 @@ def _policy_risks(policy: Policy, watched: Sequence[Policy]) -> Iterator[str]:
     """Name the risks of a policy; `watched` are those of its project that announce."""
     if policy.watch_restores and not any(each.watch_restores for each in watched):
         yield "restores into other projects are not announced: set a channel (BOT_WATCH_CHANNEL)."
+    if policy.ask_starter and policy.watch_channel == "":
+        yield "no starter is asked about a download that is not announced (BOT_ASK_STARTER)."
     if policy.read_only:
         if not watched:
             yield "the bot only watches, and no channel is set (BOT_WATCH_CHANNEL)."

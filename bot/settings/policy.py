@@ -123,13 +123,11 @@ class PolicySettings(Model):
 
     def policy(self) -> Policy:
         """Return the policy; some rules have defaults that depend on other rules."""
-        own = type(self).model_fields
-        names = (field.name for field in fields(Policy) if field.name in own)
-        rules: dict[str, Any] = {name: getattr(self, name) for name in names}
+        names = {field.name for field in fields(Policy)} & type(self).model_fields.keys()
         requesters = self.requesters or EVERYONE
         approvers = self.approvers or requesters
         is_enforced = self.quarantine is Mode.ENFORCE
-        rules |= {
+        rules: dict[str, Any] = {name: getattr(self, name) for name in names} | {
             "requesters": requesters,
             "approvers": approvers | self.escalate_to,
             "approvers_named": self.approvers not in {None, EVERYONE},
@@ -141,6 +139,8 @@ class PolicySettings(Model):
                 limit=self.quarantine_limit,
             ),
         }
+        if self.watch_channel == "" and "ask_starter" not in self.model_fields_set:
+            rules["ask_starter"] = False  # about nothing that is not announced
         if self.require_reason is None:
             rules["require_reason"] = self.approvals > 0
         return Policy(**rules)
@@ -151,7 +151,7 @@ class ProjectPolicySettings(PolicySettings):
 
     ask_starter: Flag = setting(
         "whether the person who started an announced download is asked by direct message if it was "
-        "they; needs the scope `users:read.email`",
+        "they, so not with `none` as the watch channel; needs the scope `users:read.email`",
         default=True,
     )
     watch_restores: Flag = setting(

@@ -173,6 +173,18 @@ def test_watch_channel_without_working_buttons_is_warned_about(
     assert any("(BOT_WATCH_CHANNEL)" in sentence for sentence in sentences) is warned
 
 
+@pytest.mark.parametrize(
+    ("given", "warned"),
+    [({"BOT_ASK_STARTER": "true"}, True), ({}, False), ({"BOT_ASK_STARTER": "false"}, False)],
+)
+def test_question_to_starters_that_is_switched_on_without_announcements_is_warned_about(
+    tmp_path: Path, given: dict[str, str], *, warned: bool
+) -> None:
+    settings = load_settings(CAREFUL | {"BOT_WATCH_CHANNEL": "none"} | given, tmp_path)
+
+    assert any("no starter is asked" in sentence for sentence in warnings(settings)) is warned
+
+
 @pytest.mark.parametrize(("channel", "warned"), [("C9", False), (None, True)])
 def test_read_only_project_is_warned_about_without_a_watch_channel_only(
     careful: Settings, channel: str | None, *, warned: bool
