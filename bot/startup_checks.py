@@ -345,6 +345,6 @@ def _shown(value: object) -> str:
             return ", ".join(map(_shown, value)) or "none"
         case frozenset():
             return ", ".join(sorted(value)) or "none"
-        case bool() | None:
+        case bool():
             return str(value).lower()
-    return str(value)
+    return "not set" if value is None else str(value) or "none"

@@ -115,7 +115,7 @@ async def test_changed_policy_is_applied_and_named(environment: ReloadEnvironmen
         "shop: approvers S2, U1 → U3",
         "shop: approval_ttl 1800 → 60",
         "shop: require_reason false → true",
-        "shop: watch_channel none → C2",
+        "shop: watch_channel not set → C2",
         "shop: quarantine off → observe",
     ]
     assert line["needs_restart"] == []
@@ -128,18 +128,20 @@ async def test_changed_entries_of_clusters_are_applied_and_named(
         '[[projects.clusters]]\nnames = ["prod-*"]\n',
         '[[projects.clusters]]\nnames = ["*"]\n',
     )
-    environment.file.write_text(f"{SHOP_TABLE}{rest}approvals = 2\n{prod}")
+    environment.file.write_text(f'{SHOP_TABLE}{rest}approvals = 2\nwatch_channel = "none"\n{prod}')
     line = await environment.reload(f'{SHOP_TABLE}{prod}note = "call"\napprovals = 1\n{rest}')
 
     (project,) = environment.settings.projects
     assert project.policies.of("PROD-eu").approvals == 1
     assert line["changed"] == [
         "shop: clusters [*], [prod-*] → [prod-*], [*]",
-        "shop: clusters *: approvals 2 → none",
-        "shop: clusters *: require_reason true → none",
-        "shop: clusters prod-*: approvals none → 1",
-        "shop: clusters prod-*: require_reason none → true",
-        "shop: clusters prod-*: note none → call",
+        "shop: clusters *: approvals 2 → not set",
+        "shop: clusters *: require_reason true → not set",
+        "shop: clusters *: watch_channel none → not set",
+        "shop: clusters *: ask_starter false → not set",
+        "shop: clusters prod-*: approvals not set → 1",
+        "shop: clusters prod-*: require_reason not set → true",
+        "shop: clusters prod-*: note not set → call",
     ]
     assert line["needs_restart"] == []
 
