@@ -138,6 +138,11 @@ class Submissions:
             raise UnreadableDialog
         policy = self.deps.service.projects.policy(ask.ref)
         alone = policy.approvals > 0 and bool(input_of(view, ids.ALONE).get("selected_options"))
+        typed = typed_text(view, ids.TYPED)
+        # What needs no answer of Slack comes first: it allows few reads of groups.
+        missing = rules.check_reason(policy, ask.reason, alone=alone)
+        if why_not := missing or rules.check_typed_name(policy, ask.ref.cluster_name, typed):
+            raise why_not
         groups, directory = policy.approvers.groups if policy.approvals else (), self.deps.directory
         person, members = await asyncio.gather(
             directory.acting_now(actor, policy.requesters | policy.break_glass)
@@ -153,7 +158,7 @@ class Submissions:
             person=person,
             ask=ask,
             channel=shown.card_channel,
-            typed=typed_text(view, ids.TYPED),
+            typed=typed,
             moved_because=shown.because,
             approver_members=members,
             request_id=current_request_id(),

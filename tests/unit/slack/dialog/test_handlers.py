@@ -24,6 +24,7 @@ from tests.unit.slack.harness import BoltHarness, NewBolt
 CLEARED = {"response_action": "clear"}
 DIRECTLY = Placement(channel="U0RINA", note="x", because="The bot cannot post here.")
 AUDITED = Placement(channel="C0AUDIT", note="x")
+IN_GROUP = People(groups=frozenset({"S0APPROVE"}))
 ONE = Policy(approvals=1, approvers=People(users=frozenset({"U0ADA"})))
 
 
@@ -96,14 +97,15 @@ async def test_members_of_approver_groups_are_counted_at_the_submission(new_bolt
         (Policy(confirm_by_typing=True), {"typed": "prod-us"}, "typed"),
     ],
 )
-async def test_missing_input_is_reported_at_its_block(
+async def test_missing_input_is_reported_at_its_block_without_a_read_of_groups(
     new_bolt: NewBolt, policy: Policy, typed: dict[str, str], block: str
 ) -> None:
-    bolt = new_bolt(policy)
+    bolt = new_bolt(replace(policy, requesters=IN_GROUP))
     answer = await bolt.send(payloads.submission(view(policy=policy), **typed))
 
     assert answer.body["response_action"] == "errors"
     assert list(answer.body["errors"]) == [block]
+    assert bolt.slack.calls == []
     assert await bolt.requests() == []
 
 
@@ -249,7 +251,6 @@ async def test_denial_without_the_right_is_refused_in_the_dialog(new_bolt: NewBo
 
 
 ADA = {"id": "U0ADA", "team_id": HOME}
-IN_GROUP = People(groups=frozenset({"S0APPROVE"}))
 
 
 @pytest.mark.parametrize("dialog", [ids.DENY_DIALOG, ids.KEEP_DIALOG])
