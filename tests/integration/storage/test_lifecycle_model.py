@@ -403,9 +403,10 @@ class LifeCycle(RuleBasedStateMachine):
 
     @rule()
     def sweep(self) -> None:
-        waiting = {k: each for k, each in self.model.items() if each.state is State.AWAITING}
+        waiting = {k: each for k, each in self.model.items() if each.state in UNDECIDED}
         over = {key for key, entry in waiting.items() if entry.job in self.read}
-        late = {key for key, entry in waiting.items() if entry.expires_at <= self.clock.now}
+        asked = {k: each for k, each in waiting.items() if each.state is State.AWAITING}
+        late = {key for key, entry in asked.items() if entry.expires_at <= self.clock.now}
         ended = self.do(self.store.end_due())
         assert {request.id for request in ended} == over | late
         for request in ended:
