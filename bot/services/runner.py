@@ -9,14 +9,7 @@ from itertools import chain, repeat
 
 import structlog
 
-from bot.atlas import (
-    AtlasCanceller,
-    AtlasError,
-    AtlasReader,
-    AtlasRejected,
-    JobNotFound,
-    RestoreJob,
-)
+from bot.atlas import AtlasCanceller, AtlasError, AtlasReader, AtlasRejected, RestoreJob
 from bot.cancellation.errors import CancellationError, RightsNotChecked
 from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import (
@@ -39,7 +32,7 @@ from bot.timings import DEFAULT_TIMINGS, Timings
 
 #: Seconds before each GET after a DELETE; the first one follows immediately.
 READ_BACKOFF = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
-ENOUGH_NOT_FOUND = 5  #: 404s in a row, in 1.75 s or more: Atlas may list the job after fewer
+ENOUGH_NOT_FOUND = 5  #: 404s in a row, in 1.75 s or more: Atlas may show the job after fewer
 #: Seconds before each further check of rights while Slack does not answer.
 CHECK_BACKOFF = (0.25, 0.5, 1.0, 2.0, 4.0)
 CHECK_REPORT_DELAY = 10.0  #: seconds without an answer from Slack until the requester is notified
@@ -56,6 +49,7 @@ SENT_BUT_UNREADABLE = (
     "The cancellation was sent, but the download could not be read again, so look in Atlas."
 )
 JOB_STILL_THERE = "The download is still there."
+NOT_FOUND_TO_CANCEL = "Atlas shows it, but answered its cancellation as if it did not exist."
 ACCEPTED_BUT_NOT_CANCELLED = (
     "Atlas accepted the cancellation, but does not show the download as cancelled. {state}"
     " Look at it in Atlas, or try again."
@@ -115,7 +109,7 @@ class Run:
             except AtlasError as error:
                 not_found += 1
                 is_early = not_found < ENOUGH_NOT_FOUND and self.monotonic() < self._deadline
-                if isinstance(error, JobNotFound) and is_early:
+                if error.is_not_found and is_early:
                     await self._wait_before_read()
                     continue
                 return self._result_of_failed_read(error.of_known_job())
@@ -175,25 +169,26 @@ class Run:
         }
         if step in ends:
             return Ending.explained(State(step.value), ends[step])
-        if step is Step.SEND and isinstance(error, AtlasRejected):
+        if step is Step.SEND and isinstance(error, AtlasRejected) and not error.is_not_found:
             return ending_with(State.REFUSED, error)
         # A Retry-After past the deadline ends the run now.
         if not sent.count or max(self.monotonic(), self._retry_at) < self._deadline:
             return None
         if error and not sent.accepted:
-            return ending_with(State.FAILED, error, JOB_STILL_THERE)
+            why = NOT_FOUND_TO_CANCEL if error.is_not_found else str(error)
+            return ending_with(State.FAILED, error, sentence=f"{JOB_STILL_THERE} {why}")
         known = ACCEPTED_BUT_NOT_CANCELLED if sent.accepted else SENT_BUT_NOT_CANCELLED
         return Ending.explained(State.FAILED, known.format(state=job.state.sentence))
 
     def _result_of_failed_read(self, read_error: AtlasError) -> Ending:
         """Return the result; `refused` is certain only if no DELETE may have taken effect."""
         if self.request.sent.may_have_taken_effect:
-            return ending_with(State.FAILED, read_error, SENT_BUT_UNREADABLE)
+            return ending_with(State.FAILED, read_error, f"{SENT_BUT_UNREADABLE} {read_error}")
         for error in (read_error, self._delete_error):
             if isinstance(error, AtlasRejected):
-                is_lost = self.request.by_bot and isinstance(error, JobNotFound)
+                is_lost = self.request.by_bot and error.is_not_found
                 return ending_with(State.FAILED if is_lost else State.REFUSED, error)
-        return ending_with(State.FAILED, read_error, NOTHING_DONE)
+        return ending_with(State.FAILED, read_error, f"{NOTHING_DONE} {read_error}")
 
     def _result_of_judgement(self, judgement: Judgement) -> Ending:
         """Return the result of a run that the current policy does not allow."""
@@ -311,10 +306,10 @@ class Runner:
                 log.warning("lease not renewed", why=str(error))
 
 
-def ending_with(state: State, error: AtlasError, prefix: str = "") -> Ending:
-    """Return the ending with the sentence, status and code of an error of Atlas (pure)."""
-    sentence = f"{prefix} {error}".strip()
-    return Ending(state, Outcome(sentence=sentence, status=error.status, code=error.code))
+def ending_with(state: State, error: AtlasError, sentence: str = "") -> Ending:
+    """Return the ending with the status and code of an error of Atlas, and its sentence (pure)."""
+    said = sentence or str(error)
+    return Ending(state, Outcome(sentence=said, status=error.status, code=error.code))
 
 
 def sentence_when_over(sent: DeleteAttempts, job: RestoreJob) -> str:

@@ -13,7 +13,7 @@ from bot.atlas import (
     TimedOut,
     Unavailable,
 )
-from bot.atlas.errors import JobGone, error_for
+from bot.atlas.errors import ClusterNotFound, JobGone, ProjectNotFound, error_for
 from bot.cancellation.errors import AlreadyHandled, NotRecorded
 from bot.cancellation.lifecycle import State
 from bot.cancellation.quarantine import ENDED
@@ -24,6 +24,7 @@ from bot.services.runner import (
     CONFIRMED,
     ENDED_OTHERWISE,
     JOB_STILL_THERE,
+    NOT_FOUND_TO_CANCEL,
     NOTHING_DONE,
     READ_BACKOFF,
     SENT_BUT_NOT_CANCELLED,
@@ -44,6 +45,7 @@ from tests.unit.services.runner_environment import (
     run,
 )
 
+NO_CLUSTER = ClusterNotFound(status=404, code="CLUSTER_NOT_FOUND")
 REJECTED = NotCancellable(status=400, code="CANNOT_CANCEL_AUTOMATED_RESTORE")
 PREPARED = JobState.IN_PROGRESS.sentence
 LOST = NoConnection(may_have_taken_effect=True)
@@ -71,6 +73,8 @@ ANSWERS: dict[str, Answer] = {
     "cancelled and failed": a_job(cancelled=True, failed=True),
     "another snapshot": a_job(snapshotId="f" * 24),
     "not found": JobNotFound(status=404, code="RESTORE_JOB_NOT_FOUND"),
+    "no cluster": NO_CLUSTER,
+    "no project": ProjectNotFound(status=404, code="GROUP_NOT_FOUND"),
     "accepted": ACCEPTED,
     "rejected": REJECTED,
     "lost": LOST,
@@ -98,6 +102,16 @@ REJECTION = {"status": 400, "code": REJECTED.code, "sentence": str(REJECTED)}
         ("GET another snapshot", State.CHANGED, {"sentence": ANOTHER_JOB}),
         (NOT_FOUND, State.REFUSED, GONE),
         (f"GET there, DELETE not found, {NOT_FOUND}", State.REFUSED, GONE),
+        (
+            "GET no cluster, GET no project, GET there, DELETE accepted, GET cancelled",
+            State.CANCELLED,
+            {},
+        ),
+        (
+            "GET there, DELETE not found, GET there, DELETE accepted, GET cancelled",
+            State.CANCELLED,
+            {},
+        ),
         (
             f"GET there, DELETE accepted, {NOT_FOUND}",
             State.FAILED,
@@ -150,14 +164,17 @@ async def test_each_atlas_script_gives_the_expected_calls_and_state(
 
 
 @pytest.mark.parametrize(("requester", "state"), [("", State.FAILED), ("U0RINA", State.REFUSED)])
+@pytest.mark.parametrize(
+    ("answer", "sentence"), [("not found", JobGone.sentence), ("no cluster", str(NO_CLUSTER))]
+)
 async def test_job_that_is_not_found_for_two_seconds_ends_only_the_bots_own_request_as_failed(
-    requester: str, state: State
+    requester: str, state: State, answer: str, sentence: str
 ) -> None:
     """The request of a quarantine can be tried again: Atlas may list the download still."""
-    atlas = ScriptedAtlas(reads=[ANSWERS["not found"]])
+    atlas = ScriptedAtlas(reads=[ANSWERS[answer]])
     found, outcome = await run(atlas, FakeLeaseStore(a_request(requester=requester)))
 
-    assert (found, outcome.sentence) == (state, JobGone.sentence)
+    assert (found, outcome.sentence) == (state, sentence)
     assert 1.5 < sum(atlas.clock.sleeps) < 3
 
 
@@ -190,6 +207,14 @@ async def test_lasting_fault_of_the_delete_fails_within_the_timeout() -> None:
     assert (state, outcome.status) == (State.FAILED, 503)
     assert "still there" in outcome.sentence
     assert atlas.clock.monotonic() - start < Timings.run_timeout + Timings.final_read_timeout
+
+
+async def test_lasting_404_of_the_delete_of_a_job_that_atlas_shows_fails() -> None:
+    atlas = ScriptedAtlas(reads=[THERE], deletes=[NO_CLUSTER])
+    state, outcome = await run(atlas)
+
+    assert (state, outcome.code) == (State.FAILED, NO_CLUSTER.code)
+    assert outcome.sentence == f"{JOB_STILL_THERE} {NOT_FOUND_TO_CANCEL}"
 
 
 @pytest.mark.parametrize("seconds", [4.0, 12.0])
