@@ -190,7 +190,9 @@ class RightsNotChecked(CancellationError):
 
 
 class StarterNotChecked(RightsNotChecked):
-    sentence = "{why} The bot could not check whether you started this download, so nothing was done. Try again in a moment."  # noqa: E501 - shown as it stands
+    sentence = (
+        "{why} The bot could not check whether you started this download, so nothing was done."
+    )
 
 
 class NotAsked(CancellationError):

@@ -44,6 +44,7 @@ ReasonedDecision = Callable[[str, Actor, str], Coroutine[Any, Any, Request]]
 
 log = structlog.get_logger(__name__)
 
+TRY_AGAIN = "Try again in a moment."
 CHECK_THE_BOX = "Check the box to cancel without approval, which ends that request."
 RULES_CHANGED = "The rules for this job changed after this dialog was opened: open it again."
 #: Closes all views of the dialog.
@@ -197,7 +198,10 @@ def refusal(error: Exception, view: Mapping[str, Any], links: Links) -> Response
     if block_id is None or (block_id == ids.ALONE and block_id not in existing):
         return update_with(views.refused(sentence_for(error, links)))
     if block_id in existing:
-        sentence += f" {CHECK_THE_BOX}" if isinstance(error, errors.JobAlreadyRequested) else ""
+        if isinstance(error, errors.JobAlreadyRequested):
+            sentence += f" {CHECK_THE_BOX}"
+        elif isinstance(error, errors.RightsNotChecked) and error.is_temporary:
+            sentence += f" {TRY_AGAIN}"
         return {"response_action": "errors", "errors": {block_id: sentence}}
     # Slack refuses an error at a block that the dialog does not have.
     why = RULES_CHANGED if isinstance(error, errors.NotAllowed) else sentence

@@ -259,7 +259,7 @@ ADA = {"id": "U0ADA", "team_id": HOME}
     [
         (EVERYONE, ("users.info", {"user": ADA | {"is_restricted": True}}), "You may not"),
         (ONE.approvers, ("users.info", {"user": ADA | {"deleted": True}}), "You may not"),
-        (IN_GROUP, ("usergroups.users.list", "ratelimited"), "could not check"),
+        (IN_GROUP, ("usergroups.users.list", "ratelimited"), "Try again in a moment"),
     ],
 )
 async def test_decision_of_who_was_an_approver_a_second_ago_does_not_count(
