@@ -4,16 +4,14 @@ from pathlib import Path
 
 from bot.sandbox.atlas import FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer
-from bot.sandbox.slack.workspace import Channel, Group
+from bot.sandbox.slack.workspace import Channel
 from tests.acceptance.actions import (
     ADA,
     APPROVE,
-    GROUP,
     ONE,
     RINA,
     Environ,
     Json,
-    cancelled,
     click,
     open_approval_environment,
     shows,
@@ -27,13 +25,6 @@ AUDITED: Environ = ONE | {"BOT_AUDIT_CHANNEL": AUDIT}
 def with_audit(slack: FakeSlackServer, _atlas: FakeAtlasServer) -> None:
     members = {ADA, RINA, "U0ABE00001", slack.workspace.app.bot_user}
     slack.workspace.add(Channel(id=AUDIT, name="audit", kind="private", members=members))
-
-
-async def refused(env: BotEnvironment, where: str) -> str:
-    """Look a job up, and return the text of the dialog, which has no submit button."""
-    view = await env.open_dialog(env.new_job(), where=where)
-    assert view.get("submit") is None
-    return env.slack.state.text_of(view)
 
 
 async def asked_from(env: BotEnvironment, where: str) -> tuple[str, Json]:
@@ -77,54 +68,3 @@ async def test_request_where_the_bot_cannot_post_is_approved_in_a_direct_message
         ending = await env.wait_for_outcome(job, env.slack.state.dm("rina"))
         assert ending.state == "cancelled"
         assert await shows(env, job, "cancelled", env.slack.state.dm("ada"))
-
-
-async def test_each_project_applies_its_own_policy(tmp_path: Path) -> None:
-    """One project needs Ada in the audit channel; the other needs no approval."""
-
-    def two(slack: FakeSlackServer, atlas: FakeAtlasServer) -> None:
-        with_audit(slack, atlas)
-        slack.workspace.add(Group(id="S0DBA00001", handle="dba", users=["U0ABE00001"]))
-        dev = atlas.world.add_project("shop-dev", project_id=DEV)
-        atlas.world.add_cluster(dev, "dev-eu")
-        for key in atlas.world.keys.values():
-            key.roles[DEV] = set(key.roles["5b6212af90dc76637950a2c6"])
-
-    (tmp_path / "projects.toml").write_text(PROJECTS)
-    environ: Environ = {
-        "MONGODB_ATLAS_PROJECT_ID": None,
-        "BOT_PROJECTS_FILE": str(tmp_path / "projects.toml"),
-        "BOT_APPROVALS": "1",
-        "BOT_APPROVERS": GROUP,
-    }
-    async with open_approval_environment(tmp_path, environ, before=two) as env:
-        cluster = env.atlas.world.projects[DEV].clusters["dev-eu"]
-        alone = env.atlas.world.add_job(cluster).id
-        dialog = await env.open_dialog(("shop-dev/dev-eu", alone))
-        await env.slack.people.submits("rina", dialog)
-        assert (await env.wait_for_outcome(alone)).state == "cancelled"
-
-        job = env.new_job()
-        dialog = await env.open_dialog((f"shop-prod/{job[0]}", job[1]))
-        await env.slack.people.submits("rina", dialog, {"reason": "started by mistake"})
-        card = await shows(env, job[1], "awaiting", AUDIT)
-
-        assert "@dba" in (await click(env, "ada", card, APPROVE)).private
-        assert not cancelled(env, card)
-        await click(env, "abe", card, APPROVE)
-        assert (await env.wait_for_outcome(job[1], AUDIT)).state == "cancelled"
-
-
-DEV = "5b6212af90dc76637950a2d7"
-PROJECTS = f"""
-[[projects]]
-name = "shop-prod"
-id = "5b6212af90dc76637950a2c6"
-approvers = ["S0DBA00001"]
-audit_channel = "{AUDIT}"
-
-[[projects]]
-name = "shop-dev"
-id = "{DEV}"
-approvals = 0
-"""

@@ -31,6 +31,7 @@ from tests.unit.slack.fake_slack import IDENTITY, FakeSlack
 
 FREE = Policy()
 STRICT = Policy(approvals=1)
+WATCHED = Policy(approvals=1, watch_channel="C0OPS")
 AUDITED = Policy(audit_channel="C0AUDIT")
 BOTH = Policy(approvals=1, audit_channel="C0AUDIT")
 NAMED = Policy(approvals=1, channels=frozenset({"C0OPS"}))
@@ -59,6 +60,8 @@ ARCHIVED = ChannelInfo(can_post=False, is_shared=False, why="the channel is arch
         (REACHED_AUDITED, CLOSED, "U0RINA"),
         (NAMED, SHARED, "C0OPS"),
         (NAMED, UNKNOWN, "C0OPS"),
+        (WATCHED, SHARED, "C0OPS"),
+        (WATCHED, UNKNOWN, "C0OPS"),
         (AUDITED, OPEN, "C0AUDIT"),
         (AUDITED, SHARED, "C0AUDIT"),
         (AUDITED, CLOSED, "U0RINA"),
@@ -101,7 +104,7 @@ def test_card_that_approvers_could_not_see_is_refused_with_advice(
     [
         (FREE, DIRECT, "U0RINA"),
         (REACHED, DIRECT, "U0RINA"),
-        (replace(STRICT, watch_channel="C0OPS"), OPEN, "C0OPS"),
+        (WATCHED, OPEN, "C0OPS"),
         (replace(REACHED, watch_channel="C0OPS"), ARCHIVED, "U0RINA"),
         (replace(BOTH, watch_channel="C0OPS"), OPEN, "C0AUDIT"),
     ],
@@ -117,10 +120,8 @@ def test_click_in_a_direct_message_is_no_typed_command(
 
 
 def test_click_whose_card_no_approver_would_see_is_refused_with_the_reason() -> None:
-    watched = replace(STRICT, watch_channel="C0OPS")
-
     with pytest.raises(NoPlacement, match="cannot post in <#C0OPS>: the channel is archived"):
-        choose(watched, "D0RINA", ARCHIVED, "U0RINA", DIRECT, is_click=True)
+        choose(WATCHED, "D0RINA", ARCHIVED, "U0RINA", DIRECT, is_click=True)
 
 
 @pytest.mark.parametrize("policy", [FREE, REACHED, AUDITED])
@@ -135,13 +136,6 @@ def test_reason_on_the_card_reads_well_in_the_direct_message(policy: Policy) -> 
 def test_request_with_approvals_waits_until_slack_describes_the_channel() -> None:
     with pytest.raises(ChannelUnknown, match="Slack did not answer"):
         choose(STRICT, "C0OPS", UNKNOWN, "U0RINA")
-
-
-@pytest.mark.parametrize("place", [SHARED, UNKNOWN])
-def test_watch_channel_takes_cards_as_the_settings_name_it(place: ChannelInfo) -> None:
-    standing = choose(replace(STRICT, watch_channel="C0OPS"), "C0OPS", place, "U0RINA")
-
-    assert standing == Placement(channel="C0OPS")
 
 
 @pytest.mark.parametrize(
