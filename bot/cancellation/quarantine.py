@@ -20,6 +20,10 @@ WOULD_HAVE = (
     " here; otherwise it would have cancelled it."
 )
 NO_LONGER = "By its settings of today the bot does not cancel this download. Nothing was sent."
+PROJECT_GONE = (
+    "The bot does not know this project any more, so it does not cancel this download."
+    " Nothing was sent."
+)
 LIMIT_REACHED = (
     "Within an hour the bot itself has cancelled as many downloads of this project as it may"
     " ({limit}). Nothing was sent: a person decides."

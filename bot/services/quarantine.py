@@ -96,7 +96,7 @@ class Quarantine:
         policy = self.projects.policy_or_none(each.request.ref)
         if policy is None:
             if self.knows_projects():
-                off = Ending.explained(State.OBSERVED, rules.NO_LONGER)
+                off = Ending.explained(State.OBSERVED, rules.PROJECT_GONE)
                 await self._record(each, lambda _count: off)
             return True  # otherwise it waits until they are known
         if self._is_too_early(each):

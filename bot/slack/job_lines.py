@@ -31,8 +31,8 @@ NEXT_STEPS = {
 
 #: The same where the command does not find it.
 NOT_SERVED = (
-    "The project was removed from the bot's settings: cancel the download in Atlas, on the "
-    "cluster's Backup page."
+    "Cancel the download in Atlas, on the cluster's Backup page. Either the bot's settings do not "
+    "select this project any more, or its organization's list of projects does not have it."
 )
 
 #: The same of a request whose place the bot's own took: the card of that one may come later.

@@ -16,7 +16,7 @@ from bot.cancellation.errors import AlreadyHandled, JobAlreadyRequested
 from bot.cancellation.lifecycle import Ending, JobFingerprint, Outcome, State
 from bot.cancellation.people import People
 from bot.cancellation.policy import Policies
-from bot.cancellation.quarantine import FEED_SHOWS_AFTER, NO_LONGER, Mode
+from bot.cancellation.quarantine import FEED_SHOWS_AFTER, PROJECT_GONE, Mode
 from bot.services.projects import Projects
 from bot.services.quarantine import RETRY_INTERVAL
 from bot.services.service import Submission
@@ -360,7 +360,7 @@ async def test_quarantine_of_a_project_that_was_removed_ends_once_all_projects_a
 
     request = await env.request(job_id)
     assert (request.state, env.deletes(job_id)) == (State(state), [])
-    assert (request.outcome.sentence == NO_LONGER) is listed
+    assert (request.outcome.sentence == PROJECT_GONE) is listed
 
 
 async def test_persons_request_that_waits_does_not_end_the_quarantine(env: QuarantineEnv) -> None:

@@ -33,7 +33,7 @@ from bot.cancellation.lifecycle import (
 from bot.cancellation.people import EVERYONE, NO_ONE, People
 from bot.cancellation.policy import Policies, Policy
 from bot.cancellation.posts import Announcement, PostKind, RequestPost
-from bot.cancellation.quarantine import ENDED, NO_LONGER, TAKEN_OVER, Mode, QuarantinePolicy
+from bot.cancellation.quarantine import ENDED, PROJECT_GONE, TAKEN_OVER, Mode, QuarantinePolicy
 from bot.cancellation.starter import StartedBy, Starter, StarterKind, StarterStatus
 from bot.services import runner
 from bot.services.job_search import CancellableJob, ClusterRef, Search, UnreadCluster
@@ -455,10 +455,10 @@ def quarantined() -> dict[str, dict[str, Any]]:
         built[f"own_reply_{event.split(':')[1]}"] = card_replies.message(
             post(event, own(State(event.removeprefix("request:")))), Policy(approvers=APPROVERS)
         )
-    removed = own(State.OBSERVED, outcome=Outcome(sentence=NO_LONGER))
+    removed = own(State.OBSERVED, outcome=Outcome(sentence=PROJECT_GONE))
     built["own_card_removed"] = card_views.message(removed, None, LINKS, JOB, Mode.OFF)
     built["own_reply_removed"] = card_replies.message(
-        post(EventName.OBSERVED, removed, detail={"sentence": NO_LONGER})
+        post(EventName.OBSERVED, removed, detail={"sentence": PROJECT_GONE})
     )
     stopped = own(State.QUARANTINED, grace_ends_at=until, voided=("U0ADA",))
     built["own_reply_quarantined"] = card_replies.message(post(EventName.QUARANTINED, stopped))
