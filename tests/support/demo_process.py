@@ -6,16 +6,27 @@ from multiprocessing.process import BaseProcess
 from typing import cast
 
 from bot.demo.process import BotProcess, base_environ
-from bot.timings import Timings
 from tests.support.bot_entry import fork_bot
+from tests.support.timings import DEMO_TIMINGS
+
+#: Settings of the demo that tests would wait for, with shorter times.
+SOONER = {
+    "BOT_WATCH_INTERVAL": "1",
+    "BOT_EVENTS_INTERVAL": "1",
+    "BOT_REMIND_AFTER": "1,2,3",
+}
 
 
 class ForkedBotProcess(BotProcess):
-    """As the demo's own, but for the start; `tests/packaging` plays the demo with that one."""
+    """As the demo's own, but for the start and shorter times.
+
+    `tests/packaging` plays the demo with that one.
+    """
 
     async def start(self, environ: Mapping[str, str]) -> None:
         self.log.touch()
-        forked = fork_bot(Timings(), {**base_environ(), **environ}, self._folder, self.log)
+        settings = {name: SOONER.get(name, value) for name, value in environ.items()}
+        forked = fork_bot(DEMO_TIMINGS, base_environ() | settings, self._folder, self.log)
         self._process = cast("asyncio.subprocess.Process", _Process(forked))
         self._watch = asyncio.create_task(self._report_exit(self._process))
 

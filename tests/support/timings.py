@@ -59,7 +59,20 @@ SHORT_PROCESS_TIMINGS = replace(
     shutdown=3.0,
 )
 
-#: The same with the bot's own time limits, for tests in which the database does not answer.
+#: For the bot of the demo, which many scenarios stop and start again.
+DEMO_TIMINGS = Timings(
+    watch_read_interval=0.01,
+    min_events_interval=0.2,
+    watch_idle_interval=0.05,
+    sweep_interval=0.5,
+    leader_interval=0.5,
+    message_interval=0.05,
+    edit_window=1.0,
+    job_facts_interval=1.0,
+    drain=0.0,
+)
+
+#: For other processes, with the bot's own limits where the database does not answer.
 OUTAGE_TIMINGS = replace(
     SHORT_PROCESS_TIMINGS,
     transaction_timeout=Timings.transaction_timeout,
