@@ -204,19 +204,6 @@ async def test_rights_and_channel_are_checked_again_at_the_submission(
     assert await bolt.requests() == []
 
 
-async def test_requester_who_left_the_group_after_the_last_lookup_is_refused(
-    new_bolt: NewBolt,
-) -> None:
-    bolt = new_bolt(Policy(requesters=People(groups=frozenset({"S0APPROVE"}))))
-    await bolt.send(payloads.command("help", user="U0ADA"))
-    bolt.clock.advance(1)
-    bolt.slack.respond("usergroups.users.list", {"users": []})
-    answer = await bolt.send(payloads.submission(view(), user="U0ADA"))
-
-    assert "may not ask" in words(answer.body)
-    assert await bolt.requests() == []
-
-
 @pytest.mark.parametrize("carried", ["", "{}", '{"version": 99}'])
 async def test_dialog_of_another_version_is_refused_with_advice(
     bolt: BoltHarness, carried: str
@@ -241,13 +228,6 @@ async def test_denial_ends_the_request_with_its_reason(new_bolt: NewBolt) -> Non
 
     assert answer == CLEARED
     assert (now.state, now.outcome.sentence) == (State.DENIED, "needed")
-
-
-async def test_denial_without_the_right_is_refused_in_the_dialog(new_bolt: NewBolt) -> None:
-    answer, now = await deny(new_bolt(ONE), "U0ABE")
-
-    assert "may not approve or deny" in words(answer)
-    assert now.state is State.AWAITING
 
 
 ADA = {"id": "U0ADA", "team_id": HOME}
