@@ -87,7 +87,8 @@ async def cancel_download(page: Page, at: str) -> None:
     await page.locator("#modal [data-key=submit]").click()
     await page.locator(".clock", has_text="before the link").wait_for()
     await page.locator("#channel [data-action=cancel_restore_open]").wait_for(state="detached")
-    await page.locator("#channel .replies").wait_for()
+    card = page.locator("#channel .message", has_text="Cancelled: Atlas confirms it")
+    await card.locator(".replies").wait_for()
     await page.mouse.move(0, 0)
 
 
