@@ -120,10 +120,10 @@ def choose(
 def channel_of_cards(policy: Policy, asked_in: str, *, is_click: bool) -> str:
     """Return the channel for the card of a request that was asked for in `asked_in`.
 
-    A click in a direct message is about a download that the watch channel has.
+    Approvers see no direct message; the watch channel has the download of a click there.
     """
-    of_click = policy.watch_channel if is_click and is_direct(asked_in) else None
-    return policy.audit_channel or of_click or asked_in
+    is_unseen = policy.approvals > 0 and is_click and is_direct(asked_in)
+    return policy.audit_channel or (policy.watch_channel if is_unseen else None) or asked_in
 
 
 def _check_approvers_see_it(
