@@ -49,7 +49,6 @@ SENT_BUT_UNREADABLE = (
     "The cancellation was sent, but the download could not be read again, so look in Atlas."
 )
 JOB_STILL_THERE = "The download is still there."
-NOT_FOUND_TO_CANCEL = "Atlas shows it, but answered its cancellation as if it did not exist."
 ACCEPTED_BUT_NOT_CANCELLED = (
     "Atlas accepted the cancellation, but does not show the download as cancelled. {state}"
     " Look at it in Atlas, or try again."
@@ -169,26 +168,25 @@ class Run:
         }
         if step in ends:
             return Ending.explained(State(step.value), ends[step])
-        if step is Step.SEND and isinstance(error, AtlasRejected) and not error.is_not_found:
+        if step is Step.SEND and isinstance(error, AtlasRejected):
             return ending_with(State.REFUSED, error)
         # A Retry-After past the deadline ends the run now.
         if not sent.count or max(self.monotonic(), self._retry_at) < self._deadline:
             return None
         if error and not sent.accepted:
-            why = NOT_FOUND_TO_CANCEL if error.is_not_found else str(error)
-            return ending_with(State.FAILED, error, sentence=f"{JOB_STILL_THERE} {why}")
+            return ending_with(State.FAILED, error, JOB_STILL_THERE)
         known = ACCEPTED_BUT_NOT_CANCELLED if sent.accepted else SENT_BUT_NOT_CANCELLED
         return Ending.explained(State.FAILED, known.format(state=job.state.sentence))
 
     def _result_of_failed_read(self, read_error: AtlasError) -> Ending:
         """Return the result; `refused` is certain only if no DELETE may have taken effect."""
         if self.request.sent.may_have_taken_effect:
-            return ending_with(State.FAILED, read_error, f"{SENT_BUT_UNREADABLE} {read_error}")
+            return ending_with(State.FAILED, read_error, SENT_BUT_UNREADABLE)
         for error in (read_error, self._delete_error):
             if isinstance(error, AtlasRejected):
                 is_lost = self.request.by_bot and error.is_not_found
                 return ending_with(State.FAILED if is_lost else State.REFUSED, error)
-        return ending_with(State.FAILED, read_error, f"{NOTHING_DONE} {read_error}")
+        return ending_with(State.FAILED, read_error, NOTHING_DONE)
 
     def _result_of_judgement(self, judgement: Judgement) -> Ending:
         """Return the result of a run that the current policy does not allow."""
@@ -306,10 +304,10 @@ class Runner:
                 log.warning("lease not renewed", why=str(error))
 
 
-def ending_with(state: State, error: AtlasError, sentence: str = "") -> Ending:
-    """Return the ending with the status and code of an error of Atlas, and its sentence (pure)."""
-    said = sentence or str(error)
-    return Ending(state, Outcome(sentence=said, status=error.status, code=error.code))
+def ending_with(state: State, error: AtlasError, prefix: str = "") -> Ending:
+    """Return the ending with the sentence, status and code of an error of Atlas (pure)."""
+    sentence = f"{prefix} {error}".strip()
+    return Ending(state, Outcome(sentence=sentence, status=error.status, code=error.code))
 
 
 def sentence_when_over(sent: DeleteAttempts, job: RestoreJob) -> str:

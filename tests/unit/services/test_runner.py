@@ -24,7 +24,6 @@ from bot.services.runner import (
     CONFIRMED,
     ENDED_OTHERWISE,
     JOB_STILL_THERE,
-    NOT_FOUND_TO_CANCEL,
     NOTHING_DONE,
     READ_BACKOFF,
     SENT_BUT_NOT_CANCELLED,
@@ -104,11 +103,6 @@ REJECTION = {"status": 400, "code": REJECTED.code, "sentence": str(REJECTED)}
         (f"GET there, DELETE not found, {NOT_FOUND}", State.REFUSED, GONE),
         (
             "GET no cluster, GET no project, GET there, DELETE accepted, GET cancelled",
-            State.CANCELLED,
-            {},
-        ),
-        (
-            "GET there, DELETE not found, GET there, DELETE accepted, GET cancelled",
             State.CANCELLED,
             {},
         ),
@@ -207,14 +201,6 @@ async def test_lasting_fault_of_the_delete_fails_within_the_timeout() -> None:
     assert (state, outcome.status) == (State.FAILED, 503)
     assert "still there" in outcome.sentence
     assert atlas.clock.monotonic() - start < Timings.run_timeout + Timings.final_read_timeout
-
-
-async def test_lasting_404_of_the_delete_of_a_job_that_atlas_shows_fails() -> None:
-    atlas = ScriptedAtlas(reads=[THERE], deletes=[NO_CLUSTER])
-    state, outcome = await run(atlas)
-
-    assert (state, outcome.code) == (State.FAILED, NO_CLUSTER.code)
-    assert outcome.sentence == f"{JOB_STILL_THERE} {NOT_FOUND_TO_CANCEL}"
 
 
 @pytest.mark.parametrize("seconds", [4.0, 12.0])
