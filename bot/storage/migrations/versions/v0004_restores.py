@@ -1,4 +1,7 @@
-"""When the restores of a cluster into other projects were first read; counts of disowned jobs."""
+"""First reads of restores, counts of disowned jobs, and complete lists of clusters.
+
+A project that earlier versions watched had a complete list of its clusters: its row without a name.
+"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -17,3 +20,7 @@ def upgrade() -> None:
         sqlite_where=where,
         postgresql_where=where,
     )
+    clusters = sa.table("watched_clusters", sa.column("project_id"), sa.column("cluster_name"))
+    columns = [clusters.c.project_id, clusters.c.cluster_name]
+    projects = sa.select(clusters.c.project_id, sa.literal("")).distinct()
+    op.execute(clusters.insert().from_select(columns, projects))
