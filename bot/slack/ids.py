@@ -17,6 +17,7 @@ TYPED: Final = "typed"
 ALONE: Final = "alone"
 #: Where the details stand in a dialog with pickers, whose `job` is an input.
 DETAILS: Final = "details"
+LOADING: Final = "loading"  #: in a dialog that is still being filled
 #: Action ids of the buttons.
 OPEN: Final = "cancel_restore_open"
 APPROVE: Final = "cancel_restore_approve"

@@ -17,6 +17,7 @@ from bot.sandbox.atlas import PROJECT_ID, Call, FakeAtlasServer, Fault, RestoreJ
 from bot.sandbox.atlas.example import CLIENT_ID, CLIENT_SECRET
 from bot.sandbox.slack import Ack, FakeSlackServer
 from bot.settings import load_settings
+from bot.slack.ids import LOADING
 from bot.timings import Timings
 from tests.support.environ import bot_environ
 from tests.support.process import BotProcess
@@ -186,7 +187,7 @@ def method_of(call: Call) -> str:
 
 
 def is_loading(view: Json) -> bool:
-    return "Looking up" in str(view["blocks"])
+    return any(block.get("block_id") == LOADING for block in view["blocks"])
 
 
 def is_card(message: Json) -> bool:

@@ -106,7 +106,9 @@ def loading(state: DialogState) -> Content:
     else:
         where = f"{mrkdwn.code(cluster)} in all projects" if cluster else "all clusters"
         what = f"Searching {where} for job {mrkdwn.code(job_id or '')}"
-    return Content(blocks=[blockkit.section(f"{HOURGLASS} {what} …")], close=BACK)
+    return Content(
+        blocks=[blockkit.section(f"{HOURGLASS} {what} …", block_id=ids.LOADING)], close=BACK
+    )
 
 
 def note(text: str, *, again: bool = False) -> Content:
