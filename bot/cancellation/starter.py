@@ -120,13 +120,16 @@ def _sharing(
     job_id: str, others: Collection[str], events: Sequence[ActivityEvent]
 ) -> tuple[set[str], list[ActivityEvent]]:
     """Return the jobs that share events with a job, directly or through others, and the events."""
-    jobs, more = {job_id}, {job_id}
-    shared: list[ActivityEvent] = []
-    while more:
-        shared = [event for event in events if any(_fits(job, event) for job in jobs)]
-        more = {job for job in others if any(_fits(job, event) for event in shared)} - jobs
-        jobs |= more
-    return jobs, shared
+    times = {job: created_at(job) for job in (job_id, *others)}
+    jobs = {job_id}
+    while True:  # both fill one span of time: neighbours are at most twice the tolerance apart
+        first, last = (of(times[job] for job in jobs) for of in (min, max))
+        shared = [each for each in events if first - TOLERANCE <= each.created <= last + TOLERANCE]
+        first, last = (of(each.created for each in shared) for of in (min, max))
+        more = {job for job, at in times.items() if first - TOLERANCE <= at <= last + TOLERANCE}
+        if more == jobs:
+            return jobs, shared
+        jobs = more
 
 
 def _suffice(events: Sequence[ActivityEvent], jobs: Collection[str]) -> bool:
