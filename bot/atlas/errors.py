@@ -38,11 +38,6 @@ class AtlasError(Exception):
     def __post_init__(self, instead: str | None) -> None:
         super().__init__(instead or self.sentence)
 
-    @property
-    def is_not_found(self) -> bool:
-        """Whether Atlas answered 404, for the job, its cluster or its project."""
-        return self.status == HTTPStatus.NOT_FOUND
-
     def of_known_job(self) -> "AtlasError":
         """Return the error of a call about a job that was read before."""
         return self

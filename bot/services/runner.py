@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, replace
+from http import HTTPStatus
 from itertools import chain, repeat
 
 import structlog
@@ -108,7 +109,7 @@ class Run:
             except AtlasError as error:
                 not_found += 1
                 is_early = not_found < ENOUGH_NOT_FOUND and self.monotonic() < self._deadline
-                if error.is_not_found and is_early:
+                if error.status == HTTPStatus.NOT_FOUND and is_early:
                     await self._wait_before_read()
                     continue
                 return self._result_of_failed_read(error.of_known_job())
@@ -184,7 +185,7 @@ class Run:
             return ending_with(State.FAILED, read_error, SENT_BUT_UNREADABLE)
         for error in (read_error, self._delete_error):
             if isinstance(error, AtlasRejected):
-                is_lost = self.request.by_bot and error.is_not_found
+                is_lost = self.request.by_bot and error.status == HTTPStatus.NOT_FOUND
                 return ending_with(State.FAILED if is_lost else State.REFUSED, error)
         return ending_with(State.FAILED, read_error, NOTHING_DONE)
 
