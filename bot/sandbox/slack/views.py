@@ -22,6 +22,7 @@ class View:
     hash: str
     values: Values = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
+    is_sent: bool = False  #: a submission waits for its answer, so that there is no button
 
 
 class Views:

@@ -165,9 +165,11 @@ def submit_problem(view: Mapping[str, Any], state: DialogState) -> tuple[str, st
         return first, NO_JOB_SELECTED
     if (ref := state.ref) and state.shown:
         shown = (ref.project_id, ref.cluster_name, job_value(ref))
-        selected = (selected_value(view, each) for each in PICKERS)
-        if all(value in {None, of} for value, of in zip(selected, shown, strict=True)):
-            return None
+        for picker, of in zip(PICKERS, shown, strict=True):
+            if selected_value(view, picker) not in {None, of}:
+                # The update that follows removes later pickers: Slack refuses an error there.
+                return picker, DETAILS_NOT_SHOWN
+        return None
     return first, DETAILS_NOT_SHOWN
 
 

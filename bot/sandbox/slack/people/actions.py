@@ -235,9 +235,15 @@ class People:
         shown = self._open_view(user, view)
         if not shown.content.get("submit"):
             raise CannotDo("This dialog has no submit button.")
+        if shown.is_sent:
+            raise CannotDo("This dialog waits for the answer to its submission.")
         self.fills(user, view, values or {})
         _check_inputs(shown)
-        ack = await self.delivery.send("interactive", self._payloads.submission(shown))
+        shown.is_sent = True
+        try:
+            ack = await self.delivery.send("interactive", self._payloads.submission(shown))
+        finally:
+            shown.is_sent = False
         return apply_response(self._world, shown, ack) if ack.ok else ack
 
     async def closes(self, user: str, view: Json | None = None) -> Ack:

@@ -44,15 +44,6 @@ def recorded(sleeps: list[float]) -> Sleep:
     return sleep
 
 
-async def test_approval_by_an_approver_is_recorded(new_bolt: NewBolt) -> None:
-    bolt, request = await waiting(new_bolt)
-    answer = await bolt.send(payloads.click(ids.APPROVE, request.id))
-
-    assert answer.status == 200
-    assert (await bolt.request(request.id)).state is State.APPROVED
-    assert bolt.private == []
-
-
 async def test_ack_waits_for_the_database(new_bolt: NewBolt) -> None:
     bolt, request = await waiting(new_bolt)
     bolt.database.gate = asyncio.Event()
@@ -329,15 +320,6 @@ async def test_unreadable_user_group_blocks_the_decision(new_bolt: NewBolt, acti
     assert "no user groups" in bolt.private[0]
     assert (await bolt.request(request.id)) == request
     assert bolt.shown == []
-
-
-async def test_deny_opens_a_dialog_for_the_reason(new_bolt: NewBolt) -> None:
-    bolt, request = await waiting(new_bolt)
-    await bolt.send(payloads.click(ids.DENY, request.id))
-    (view,) = bolt.shown
-    assert view["callback_id"] == ids.DENY_DIALOG
-    assert json.loads(view["private_metadata"])["request"] == request.id
-    assert [b["block_id"] for b in view["blocks"] if b["type"] == "input"] == ["reason"]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bot.cancellation.errors import MaybeRecorded, NotCancellableNow, NotRecorded
-from bot.cancellation.lifecycle import Request, State
+from bot.cancellation.lifecycle import State
 from bot.cancellation.people import EVERYONE, People
 from bot.cancellation.policy import Policy
 from bot.slack import ids
@@ -213,20 +213,14 @@ async def test_dialog_of_another_version_is_refused_with_advice(
     assert "type the command again" in words(answer.body)
 
 
-async def deny(
-    bolt: BoltHarness, user: str = "U0ADA", state: State = State.AWAITING
-) -> tuple[dict[str, Any], Request]:
-    """Submit a denial of a request in this state; return the answer and the request after it."""
-    request = await bolt.insert(samples.waiting(state=state, approvals=()))
-    asking = dialog_views.ask_reason(ids.DENY_DIALOG, request.id)
-    answer = await bolt.send(payloads.submission(asking, user=user, reason="needed"))
-    return answer.body, await bolt.request(request.id)
-
-
 async def test_denial_ends_the_request_with_its_reason(new_bolt: NewBolt) -> None:
-    answer, now = await deny(new_bolt(ONE))
+    bolt = new_bolt(ONE)
+    request = await bolt.insert(samples.waiting(approvals=()))
+    asking = dialog_views.ask_reason(ids.DENY_DIALOG, request.id)
+    answer = await bolt.send(payloads.submission(asking, user="U0ADA", reason="needed"))
+    now = await bolt.request(request.id)
 
-    assert answer == CLEARED
+    assert answer.body == CLEARED
     assert (now.state, now.outcome.sentence) == (State.DENIED, "needed")
 
 
@@ -259,12 +253,6 @@ async def test_decision_of_who_was_an_approver_a_second_ago_does_not_count(
     assert sentence in words(answer.body)
     assert await bolt.request(request.id) == request
     assert len(bolt.slack.called("users.info")) == 2
-
-
-async def test_denial_of_an_ended_request_reports_what_happened(new_bolt: NewBolt) -> None:
-    answer, _ = await deny(new_bolt(ONE), state=State.EXPIRED)
-
-    assert "was not approved in time" in words(answer)
 
 
 async def test_keep_waits_until_slack_gives_the_email_of_the_approver(new_bolt: NewBolt) -> None:

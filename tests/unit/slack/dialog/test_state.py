@@ -188,19 +188,22 @@ def test_selected_and_shown_job_may_be_submitted(selected: dict[str, str]) -> No
 
 
 @pytest.mark.parametrize(
-    ("selected", "why"),
+    ("selected", "problem"),
     [
-        ({}, NO_JOB_SELECTED),
-        ({"cluster": "prod-eu"}, NO_JOB_SELECTED),
-        ({"job": f"{PROJECT_ID} prod-eu {'0' * 24}"}, DETAILS_NOT_SHOWN),
-        (ALL | {"cluster": "other"}, DETAILS_NOT_SHOWN),
-        (ALL | {"project": OTHER}, DETAILS_NOT_SHOWN),
+        ({}, (ids.JOB, NO_JOB_SELECTED)),
+        ({"cluster": "prod-eu"}, (ids.JOB, NO_JOB_SELECTED)),
+        ({"job": f"{PROJECT_ID} prod-eu {'0' * 24}"}, (ids.JOB, DETAILS_NOT_SHOWN)),
+        # The update after the selection of a cluster removes the picker of jobs.
+        (ALL | {"cluster": "other"}, (ids.CLUSTER, DETAILS_NOT_SHOWN)),
+        (ALL | {"project": OTHER}, (ids.PROJECT, DETAILS_NOT_SHOWN)),
     ],
 )
-def test_job_that_is_not_selected_and_shown_is_refused(selected: dict[str, str], why: str) -> None:
+def test_job_that_is_not_selected_and_shown_is_refused_at_the_selection(
+    selected: dict[str, str], problem: tuple[str, str]
+) -> None:
     shown = with_pickers(selected)
 
-    assert submit_problem(shown, read_state(shown)) == (ids.JOB, why)
+    assert submit_problem(shown, read_state(shown)) == problem
 
 
 def test_selected_job_without_its_details_is_refused() -> None:
