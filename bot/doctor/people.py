@@ -13,8 +13,7 @@ from bot.cancellation.posts import MAX_RECIPIENTS, possible_approvers
 from bot.doctor.results import CheckResult, Subject, within
 from bot.settings import Settings
 from bot.slack.channels import ABSENT, is_direct, read_channel
-from bot.slack.dialog.job_details import full_members_of
-from bot.slack.directory import MAX_AGE, Directory
+from bot.slack.directory import Directory
 from bot.slack.errors import CALL_ERRORS, REASONS, UNKNOWN_GROUP, UNKNOWN_USER, translate_error
 from bot.slack.payloads import kind_of
 
@@ -211,15 +210,10 @@ async def _group(directory: Directory, subject: Subject, named: NamedId) -> Chec
 
 async def _approvers(directory: Directory, subject: Subject, part: PolicyPart) -> CheckResult:
     policy = part.policy
-    approvers, requesters = policy.approvers, policy.requesters
-    if approvers.everyone:
+    if policy.approvers.everyone:
         return subject.ok(f"{policy.approvals} required; every full member may approve")
-    named = await directory.current_people(approvers.users, (), MAX_AGE)
-    able = await full_members_of(directory, approvers.groups, policy.approvals + 1)
-    asking = await directory.members_of(requesters.groups)
-    able |= {user for user, person in named.items() if person.kind not in UNABLE}
-    known = None if requesters.everyone else requesters.users | asking
-    return check_approvers(subject, policy, able, known)
+    people = await directory.candidates(policy.approvers)
+    return check_approvers(subject, policy, len(possible_approvers(policy, people)))
 
 
 async def _direct_messages(directory: Directory, subject: Subject, part: PolicyPart) -> CheckResult:
@@ -275,23 +269,14 @@ async def run_id_checks(
     return [*chain.from_iterable(await asyncio.gather(*starmap(run, planned)))]
 
 
-def check_approvers(
-    subject: Subject, policy: Policy, able: frozenset[str], requesters: frozenset[str] | None
-) -> CheckResult:
-    """Check whether enough of those who are `able` can approve; of large groups not all are given.
-
-    `requesters` are the people who may ask; None for every full member.
-    """
+def check_approvers(subject: Subject, policy: Policy, able: int) -> CheckResult:
+    """Check whether enough people can approve; of large groups not all are counted."""
     required = policy.approvals
-    message = f"{required} required, {len(able)} can approve"
-    if len(able) < required:
-        return subject.problem(f"{required} required, but only {len(able)} can approve", MORE)
-    if len(able) > required:
+    if able < required:
+        return subject.problem(f"{required} required, but only {able} can approve", MORE)
+    if able > required:
         return subject.ok(f"{required} required, enough can approve")
+    message = f"{required} required, {able} can approve"
     if policy.self_approval:
         return subject.ok(message)
-    if requesters is not None and requesters <= able:
-        return subject.problem(f"{message}, and requesters cannot approve their own request", MORE)
-    if requesters is None or requesters & able:
-        return subject.warning(f"{message}; too few remain when one of them asks", MORE)
-    return subject.ok(message)
+    return subject.warning(f"{message}; too few remain when one of them asks", MORE)

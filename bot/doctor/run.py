@@ -29,12 +29,10 @@ from bot.cancellation.cluster_entries import unused_entries
 from bot.doctor.atlas import check_organizations, check_project
 from bot.doctor.results import CheckResult, Subject, within
 from bot.doctor.slack import BOT_TOKEN, check_slack
-from bot.services.rate_limit import round_seconds
 from bot.settings import AuditWebhookSettings, ProjectSettings, Settings, warnings
 from bot.storage.database import cause_of, open_executor, wall_clock
 from bot.storage.migrate import NEWEST, SchemaError, known_version
 from bot.storage.tables import metadata
-from bot.timings import DEFAULT_TIMINGS
 from bot.web.server import PortTaken, WebError, WebServer
 
 #: Seconds for everything about one service; the checks in it have shorter limits of their own.
@@ -86,26 +84,10 @@ async def run_checks(
     checked = chain.from_iterable(await asyncio.gather(*checks))
     entries = ((each.label, each.policies, clusters.get(each.id)) for each in selected)
     risks = settings_risks([*warnings(settings), *unused_entries(entries)])
-    watched = [each.id for each in selected if any(p.is_watched for p in each.policies.all)]
-    counts = {each: len(clusters[each]) for each in watched if clusters.get(each)}
-    rounds = check_round(settings, counts)
     unwatched = not_watched(selected, clusters)
-    results = [*found, *checked, *organizations, *rounds, *unwatched, *risks]
+    results = [*found, *checked, *organizations, *unwatched, *risks]
     # A result that all projects share is kept once.
     return sorted(dict.fromkeys(results), key=lambda each: GROUPS.index(each.group.split()[0]))
-
-
-def check_round(settings: Settings, counts: Mapping[str, int]) -> list[CheckResult]:
-    """Say how long the watch takes to read all clusters once, by its limits."""
-    if not counts:
-        return []
-    interval, events = settings.watch_interval, settings.events_interval
-    seconds = round_seconds(
-        [*counts.values()], interval.total_seconds(), events.total_seconds(), DEFAULT_TIMINGS
-    )
-    noun = "project" if len(counts) == 1 else "projects"
-    what = f"{sum(counts.values())} clusters in {len(counts)} {noun}"
-    return [WATCH.ok(f"it reads {what} once in {seconds:.0f} s, and sooner after an event")]
 
 
 def not_watched(

@@ -2,13 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass
 from enum import IntEnum
 
 from bot.cancellation.errors import RateLimitReserved
-from bot.timings import Timings
 
 #: The documented token bucket of a project's backup calls: its size, and its refill (500 a
 #: minute). Atlas may change both; the headers of its answers override them.
@@ -142,18 +141,3 @@ class CallPacer:
                 now = asyncio.get_running_loop().time()
                 self._free_at = max(now, self._free_at) + self._interval * cost
         self._set_timer()
-
-
-def round_seconds(
-    clusters: Sequence[int], interval: float, events: float, timings: Timings
-) -> float:
-    """Return the seconds in which the watch reads all clusters once.
-
-    `clusters` has the number of clusters of each project; `interval` and `events` are the seconds
-    between two rounds, and between two reads of an activity feed.
-    """
-    calls = 1 / timings.watch_call_interval
-    turn = len(clusters) / calls  # until each project had one, which its feed waits for, too
-    feeds = len(clusters) / (max(events, timings.min_events_interval) + turn)
-    slowest = max(clusters, default=0) * timings.watch_read_interval
-    return max(interval, sum(clusters) / (calls - feeds), slowest)

@@ -1,7 +1,7 @@
 """Reads a job for its dialog: what a person may do with it, its details, and the inputs."""
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -11,7 +11,7 @@ from bot.cancellation import policy as rules
 from bot.cancellation.errors import RightsNotChecked
 from bot.cancellation.job import LinkPhase
 from bot.cancellation.lifecycle import JobFingerprint, Request, State
-from bot.cancellation.people import NO_ONE, Kind
+from bot.cancellation.people import NO_ONE
 from bot.cancellation.policy import Policy
 from bot.cancellation.posts import own_part
 from bot.services.jobs import JobDetails
@@ -22,8 +22,7 @@ from bot.slack.client import Links
 from bot.slack.dependencies import Dependencies
 from bot.slack.dialog.state import DialogState, Shown
 from bot.slack.dialog.views import BACK, Content, elsewhere, submit_label, typed_inputs
-from bot.slack.directory import Directory
-from bot.slack.errors import UNKNOWN_USER, asked_already
+from bot.slack.errors import asked_already
 from bot.slack.payloads import Actor
 from bot.tasks import cancel_and_wait
 
@@ -31,8 +30,6 @@ log = structlog.get_logger(__name__)
 
 ATLAS_TIMEOUT = 12.0  #: seconds for reading a job; the dialog then offers to try again
 MAX_REASON_LENGTH = 300  #: characters
-#: Members of approver groups that are looked up: `users.info` allows 100 calls a minute.
-MAX_LOOKUPS = 20
 ALONE = blockkit.checkbox(
     ids.ALONE,
     "In an emergency",
@@ -128,8 +125,7 @@ class JobReader:
         info, typed, members, may_act_alone = await asyncio.gather(
             self.deps.channels.info(channel_of_cards(policy, asked_in, is_click=is_click)),
             self.deps.channels.info(asked_in),
-            # One more than needed, because the requester may be one of them.
-            full_members_of(self.deps.directory, groups, policy.approvals + 1),
+            self.deps.directory.members_of(groups),
             self._may_act_alone(policy),
         )
         placement = choose(policy, asked_in, info, self.actor.id, typed, is_click=is_click)
@@ -268,28 +264,3 @@ def _notes(
             f"{mrkdwn.people(policy.approvers - own_part(policy, who))}."
         )
     return [blockkit.context(" ".join(notes))] if notes else []
-
-
-async def full_members_of(
-    directory: Directory, groups: Iterable[str], enough: int
-) -> frozenset[str]:
-    """Return at least `enough` full members of these groups, if there are so many.
-
-    Only `MAX_LOOKUPS` members are looked up; all further ones count as full members.
-    """
-    members = sorted(await directory.members_of(groups))
-    full: set[str] = set()
-    for user in members[:MAX_LOOKUPS]:
-        if len(full) >= enough:
-            break
-        if await _may_be_full_member(directory, user):
-            full.add(user)
-    return frozenset(full).union(members[MAX_LOOKUPS:])
-
-
-async def _may_be_full_member(directory: Directory, user: str) -> bool:
-    try:
-        return (await directory.account(user)).kind in {Kind.MEMBER, Kind.COLLEAGUE}
-    except RightsNotChecked as error:
-        # Rights are checked again at the click, when this user may be readable.
-        return error.code not in UNKNOWN_USER

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from bot.doctor.atlas import check_organizations
 from bot.doctor.results import Level
-from bot.doctor.run import check_round, not_watched
+from bot.doctor.run import not_watched
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServer
 from bot.settings import Settings, load_settings
 
@@ -56,15 +56,6 @@ async def test_list_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
         (result,), projects = await check_organizations(settings)
 
     assert (result.level, projects) == (Level.PROBLEM, [])
-
-
-async def test_time_of_a_round_is_of_all_watched_projects(tmp_path: Path) -> None:
-    async with FakeAtlasServer() as atlas:
-        settings = settings_of(tmp_path, atlas, TABLE)
-    (result,) = check_round(settings, dict.fromkeys(map(str, range(40)), 12))
-
-    assert "480 clusters in 40 projects once in 67 s" in result.message
-    assert check_round(settings, {}) == []
 
 
 async def test_projects_and_clusters_that_are_not_watched_are_named(tmp_path: Path) -> None:

@@ -3,8 +3,7 @@
 import asyncio
 import time
 
-from bot.services.rate_limit import CallPacer, Rank, TokenBucket, round_seconds
-from bot.timings import DEFAULT_TIMINGS
+from bot.services.rate_limit import CallPacer, Rank, TokenBucket
 
 
 def test_bucket_allows_a_burst_and_then_one_read_per_interval() -> None:
@@ -53,10 +52,3 @@ async def test_cancelled_call_uses_no_slot() -> None:
     await pacer.wait()
 
     assert time.monotonic() - begun < 0.95
-
-
-def test_round_of_500_clusters_stretches_by_less_than_ten_seconds_of_the_interval() -> None:
-    assert 60 < round_seconds([12, 13] * 20, 60, 15, DEFAULT_TIMINGS) <= 70
-    assert round_seconds([3], 60, 15, DEFAULT_TIMINGS) == 60
-    assert round_seconds([400], 60, 15, DEFAULT_TIMINGS) == 400 * 0.63
-    assert 200 < round_seconds([3] * 300, 60, 15, DEFAULT_TIMINGS) < 310

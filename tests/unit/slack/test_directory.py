@@ -10,7 +10,6 @@ import pytest
 from bot.cancellation.errors import RightsNotChecked
 from bot.cancellation.people import EVERYONE, Kind, People
 from bot.slack.client import Identity
-from bot.slack.dialog.job_details import full_members_of
 from bot.slack.directory import MAX_AGE, MAX_CANDIDATES, Directory
 from bot.slack.errors import DEFAULT_RETRY_AFTER, CallLimits
 from bot.slack.payloads import Actor, kind_of
@@ -218,29 +217,6 @@ async def test_group_is_not_read_while_the_budget_of_all_replicas_is_used_up(env
 
     assert (refused.value.retry_after, refused.value.is_temporary) == (12.0, True)
     assert env.slack.methods == ["usergroups.users.list"]
-
-
-async def test_guests_of_a_group_are_not_full_members(env: Env) -> None:
-    env.slack.respond("usergroups.users.list", {"users": ["U1", "U2", "U3", "U4"]})
-    home = {"team_id": HOME}
-    env.slack.respond(
-        "users.info",
-        {"user": {"id": "U1", "is_restricted": True, **home}},
-        "user_not_visible",
-        {"user": {"id": "U3", **home}},
-        "internal_error",
-    )
-
-    assert await full_members_of(env.directory, ["S1"], 3) == {"U3", "U4"}
-
-
-async def test_only_as_many_members_are_looked_up_as_needed(env: Env) -> None:
-    many = [f"U{number:03d}" for number in range(100)]
-    env.slack.respond("usergroups.users.list", {"users": many})
-    env.slack.respond("users.info", *({"user": {"id": user, "team_id": HOME}} for user in many[:2]))
-
-    assert await full_members_of(env.directory, ["S1"], 2) >= {"U000", "U001"}
-    assert env.slack.methods.count("users.info") == 2
 
 
 async def test_answers_are_cached_for_a_minute(env: Env) -> None:
