@@ -30,8 +30,8 @@ SHORT_TIMINGS = replace(SHORT_PROCESS_TIMINGS, message_interval=0.05, edit_windo
 #: Commands in a second, each of another person, and commands at least.
 RATE = 4.0
 MIN_COMMANDS = 16
-#: Seconds of steady load before each update.
-PAUSE = 1.0
+#: Seconds until Slack has sent something to each of two replicas.
+SHARE_TIMEOUT = 20.0
 
 #: Seconds that Slack waits for an answer, and that an end may take, as documented.
 ACK_TIMEOUT = 3.0
@@ -57,13 +57,20 @@ class Replicas:
         self.balancer.remove(bot.url)
 
     async def roll(self, order: Order) -> None:
-        """Put a new replica in the place of each."""
-        for old in self.env.bots[-2:]:
+        """Put a new replica in the place of each, once Slack has sent something to both."""
+        pair = self.env.bots[-2:]
+        await self.env.slack.until(lambda: all(map(has_taken_part, pair)), SHARE_TIMEOUT)
+        for old in pair:
             if order == "stop first":
                 await self.stop(old)
             await self.start()
             if order == "start first":
                 await self.stop(old)
+
+
+def has_taken_part(bot: BotProcess) -> bool:
+    """Return whether Slack sent it a command or a submission; one of two may get commands only."""
+    return '"command typed"' in bot.log or '"request:created"' in bot.log
 
 
 async def ask_until(env: ProcessEnvironment, enough: asyncio.Event) -> None:
@@ -119,7 +126,6 @@ async def test_rolling_update_under_load_loses_and_delays_no_command(
         try:
             # A quick machine rolls more often.
             while len(env.submitted) < MIN_COMMANDS and not asking.done():
-                await asyncio.sleep(PAUSE)
                 await replicas.roll(order)
         finally:
             enough.set()
@@ -128,4 +134,3 @@ async def test_rolling_update_under_load_loses_and_delays_no_command(
         await env.wait_for_outcomes(60)
         await env.check_outcomes()
         assert "Traceback" not in "".join(bot.log for bot in env.bots)
-        assert all('"request:created"' in bot.log for bot in env.bots[:-2])
