@@ -43,6 +43,7 @@ from bot.startup_checks import (
     warn_of_other_file,
     warn_of_unused_entries,
 )
+from bot.storage.database import damage
 from bot.tasks import BackgroundTasks, Loop, Supervisor, cancel_and_wait, repeat
 from bot.timings import DEFAULT_TIMINGS, Timings
 from bot.web.metrics import Detail, Metrics, add_routes
@@ -175,7 +176,8 @@ class Bot:
         """Build the HTTP side: health, metrics, and in HTTP mode the route for Slack."""
         app = web.Application(client_max_size=MAX_BODY_BYTES)
         details: dict[str, Detail] = {
-            "channels": lambda: self._channels.problem() if self._channels else None
+            "channels": lambda: self._channels.problem() if self._channels else None,
+            "values": damage,
         }
         if isinstance(receiver, HttpReceiver):
             receiver.add_route(app)

@@ -19,7 +19,7 @@ from bot.cancellation.quarantine import WOULD_HAVE
 from bot.storage import queries
 from bot.storage.database import Database
 from bot.storage.job_store import starter_from_json
-from bot.storage.tables import audit_events, jobs, requests, to_recorded, to_ref
+from bot.storage.tables import audit_events, jobs, requests, to_ref
 from bot.storage.verification import BATCH_SIZE, DAMAGE, AuditBreak, as_stored, find_breaks
 
 MIN_ID = -(2**63)  #: another program may have stored ids below 1
@@ -45,7 +45,7 @@ class AuditLog:
             rows = await self.database.read_snapshot(partial(_after, last, page))
             for row in rows:
                 last = row.id
-                yield to_recorded(row)
+                yield queries.to_recorded(row)
             is_full = len(rows) == BATCH_SIZE
 
     async def count(self) -> int:

@@ -1,4 +1,4 @@
-"""Runs transactions with a time limit, and gives the time of the database server."""
+"""Runs transactions with a time limit, reads values, gives the time of the database server."""
 
 import asyncio
 import math
@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import structlog
-from sqlalchemy import URL, Connection, func, or_, select
+from sqlalchemy import URL, Column, Connection, func, or_, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.sql.elements import ColumnElement
@@ -26,6 +26,7 @@ BACKGROUND_TIMEOUT = 5.0  #: seconds that a background transaction may take: les
 MAX_BACKGROUND_WRITES = 2  #: at a time, so that they do not delay the writes of listeners
 SERVER_TIMEOUT = 10  #: seconds after which PostgreSQL ends a statement, or what waits for the bot
 MAX_WRITE_AGE = 5.0  #: seconds for which a check that wrote shows that it can be written
+MAX_NAMED = 10  #: damaged values that are named
 NO_ANSWER = "it does not answer in time"  #: reason that /readyz reports after a timeout
 TIMED_OUT = "database did not answer in time"  #: logged for a transaction at its time limit
 #: Errors of a database that cannot be reached, besides SQLAlchemy's own.
@@ -174,6 +175,40 @@ def cause_of(error: BaseException) -> str:
     """Return the database's own message in one line."""
     cause = getattr(error, "orig", None) or error
     return " ".join(str(cause).split()) or type(cause).__name__
+
+
+#: The values that cannot be read, in every database of this process: other programs wrote them.
+DAMAGED: set[str] = set()
+
+
+def read_value(row: Any, column: Column[Any], parse: Callable[[Any], T], instead: T) -> T:  # noqa: ANN401 - a database row
+    """Return the value in a column; `instead` where there is none, or one that cannot be read.
+
+    So a damaged row stops no other. The first column of the row names it in the log, once.
+    """
+    stored = getattr(row, column.name)
+    try:
+        value = parse(stored) if stored else instead
+    except (ValueError, TypeError, RecursionError):  # JSON may nest too deeply
+        _add_damage(f"{column} of {row[0]}")
+        return instead
+    if DAMAGED:
+        DAMAGED.discard(f"{column} of {row[0]}")
+    return value
+
+
+def _add_damage(place: str) -> None:
+    if place not in DAMAGED:
+        log.error("value of the database cannot be read", place=place)
+    DAMAGED.add(place)
+
+
+def damage() -> str | None:
+    """Return a sentence for `/readyz` while values cannot be read."""
+    if not DAMAGED:
+        return None
+    places = ", ".join(sorted(DAMAGED)[:MAX_NAMED])
+    return f"These values of the database cannot be read, and the bot works without them: {places}."
 
 
 MAX_ROUND_TRIP = 0.5  #: seconds after which a server's answer is too imprecise to correct the clock

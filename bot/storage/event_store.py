@@ -24,7 +24,7 @@ from bot.cancellation.job import Job, events_of
 from bot.cancellation.lifecycle import JOB_FIELDS
 from bot.cancellation.people import ActingPerson
 from bot.storage import queries
-from bot.storage.tables import audit_events, audit_webhook, requests, to_recorded
+from bot.storage.tables import audit_events, audit_webhook, requests
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 
 #: For which a replica of the edition before, which knows no leader, leaves the sending to this one.
@@ -122,7 +122,7 @@ class WebhookStore(Store):
     ) -> Sequence[Recorded]:
         """Return the next event of each request, oldest first; `skip` names requests."""
         rows = uow.execute(next_unposted(starts_after, skip).limit(limit))
-        return [to_recorded(row) for row in rows]
+        return [queries.to_recorded(row) for row in rows]
 
     @writes
     def mark_posted(self, uow: UnitOfWork, event: Recorded) -> None:

@@ -22,6 +22,7 @@ from bot.cancellation.job import (
 from bot.cancellation.lifecycle import UNDECIDED, Card, Request
 from bot.cancellation.starter import NOT_READ, REACH, SETTLED_AFTER, StartedBy
 from bot.storage import queries
+from bot.storage.database import read_value
 from bot.storage.event_store import record_download
 from bot.storage.posts import NO_DELAY, announce, announce_restore, refresh_card
 from bot.storage.tables import (
@@ -86,19 +87,20 @@ _NEARBY = select(jobs.c.job_id).where(
 
 def to_job(row: Any) -> Job:  # noqa: ANN401 - a database row
     """Build a job from its row."""
-    ref, is_used = to_ref(row), row.link_used and row.state == JobState.LINK_LIVE
+    ref, state = to_ref(row), read_value(row, jobs.c.state, JobState, JobState.IN_PROGRESS)
+    is_used = row.link_used and state is JobState.LINK_LIVE
     return Job(
         **{name: getattr(row, name) for name in _SAME},
         id=row.id,
         ref=ref,
-        state=JobState.LINK_USED if is_used else JobState(row.state),
+        state=JobState.LINK_USED if is_used else state,
         expected_at=row.expected_at or ref.started_at + USUAL_WAIT,
-        phase=LinkPhase(row.phase or LinkPhase.EXPECTED),
-        started_by=starter_from_json(row.started_by) if row.started_by else NOT_READ,
-        shown=shown_from_json(json.loads(row.shown)) if row.shown else None,
-        quarantine=QuarantineDecision(row.quarantine) if row.quarantine else None,
+        phase=read_value(row, jobs.c.phase, LinkPhase, LinkPhase.EXPECTED),
+        started_by=read_value(row, jobs.c.started_by, starter_from_json, NOT_READ),
+        shown=read_value(row, jobs.c.shown, shown_from_json, None),
+        quarantine=read_value(row, jobs.c.quarantine, QuarantineDecision, None),
         was_running=bool(row.was_running),
-        answer=StarterAnswer(row.answer) if row.answer else None,
+        answer=read_value(row, jobs.c.answer, StarterAnswer, None),
         announcement=Card(channel=row.channel, ts=row.ts) if row.ts else None,
     )
 

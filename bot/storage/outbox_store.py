@@ -1,11 +1,11 @@
 """The outbox: claims posts for delivery and records the results."""
 
-import json
 from collections.abc import Collection, Sequence
 from datetime import timedelta
 from operator import attrgetter
 from typing import Any
 
+from pydantic import TypeAdapter
 from sqlalchemy import (
     Integer,
     Select,
@@ -32,7 +32,7 @@ from bot.cancellation.posts import (
     StarterPost,
 )
 from bot.storage import queries
-from bot.storage.database import has_passed
+from bot.storage.database import has_passed, read_value
 from bot.storage.job_store import get_announced, get_or_new
 from bot.storage.posts import DUE, FACTS_PRIORITY, SHOW_JOB
 from bot.storage.tables import IS_DUE, jobs, milliseconds, posts
@@ -78,6 +78,7 @@ def _due_posts() -> Select[Any]:
     )
 
 
+_detail_from_json = TypeAdapter(dict[str, Any]).validate_json
 _EARLIER = posts.alias()
 _IS_LATER_ANNOUNCEMENT = exists().where(
     _EARLIER.c.watched_job == posts.c.watched_job,
@@ -237,15 +238,19 @@ def _end_delivery(uow: UnitOfWork, post: Post, **values: object) -> None:
         posts.c.event == EventName.NOTIFIED,
         posts.c.at == post.at,
     )
-    first_copies = select(posts.c.state, posts.c.detail).where(*first_notice).order_by(posts.c.id)
-    copies = uow.execute(first_copies).all()
+    copies = uow.execute(select(posts).where(*first_notice).order_by(posts.c.id)).all()
     if all(copy.state != PostState.DUE for copy in copies):
-        names = [json.loads(copy.detail)["name"] for copy in copies if copy.state == PostState.SENT]
+        reached = [_detail(copy) for copy in copies if copy.state == PostState.SENT]
+        names = [name for detail in reached if (name := detail.get("name"))]
         number, at = milliseconds(post.at), post.at.isoformat()
-        reached = Event(
+        event = Event(
             name=post.event, request=request.id, number=number, at=at, detail={"names": names}
         )
-        uow.enqueue_message(request, PostKind.REPLY, reached)
+        uow.enqueue_message(request, PostKind.REPLY, event)
+
+
+def _detail(row: Any) -> dict[str, Any]:  # noqa: ANN401 - a database row
+    return read_value(row, posts.c.detail, _detail_from_json, {})
 
 
 def _adopt(uow: UnitOfWork, due: Sequence[Any]) -> Sequence[Any]:
@@ -290,10 +295,10 @@ def _posts(uow: UnitOfWork, rows: Sequence[Any]) -> list[Post]:
         post = RequestPost(
             **message,
             request=request,
-            event=EventName(row.event),
+            event=read_value(row, posts.c.event, EventName, EventName.CREATED),
             actor=row.actor,
             at=row.at,
-            detail=json.loads(row.detail),
+            detail=_detail(row),
             job=about[request.ref],
         )
         claimed.append(post)

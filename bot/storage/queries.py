@@ -74,3 +74,7 @@ def requests_awaiting(
     in_time = or_(requests.c.state != State.AWAITING, requests.c.expires_at > now)
     waiting = select(requests).where(IS_OPEN, undecided, in_time)
     return waiting.order_by(requests.c.created_at).limit(limit)
+
+
+def to_recorded(row: Any) -> Recorded:  # noqa: ANN401 - a database row
+    return Recorded(**{name: getattr(row, name) for name in Recorded.__slots__})

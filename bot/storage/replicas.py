@@ -4,13 +4,15 @@ import json
 from dataclasses import dataclass
 from datetime import timedelta
 
+from pydantic import TypeAdapter
 from sqlalchemy import case, delete, func, insert, literal, or_, select, update
 
 from bot.cancellation.errors import NotRecorded
-from bot.storage.database import has_passed
+from bot.storage.database import has_passed, read_value
 from bot.storage.tables import MILLISECONDS, leases, milliseconds, slack_calls, slack_connections
 from bot.storage.unit_of_work import Store, UnitOfWork, writes
 
+_times_from_json = TypeAdapter(list[int]).validate_json
 LEADER = "leader"  #: the name of the lease
 FILE = "settings file"  #: the name of the row whose owner is a digest
 
@@ -118,7 +120,8 @@ class CallBudget(Store):
         now = milliseconds(uow.now)
         began, end = (milliseconds(uow.now + timedelta(seconds=each)) for each in (-window, window))
         # A later time than the end was written before the clock was set back.
-        recent: list[int] = [at for at in (json.loads(row.at) if row else []) if began < at <= end]
+        known = read_value(row, slack_calls.c.at, _times_from_json, list[int]()) if row else []
+        recent = [at for at in known if began < at <= end]
         if len(recent) >= limit:
             windows, place = divmod(ahead, limit)
             return (sorted(recent)[place - limit] - began) / MILLISECONDS + windows * window

@@ -27,7 +27,6 @@ from sqlalchemy import (
 from sqlalchemy.event import listens_for
 
 from bot.atlas import JobRef
-from bot.cancellation.events import Recorded
 from bot.cancellation.lifecycle import (
     ASKED_TEXTS,
     JOB_FIELDS,
@@ -40,6 +39,7 @@ from bot.cancellation.lifecycle import (
     Request,
     State,
 )
+from bot.storage.database import read_value
 
 MILLISECONDS = 1000
 
@@ -302,7 +302,10 @@ slack_calls = Table(
     Column("at", Text, nullable=False),
 )
 
-shown_from_json = TypeAdapter(JobFingerprint).validate_python
+shown_from_json = TypeAdapter(JobFingerprint).validate_json
+_outcome_from_json = TypeAdapter(Outcome).validate_json
+#: Equals no job, so that nothing is sent for a request with it.
+UNREADABLE = JobFingerprint(delivery_type="", snapshot_id="", snapshot_time=None, cancellable=False)
 
 
 def ask_columns(detail: Mapping[str, Any]) -> dict[str, Any]:
@@ -330,10 +333,10 @@ def request_from_row(row: Any, given: Sequence[Any]) -> Request:  # noqa: ANN401
     """Build a request from its row and the rows of the approvals that were given."""
     return Request(
         **{name: getattr(row, name) for name in _SAME},
-        state=State(row.state),
+        state=read_value(row, requests.c.state, State, State.FAILED),
         ask=Ask(
             ref=to_ref(row),
-            shown=shown_from_json(json.loads(row.shown)),
+            shown=read_value(row, requests.c.shown, shown_from_json, UNREADABLE),
             **{name: getattr(row, name) for name in ASKED_TEXTS},
         ),
         approvals=tuple(Approval(user=a.user, at=a.at) for a in given if not a.voided_at),
@@ -341,10 +344,6 @@ def request_from_row(row: Any, given: Sequence[Any]) -> Request:  # noqa: ANN401
         sent=DeleteAttempts(
             count=row.delete_count, accepted=row.delete_accepted, unknown=row.delete_unknown
         ),
-        outcome=Outcome(**json.loads(row.outcome)),
+        outcome=read_value(row, requests.c.outcome, _outcome_from_json, Outcome()),
         card=Card(channel=row.card_channel, ts=row.card_ts) if row.card_ts else None,
     )
-
-
-def to_recorded(row: Any) -> Recorded:  # noqa: ANN401 - a database row
-    return Recorded(**{name: getattr(row, name) for name in Recorded.__slots__})

@@ -43,7 +43,6 @@ from bot.storage.tables import (
     metadata,
     milliseconds,
     requests,
-    to_recorded,
 )
 
 #: What a row raises that another program has changed.
@@ -243,7 +242,7 @@ def _chain_breaks(db: Connection) -> Iterator[AuditBreak]:
     """Verify each event's hash, and that it follows the event to which it was chained."""
     before = ""
     for row in _stream(db, queries.RECORDED.order_by(audit_events.c.id)):
-        line = to_recorded(row)
+        line = queries.to_recorded(row)
         if line.hash != line.expected_hash:
             yield AuditBreak(request=line.request, number=line.number, why=CHANGED)
         elif not line.previous and before:
@@ -295,7 +294,7 @@ def _replay(rows: Iterable[Row[Any]]) -> Replay | None:
     result = Replay()
     try:
         for row in rows:
-            result.add(to_recorded(row))
+            result.add(queries.to_recorded(row))
     except DAMAGE:
         return None
     return result

@@ -10,6 +10,7 @@ from sqlalchemy import Delete, Select, and_, delete, func, insert, select, text,
 
 from bot.atlas import JobRef, JobState, RestoreJob, created_at
 from bot.cancellation.job import (
+    ENDS,
     Job,
     Listing,
     QuarantineDecision,
@@ -33,6 +34,7 @@ LEASE = timedelta(seconds=20)
 #: After a longer pause the watch forgets the clusters, and announces no jobs of that time.
 FORGET_AFTER = timedelta(days=7)
 CLUSTER_LIST = ""  #: in the place of a cluster's name: the list of clusters
+_OVER = ENDS | {JobState.GONE}
 RECENT = timedelta(minutes=10)  #: how young other restores are when they are recorded
 
 OnCount: TypeAlias = Callable[[str, int], None]
@@ -183,8 +185,7 @@ def _may_have_changed(
     known = {
         job_id: to_job(row)
         for job_id, row in rows.items()
-        if not (row.shown and JobState(row.state).is_over)
-        or states.get(job_id, row.state) != row.state
+        if not (row.shown and row.state in _OVER) or states.get(job_id, row.state) != row.state
     }
     wait = expected_wait_in(uow, project_id)
     for read in reads:

@@ -84,7 +84,9 @@ def _call(post: RequestPost, policy: Policy) -> tuple[str, People]:
             call = job_lines.call_to_cancel(post.request, post.job)
             return call + ON_THE_CARD.get(post.request.state, ""), policy.approvers
         case EventName.KEEP_VOIDED:
-            return MAY_KEEP, policy.approvers - People(users=frozenset({post.detail["user"]}))
+            return MAY_KEEP, policy.approvers - People(
+                users=frozenset({post.detail.get("user", "")})
+            )
     return "", NO_ONE
 
 

@@ -6,19 +6,21 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Table
+from sqlalchemy import Column, Connection, Table, update
+from structlog.testing import capture_logs
 
 from bot.cancellation.lifecycle import State
 from bot.cancellation.quarantine import Mode
 from bot.cli.audit import write
 from bot.cli.output import OutputFormat
 from bot.storage.audit_log import AuditLog, read_summary
-from bot.storage.database import Database
-from bot.storage.tables import Instant, audit_events, metadata
+from bot.storage.database import DAMAGED, Database, damage
+from bot.storage.tables import Instant, audit_events, jobs, metadata, posts, requests
 from tests.integration.storage.quarantine_environment import ENFORCED, QuarantineEnv
 from tests.support.domain import ADA, RINA, a_waiting_request, allow, keep_all
 from tests.support.timings import DATABASE_TIMEOUT
@@ -125,3 +127,41 @@ async def test_damaged_value_in_any_column_is_named_and_the_rest_is_printed(
             odd = {c for text in texts for c in text if not c.isprintable() and c not in "\r\n"}
             assert not odd, where
     await database.close()
+
+
+#: The columns whose texts have a form of their own.
+UNREADABLE = [
+    *(jobs.c[name] for name in ("started_by", "shown", "state", "phase", "quarantine", "answer")),
+    *(requests.c.shown, requests.c.outcome, posts.c.detail, posts.c.event),
+]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("column", UNREADABLE)
+async def test_value_that_cannot_be_read_harms_its_row_alone_and_is_named_once(
+    column: Column[Any], database: Database
+) -> None:
+    env = QuarantineEnv(database, replace(ENFORCED, grace=timedelta(seconds=3)))
+    await env.start()
+    damaged, other = env.begin(1), env.begin(2)
+    await env.read_jobs()
+    first = (await env.request(damaged)).id
+    keys = {"requests": requests.c.id == first, "posts": posts.c.request == first}
+    of_row = keys.get(column.table.name, jobs.c.job_id == damaged)
+    change = update(column.table).where(of_row).values({column.name: "{"})
+    await database.write(lambda db: db.execute(change))
+
+    with capture_logs() as lines:
+        await env.second()
+        named = damage()
+        for _ in range(5):
+            await env.read_jobs()
+            await env.second()
+    DAMAGED.clear()  # of this process
+
+    assert env.shown_at.keys() == {damaged, other}
+    assert await env.state(other) is State.CANCELLED
+    is_lost = column is requests.c.shown  # what was shown is not known, so nothing is sent
+    assert await env.state(damaged) is (State.CHANGED if is_lost else State.CANCELLED)
+    (place,) = [line["place"] for line in lines if line["log_level"] == "error"]
+    assert place in str(named)
