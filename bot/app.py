@@ -16,7 +16,6 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.atlas import AtlasReader
 from bot.cancellation.errors import RightsNotChecked
 from bot.cancellation.people import Person
-from bot.doctor.slack import warn_about_ids
 from bot.leader_loops import LeaderLoops
 from bot.reload import Reloader
 from bot.services.sweeper import Notifier
@@ -276,7 +275,6 @@ class Bot:
         links: Links,
         directory: Directory,
     ) -> None:
-        self._start_loop(partial(warn_about_ids, self.settings, directory), "ids")
         # Runs stop before the outbox, which still posts their outcomes.
         self._exit_stack.push_async_callback(self._stop_runs)
         self._on_shutdown(self._background.drain, self._timings.dialog_stop_timeout)

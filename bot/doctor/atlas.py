@@ -1,7 +1,7 @@
 """Checks Atlas with reads only: the lists of the organizations, then each project."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -11,7 +11,6 @@ from bot.atlas import (
     RESTORE_REQUESTED,
     AtlasError,
     AtlasReader,
-    CallRecord,
     Cluster,
     ClusterNotFound,
     Credentials,
@@ -20,7 +19,6 @@ from bot.atlas import (
     KeyRefused,
     NotOnAccessList,
     ProjectNotFound,
-    RateLimited,
     RoleMissing,
     VersionGone,
     WrongClusterKind,
@@ -28,15 +26,13 @@ from bot.atlas import (
 )
 from bot.cancellation.cluster_entries import applied_entries
 from bot.doctor.key import (
-    WAIT,
     check_access_list,
     check_cancel_role,
     check_expiry,
-    check_rate_limit,
     check_roles,
     role_to_read_jobs,
 )
-from bot.doctor.results import CheckResult, Subject, compare_clock
+from bot.doctor.results import CheckResult, Subject
 from bot.services.projects import selects
 from bot.settings import ProjectSettings, Settings
 
@@ -63,7 +59,6 @@ def subjects_of(project: ProjectSettings) -> dict[str, Subject]:
         "atlas_cluster_policies": f"policies of the clusters of {name}",
         "atlas_restore_jobs": f"restore jobs of {name}",
         "atlas_activity_feed": f"activity feed of {name}",
-        "atlas_rate_limit": f"rate limit of {name}",
     }
     if isinstance(project.credentials, DigestKey):
         del names["atlas_secret"]  # an API key has no end
@@ -124,9 +119,7 @@ NAME_THEM = "Type their ids, or give each a name in a [[projects]] entry of its 
 
 
 def connect(
-    settings: Settings,
-    credentials: Credentials,
-    observe: Callable[[CallRecord], None] | None = None,
+    settings: Settings, credentials: Credentials
 ) -> AbstractAsyncContextManager[AtlasReader]:
     return open_reader(
         credentials,
@@ -134,7 +127,6 @@ def connect(
         version=settings.atlas.api_version,
         envelope=settings.atlas.envelope,
         timeout=TIMEOUT,
-        observe=observe,
     )
 
 
@@ -180,22 +172,15 @@ def _check_selection(
 
 
 async def check_project(
-    settings: Settings,
-    project: ProjectSettings,
-    now: Callable[[], datetime],
-    clusters: dict[str, Sequence[str]],
+    settings: Settings, project: ProjectSettings, now: datetime, clusters: dict[str, Sequence[str]]
 ) -> list[CheckResult]:
-    """Check one project and the clock; add the names of its clusters to `clusters`."""
-    calls: list[tuple[datetime, CallRecord]] = []
-    async with connect(
-        settings, project.credentials, lambda call: calls.append((now(), call))
-    ) as atlas:
-        checks = ProjectChecks(project, atlas, now(), calls)
+    """Check one project; add the names of its clusters to `clusters`."""
+    async with connect(settings, project.credentials) as atlas:
+        checks = ProjectChecks(project, atlas, now)
         results = await checks.run()
     if checks.clusters is not None:
         clusters[project.id] = checks.clusters
-    dates = ((here, call.date) for here, call in reversed(calls) if call.date)
-    return [*results, compare_clock("Atlas", *next(dates, (None, None)))]
+    return results
 
 
 class RequiredCheckFailed(Exception):
@@ -207,7 +192,6 @@ class ProjectChecks:
     project: ProjectSettings
     atlas: AtlasReader
     now: datetime
-    calls: list[tuple[datetime, CallRecord]]  #: with the times of the responses, by this machine
     clusters: Sequence[str] | None = None  #: their names, where all could be read
 
     def __post_init__(self) -> None:
@@ -293,16 +277,11 @@ class ProjectChecks:
         return clusters
 
     async def _jobs(self, clusters: list[Cluster], access: KeyAccess) -> None:
-        """Read restore jobs, which have the rate limit, and the activity feed."""
-        rate_limit = self._subjects["atlas_rate_limit"]
+        """Read restore jobs and the activity feed."""
         try:
             self._add(await self._read_jobs(clusters))
-        except RateLimited as error:
-            self._add(rate_limit.problem(describe(error), WAIT))
-            raise RequiredCheckFailed("Atlas limits the calls, see below") from error
         except AtlasError as error:
             raise self._failed("atlas_restore_jobs", error, role_to_read_jobs(access)) from error
-        self._add(check_rate_limit(rate_limit, (call for _, call in reversed(self.calls))))
         feed = self._subjects["atlas_activity_feed"]
         try:
             since = self.now - FEED_SPAN

@@ -5,12 +5,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from urllib.parse import urlsplit
+from email.utils import parsedate_to_datetime
 
-import structlog
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.atlas.transport import parse_date
 from bot.doctor.blocks import BLOCKS, check_blocks, samples
 from bot.doctor.people import (
     LOCKED,
@@ -20,7 +18,7 @@ from bot.doctor.people import (
     run_id_checks,
     with_approvals,
 )
-from bot.doctor.results import CheckResult, Level, Subject, compare_clock, within
+from bot.doctor.results import CheckResult, Subject, compare_clock, within
 from bot.settings import Settings
 from bot.slack.client import Identity, Links, SlackClient, new_session
 from bot.slack.deployment import set_deployment
@@ -28,16 +26,12 @@ from bot.slack.directory import Directory
 from bot.slack.errors import CALL_ERRORS, InvalidToken, translate_error
 from bot.slack.manifest import OPTIONAL_SCOPES, SCOPES
 
-CONNECT_TIMEOUT = 5  #: seconds to open a TCP connection to the Socket Mode server
 ID_TIMEOUT = 10.0  #: seconds to wait for one response about a person or a group
-
-log = structlog.get_logger(__name__)
 
 BOT_TOKEN = Subject("slack_token", "SLACK_BOT_TOKEN", "Slack")
 SCOPE = Subject("slack_scopes", "scopes of SLACK_BOT_TOKEN", "Slack")
 APP_TOKEN = Subject("slack_app_token", "SLACK_APP_TOKEN", "Slack")
 SIGNING_SECRET = Subject("slack_signing_secret", "SLACK_SIGNING_SECRET", "Slack")
-EMAILS = "users:read.email"  #: the scope that only quarantine uses, which works without it
 COPY_BOT = "Copy the Bot User OAuth Token again: in Slack's app, OAuth & Permissions."
 COPY_APP = (
     "Copy the App-Level Token again: in Slack's app, Basic Information. "
@@ -56,7 +50,7 @@ class Authentication:
     """The result of `auth.test`, and what it says of the bot."""
 
     result: CheckResult
-    date: datetime | None  #: the server's time
+    date: datetime | None = None  #: the server's time, if it says so
     identity: Identity | None = None  #: None unless Slack accepts the token of a bot
     app: str = ""  #: the id of the app (`A…`); empty when it cannot be read
 
@@ -65,10 +59,9 @@ async def authenticate(client: AsyncWebClient) -> Authentication:
     try:
         answer = await client.auth_test()
     except CALL_ERRORS as error:
-        headers = getattr(getattr(error, "response", None), "headers", None) or {}
-        refused = _token_failure(BOT_TOKEN, error, COPY_BOT)
-        return Authentication(result=refused, date=parse_date(headers.get("date", "")))
-    date = parse_date(answer.headers.get("date", ""))
+        return Authentication(result=_token_failure(BOT_TOKEN, error, COPY_BOT))
+    header = answer.headers.get("date")
+    date = parsedate_to_datetime(header) if header else None
     if not answer.get("bot_id"):
         message = "Slack accepts it, but it is not a bot's token"
         return Authentication(result=BOT_TOKEN.problem(message, COPY_BOT), date=date)
@@ -120,7 +113,7 @@ async def check_app_token(client: AsyncWebClient, token: str, app: str) -> Check
     if not token:  # HTTP mode
         return SIGNING_SECRET.ok(NOT_TESTED)
     try:
-        answer = await client.apps_connections_open(app_token=token)
+        await client.apps_connections_open(app_token=token)
     except CALL_ERRORS as error:
         return _token_failure(APP_TOKEN, error, COPY_APP)
     own = ""
@@ -129,26 +122,7 @@ async def check_app_token(client: AsyncWebClient, token: str, app: str) -> Check
     if app and own and own != app:
         message = f"it belongs to another app ({own}) than SLACK_BOT_TOKEN ({app})"
         return APP_TOKEN.problem(message, COPY_APP)
-    return await _check_reachable(client, str(answer.get("url") or ""))
-
-
-async def _check_reachable(client: AsyncWebClient, address: str) -> CheckResult:
-    """Open a TCP connection only: Slack would send commands to a WebSocket."""
-    parts = urlsplit(address)
-    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "wss" else 80)
-    if client.proxy:
-        return APP_TOKEN.ok("accepted; the connection through the proxy was not tested")
-    try:
-        async with asyncio.timeout(CONNECT_TIMEOUT):
-            _, writer = await asyncio.open_connection(host, port)
-        writer.close()
-        await writer.wait_closed()
-    except OSError:
-        return APP_TOKEN.problem(
-            f"accepted, but the Socket Mode server cannot be reached ({host}, port {port})",
-            "Allow connections from the bot's machine to this address.",
-        )
-    return APP_TOKEN.ok("accepted; Socket Mode can be reached")
+    return APP_TOKEN.ok("accepted: Slack gives an address of Socket Mode")
 
 
 async def check_slack(settings: Settings, now: Callable[[], datetime]) -> list[CheckResult]:
@@ -169,8 +143,8 @@ async def check_slack(settings: Settings, now: Callable[[], datetime]) -> list[C
         )
     needed = needed_scopes(settings)
     scopes = check_scopes(identity.scopes, needed) if identity else [SCOPE.unchecked(LOCKED)]
-    clock = compare_clock("Slack", here, bot.date)
-    return [bot.result, *scopes, *transport, *ids, *blocks, clock]
+    clock = [compare_clock(here, bot.date)] if bot.date else []
+    return [bot.result, *scopes, *transport, *ids, *blocks, *clock]
 
 
 async def _check_blocks(
@@ -187,25 +161,3 @@ def needed_scopes(settings: Settings) -> frozenset[str]:
     groups = [each for each in named_ids(settings) if each.check == "group"]
     needed = {"usergroups:read": groups, "groups:read": with_approvals(settings)}
     return frozenset(scope for scope, by in needed.items() if by)
-
-
-async def warn_about_ids(settings: Settings, directory: Directory) -> None:
-    """Log a warning for each unusable id in the settings, which only missing cards would show.
-
-    The directory remembers what it read for the first clicks: Slack limits reads of groups.
-    """
-    quarantined = any(
-        policy.quarantine.is_on for each in settings.policy_holders for policy in each.policies.all
-    )
-    scopes = directory.identity.scopes
-    if quarantined and scopes and EMAILS not in scopes:
-        log.warning("scope missing", scope=EMAILS, why=OPTIONAL_SCOPES[EMAILS], what_to_do=GRANT)
-    planned = [each for each in planned_checks(settings) if each[0].check != "direct_messages"]
-    for found in await run_id_checks(directory, planned):
-        if found.level is Level.PROBLEM:
-            log.warning(
-                "setting needs attention",
-                setting=found.subject,
-                why=found.message,
-                what_to_do=found.hint,
-            )

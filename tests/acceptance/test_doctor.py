@@ -40,7 +40,7 @@ async def test_valid_settings_leave_only_the_cancel_role_unchecked(env: DoctorEn
 
     assert at(Level.PROBLEM, findings) == at(Level.WARNING, findings) == []
     assert at(Level.UNCHECKED, findings) == []
-    assert len(at(Level.OK, findings)) == 26
+    assert len(at(Level.OK, findings)) == 24
     assert ("watch", "watch") in at(Level.OK, findings)
 
 
@@ -182,7 +182,7 @@ async def test_checks_behind_a_failed_one_are_unchecked_with_the_reason(
         *("slack_scopes", "channel", "user", "group", "approvers", "direct_messages"),
         *("slack_blocks",),
         *("atlas_version", "atlas_access_list", "atlas_project", "atlas_clusters"),
-        *("atlas_restore_jobs", "atlas_activity_feed", "atlas_rate_limit"),
+        *("atlas_restore_jobs", "atlas_activity_feed"),
         *("atlas_roles", "atlas_cancel_role"),
     }
     assert unchecked["channel"] == "the check of SLACK_BOT_TOKEN failed"

@@ -1,50 +1,16 @@
-"""The check of Atlas's rate limit."""
+"""Checks of Atlas: unreadable items, and the end of a secret."""
 
 from datetime import datetime, timedelta
 
 import pytest
 
-from bot.atlas import CallRecord, KeyAccess
+from bot.atlas import KeyAccess
 from bot.doctor.atlas import complete
-from bot.doctor.key import check_expiry, check_rate_limit
+from bot.doctor.key import check_expiry
 from bot.doctor.results import Level, Subject
 from tests.support.clock import NOON
 
 SUBJECT = Subject("it", "it")
-
-
-@pytest.mark.parametrize(
-    ("left", "level"), [(1200, Level.OK), (240, Level.OK), (239, Level.WARNING), (0, Level.WARNING)]
-)
-def test_less_than_a_fifth_of_the_rate_limit_is_a_warning(left: int, level: Level) -> None:
-    assert check_rate_limit(SUBJECT, [backup_call(left)]).level is level
-
-
-def backup_call(
-    left: int | None, status: int | None = 200, *, challenge: bool = False
-) -> CallRecord:
-    return CallRecord(
-        "GET",
-        status,
-        0.1,
-        challenge=challenge,
-        rate_limit_remaining=left,
-        rate_limit=1200,
-        path="/groups/1/clusters/prod/backup/restoreJobs",
-    )
-
-
-@pytest.mark.parametrize(
-    "calls", [[], [backup_call(None)], [CallRecord("GET", 200, 0.1, rate_limit_remaining=0)]]
-)
-def test_missing_rate_limit_header_leaves_it_unchecked(calls: list[CallRecord]) -> None:
-    assert check_rate_limit(SUBJECT, calls).level is Level.UNCHECKED
-
-
-def test_newest_answer_about_backups_has_the_rate_limit() -> None:
-    calls = [backup_call(0, None), backup_call(0, 401, challenge=True), backup_call(7)]
-
-    assert check_rate_limit(SUBJECT, calls).message == "7 of 1200 calls are left"
 
 
 def test_unreadable_items_are_a_warning() -> None:

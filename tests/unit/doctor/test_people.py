@@ -7,7 +7,6 @@ import pytest
 from bot.cancellation.policy import Policy
 from bot.doctor.people import check_approvers, named_ids, planned_checks, run_id_checks
 from bot.doctor.results import Level, Subject
-from bot.doctor.slack import warn_about_ids
 from bot.settings import Settings, load_settings
 from bot.slack.directory import Directory
 from tests.support.settings import ENOUGH, load
@@ -78,18 +77,6 @@ def test_ids_of_a_projects_file_are_named_by_project_and_key() -> None:
         ("group", "shop-prod, requesters, shop-prod, break_glass: S0ONCALL1"),
         ("group", "shop-prod, approvers: S0APPROVE1"),
     ]
-
-
-async def test_check_at_the_start_reads_each_group_once_also_for_the_first_clicks(
-    tmp_path: Path,
-) -> None:
-    slack = FakeSlack()
-    directory = Directory(slack, IDENTITY)
-    rules = {"BOT_APPROVALS": "1", "BOT_REQUESTERS": "S1,S2", "BOT_APPROVERS": "S2"}
-    await warn_about_ids(load(tmp_path, **rules), directory)
-    await directory.members_of(["S1", "S2"])
-
-    assert slack.methods.count("usergroups.users.list") == 2
 
 
 async def direct_messages(
