@@ -155,13 +155,16 @@ class Decisions:
     """
 
     def __init__(self, deps: Dependencies) -> None:
+        self._deps = deps
         self._service = deps.service
         self._directory = deps.directory
 
     async def approve(self, request_id: str, actor: Actor) -> Request:
         request = await self._undecided(request_id)
-        approvers = self._service.projects.policy(request.ref).approvers
-        person = await self._directory.acting_person(actor, approvers)
+        policy = self._service.projects.policy(request.ref)
+        may = partial(rules.may_decide, policy, request.requester)
+        read = self._directory.acting_person
+        person = await self._deps.acting(read, actor, policy.approvers, may)
         return await self._service.approve(request_id, person)
 
     async def deny(self, request_id: str, actor: Actor, reason: str) -> Request:
@@ -184,12 +187,16 @@ class Decisions:
     async def retry(self, request_id: str, actor: Actor) -> Request:
         request = await self._service.requests.get(request_id)
         policy = self._service.projects.policy(request.ref)
-        may_retry = policy.approvers if request.by_bot else policy.requesters
-        person = await self._directory.acting_person(actor, may_retry)
+        people = policy.approvers if request.by_bot else policy.requesters
+        may, read = partial(rules.may_retry, policy, request), self._directory.acting_person
+        person = await self._deps.acting(read, actor, people, may)
         return await self._service.retry(request_id, person)
 
     async def review(self, request_id: str, actor: Actor) -> Request:
-        person = await self._approver(await self._service.requests.get(request_id), actor)
+        request = await self._service.requests.get(request_id)
+        policy = self._service.projects.policy(request.ref)
+        may, read = partial(rules.may_review, policy, request), self._directory.acting_now
+        person = await self._deps.acting(read, actor, policy.approvers, may)
         return await self._service.review(request_id, person)
 
     async def check(self, request_id: str, actor: Actor, state: State) -> None:
@@ -197,14 +204,7 @@ class Decisions:
         request = await self._service.requests.get(request_id)
         if request.state is not state:
             raise await self._handled(request)
-        person = await self._approver(request, actor)
-        policy = self._service.projects.policy(request.ref)
-        if request.by_bot:
-            refusal = rules.may_keep(policy, person)
-        else:
-            refusal = rules.may_decide(policy, request.requester, person)
-        if refusal:
-            raise refusal
+        await self._approver(request, actor)
 
     async def _undecided(self, request_id: str) -> Request:
         """Read a request; raises that it was handled, for which Slack need not answer."""
@@ -222,8 +222,12 @@ class Decisions:
         return errors.AlreadyHandled(request)
 
     async def _approver(self, request: Request, actor: Actor) -> ActingPerson:
-        approvers = self._service.projects.policy(request.ref).approvers
-        return await self._directory.acting_now(actor, approvers)
+        """Return who denies a request, or keeps a quarantined download."""
+        policy = self._service.projects.policy(request.ref)
+        may = partial(rules.may_decide, policy, request.requester)
+        if request.by_bot:
+            may = partial(rules.may_keep, policy)
+        return await self._deps.acting(self._directory.acting_now, actor, policy.approvers, may)
 
 
 def waiting_until(until: datetime) -> str:

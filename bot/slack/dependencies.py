@@ -18,6 +18,7 @@ from slack_sdk.webhook.async_client import AsyncWebhookClient
 
 from bot.cancellation import policy as rules
 from bot.cancellation.errors import NotAllowed, RightsNotChecked, UnknownProject
+from bot.cancellation.people import ActingPerson, People, Person
 from bot.cancellation.policy import Policy
 from bot.services.job_search import JobFinder
 from bot.services.projects import Project
@@ -212,6 +213,25 @@ class Dependencies:
         """Return why the person may not ask in this channel; others read nothing about channels."""
         person = await self.directory.person(actor, policy.requesters)
         return rules.may_request(policy, person) or rules.may_use_channel(policy, channel)
+
+    async def acting(
+        self,
+        read: Callable[[Actor, People], Awaitable[ActingPerson]],
+        actor: Actor,
+        people: People,
+        refusal_of: Callable[[Person], NotAllowed | None],
+    ) -> ActingPerson:
+        """Return who acts, as `read` of the directory says; raises why they may not.
+
+        Who may not by the answers of the last minute is read again a few times a minute in all.
+        """
+        refusal = refusal_of(await self.directory.person(actor, people))
+        if refusal and not await self.limits.may_read_again(len(people.groups)):
+            raise refusal
+        person = await read(actor, people)
+        if refusal := refusal_of(person):
+            raise refusal
+        return person
 
     async def visible_projects(self, actor: Actor) -> list[Project]:
         """Return the projects in which this person may request or approve, in any channel.

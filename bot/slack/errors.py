@@ -166,6 +166,12 @@ def translate_error(error: BaseException) -> SlackError:
 #: The methods whose calls all replicas pause together, and of which they count some.
 SHARED = frozenset({"chat.postMessage", "chat.update", "usergroups.users.list"})
 
+#: Of the group reads that Slack allows in a minute, those for clicks without the right: a run
+#: needs the others before its DELETE.
+GROUP_READS_WITHOUT_RIGHT = 6
+READ_AGAIN = "usergroups.users.list without the right"  #: by which all replicas count them
+MINUTE = 60.0
+
 
 class CallLimits:
     """Calls no method before Slack's Retry-After is over; `monotonic` is in seconds."""
@@ -204,6 +210,11 @@ class CallLimits:
                     with log_errors("Retry-After not recorded", method=name):
                         await shared.pause(name, seconds)
             raise
+
+    async def may_read_again(self, groups: int) -> bool:
+        """Whether groups may be read again for a person without a right by the last answers."""
+        limit = max(1, GROUP_READS_WITHOUT_RIGHT // max(1, groups))
+        return not (groups and self._shared and await self._shared.take(READ_AGAIN, limit, MINUTE))
 
     def _check(self, name: str) -> None:
         now = self._monotonic()

@@ -142,14 +142,14 @@ class Submissions:
         if why_not := missing or rules.check_typed_name(policy, ask.ref.cluster_name, typed):
             raise why_not
         groups, directory = policy.approvers.groups if policy.approvals else (), self.deps.directory
+        read, people = directory.acting_person, policy.requesters
+        if alone:
+            read, people = directory.acting_now, policy.requesters | policy.break_glass
         person, members = await asyncio.gather(
-            directory.acting_now(actor, policy.requesters | policy.break_glass)
-            if alone
-            else directory.acting_person(actor, policy.requesters),
+            self.deps.acting(read, actor, people, partial(rules.may_request, policy)),
             directory.members_of(groups),
         )
-        why_not = rules.may_request(policy, person) or rules.may_use_channel(policy, state.asked_in)
-        if why_not:
+        if why_not := rules.may_use_channel(policy, state.asked_in):
             raise why_not
         submission = Submission(
             key=str(view["id"]),

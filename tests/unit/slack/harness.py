@@ -12,6 +12,8 @@ from bot.cancellation.policy import Policies, Policy
 from bot.slack.bolt_app import App
 from bot.slack.dependencies import Dependencies
 from bot.slack.directory import Directory
+from bot.slack.errors import CallLimits
+from bot.storage.replicas import CallBudget
 from bot.tasks import BackgroundTasks
 from tests.support.service import OPEN_TO_ALL, ServiceOnSqlite
 from tests.support.timings import DATABASE_TIMEOUT
@@ -61,6 +63,7 @@ class BoltHarness(ServiceOnSqlite):
 
         monotonic = self.clock.monotonic
         people = Directory(self.slack, IDENTITY, timeout=DATABASE_TIMEOUT, monotonic=monotonic)
+        limits = CallLimits(monotonic, CallBudget(self.database, self.clock))
         deps = Dependencies(
             client=self.slack,
             links=LINKS,
@@ -69,6 +72,7 @@ class BoltHarness(ServiceOnSqlite):
             history=self.history,
             directory=people,
             background=self.background,
+            limits=limits,
             ack_timeout=ack_timeout,
             reason_check_timeout=reason_check_timeout,
             sleep=advance_and_sleep,

@@ -375,10 +375,3 @@ async def test_groups_are_read_only_if_the_policy_names_some(env: Env) -> None:
     await env.directory.person(RINA, EVERYONE)
 
     assert env.slack.methods == ["users.info"]
-
-
-async def test_members_of_several_groups_are_combined(env: Env) -> None:
-    env.slack.respond("usergroups.users.list", {"users": ["U1"]}, {"users": ["U2"]})
-
-    assert await env.directory.members_of(["S1", "S2"]) == {"U1", "U2"}
-    assert await env.directory.members_of([]) == frozenset()

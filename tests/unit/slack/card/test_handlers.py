@@ -71,6 +71,24 @@ async def test_click_without_the_right_changes_nothing_and_names_who_has_it(
     assert "<!subteam^S0APPROVE>" in bolt.private[0]
 
 
+@pytest.mark.parametrize(
+    ("action", "user"),
+    [(ids.APPROVE, "U0BOB"), (ids.APPROVE, "U0RINA"), (ids.DENY, "U0BOB"), (ids.KEEP, "U0BOB")],
+)
+async def test_clicks_without_the_right_leave_reads_of_groups_for_a_run(
+    new_bolt: NewBolt, action: str, user: str
+) -> None:
+    bolt = new_bolt(ONE)
+    own = {"state": State.QUARANTINED, "requester": "", "reason": ""} if action == ids.KEEP else {}
+    request = await bolt.insert(samples.waiting(approvals=(), **own))
+    for _ in range(20):
+        await bolt.send(payloads.click(action, request.id, user=user))
+        bolt.clock.advance(1)
+
+    assert len(bolt.private) == 20
+    assert 2 <= len(bolt.slack.called("usergroups.users.list")) <= 8
+
+
 async def test_requester_withdraws_without_a_call_to_slack(new_bolt: NewBolt) -> None:
     bolt, request = await waiting(new_bolt)
     await bolt.send(payloads.click(ids.WITHDRAW, request.id, user=RINA.id))
@@ -287,14 +305,6 @@ async def test_approval_that_waits_at_shutdown_can_be_tried_again(
     assert answer.status == 200
     assert bolt.private[-1] == str(sentence)
     assert bolt.offered == [("Try again", ids.APPROVE, request.id)]
-
-
-async def test_deny_asks_for_the_reason_while_slack_does_not_answer(new_bolt: NewBolt) -> None:
-    bolt, request = await waiting(new_bolt)
-    bolt.slack.respond("users.info", LIMITED)
-    await bolt.send(payloads.click(ids.DENY, request.id))
-
-    assert [view["callback_id"] for view in bolt.shown] == [ids.DENY_DIALOG]
 
 
 async def test_slow_database_is_reported_as_uncertain_and_the_click_counts_later(
