@@ -27,7 +27,6 @@ from bot.slack import deployment, mrkdwn
 from bot.slack.dialog.job_details import why_not_cancellable
 from bot.startup_checks import StartError, migrate
 from bot.storage.audit_log import AuditLog
-from bot.timings import DEFAULT_TIMINGS
 from bot.wiring import CoreServices
 
 POLL_INTERVAL = 0.3  #: seconds between two reads of the request
@@ -39,8 +38,11 @@ ENDED_BY_ITSELF = (
 )
 CANCELLED_ALREADY = "The download is cancelled already{by}: nothing was sent now."
 NOTHING_RECORDED = "Nothing was recorded, and nothing was sent."
+STOPPED = (
+    "Interrupted: a DELETE may have been sent. Call the same command again: it goes on with its "
+    "request, and says how it ended."
+)
 GO_ON = "Call the same command again: it goes on with this request, or shows who does."
-UNFINISHED = "Request {request} is not finished: the same command, or a running bot, finishes it."
 REASON_MISSING = "A reason is needed: add --reason TEXT, why the download is to be cancelled."
 REASON_DROPPED = "The open request keeps its own reason; the one given now is not recorded."
 REPLACED = "Request {request} of {of} waited: this one takes its place."
@@ -105,19 +107,17 @@ def _run(settings: Settings, options: CancelOptions, progress: Progress) -> int:
     refusals = [*map(options.refusal, policies)]
     if refusals and all(refusals):  # so Atlas need not be asked which project has the job
         output.fail(refusals[0], output.WRONG_USAGE)
-    command: CancelCommand | None = None
+    interrupted = NOTHING_RECORDED
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
         try:
             command = runner.run(_open(stack, settings, options, progress))
             if not options.yes:
                 command.confirm()  # not in `runner`, so that Ctrl-C ends the prompt
+            interrupted = STOPPED
             return runner.run(command.cancel())
         except (KeyboardInterrupt, typer.Abort):
-            message = GO_ON if command else NOTHING_RECORDED
-            with suppress(KeyboardInterrupt):  # a second one, while the run is stopped
-                message = runner.run(command.after_interrupt()) if command else message
-            typer.echo(message, err=True)
+            typer.echo(interrupted, err=True)
             return output.INTERRUPTED
         except errors.NotAllowed as error:
             output.fail(str(error), output.WRONG_USAGE)
@@ -266,21 +266,6 @@ class CancelCommand:
             self.progress.fail(describe_progress(request, self.policy))
         return code
 
-    async def after_interrupt(self) -> str:
-        """Stop the run, and say what holds after Ctrl-C."""
-        await self.services.runner.stop(DEFAULT_TIMINGS.run_stop_timeout)
-        try:
-            request = await self.services.requests.newest_request_for(self.shown.ref)
-            known = await self.services.jobs.store.get([self.shown.ref])
-        except errors.CancellationError:
-            return f"The database cannot be read. {GO_ON}"
-        is_known = request and (request.key == self.key or request.id == self.progress.request)
-        if not (request and is_known):
-            return NOTHING_RECORDED
-        is_cancelled = request.state is State.CANCELLED
-        live_since = known[self.shown.ref].live_since if is_cancelled else None
-        return with_link(describe_progress(request, self.policy), live_since)
-
 
 def read_line(asked: str) -> str:
     """Ask on a terminal, or read a line of a pipe, at whose end the command ends."""
@@ -310,9 +295,7 @@ def describe_progress(request: Request, policy: Policy) -> str:
         where = where.format(approve=deployment.command(f"approve {request.id}"))
         missing = mrkdwn.count(request.approvals_missing, "approval")
         return f"Request {request.id} waits for {missing}: {where}."
-    if request.state.ended:
-        return f"Request {request.id} ended as {request.state}. {request.outcome.sentence}".strip()
-    return UNFINISHED.format(request=request.id)
+    return f"Request {request.id} ended as {request.state}. {request.outcome.sentence}".strip()
 
 
 def exit_code(request: Request | None, job: RestoreJob) -> int:

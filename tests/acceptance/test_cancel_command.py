@@ -381,15 +381,9 @@ async def test_killed_command_continues_the_same_request_when_repeated(
     assert len(atlas.deletes(job)) == 1
 
 
-@pytest.mark.parametrize(
-    ("fault", "sentence"),
-    [
-        (NO_ANSWER, "is not finished: the same command, or a running bot, finishes it."),
-        (SLOW_EFFECT, "ended as cancelled. Atlas confirms that the download is cancelled."),
-    ],
-)
-async def test_interrupted_command_says_how_far_its_request_is(
-    environ: Environ, atlas: FakeAtlasServer, fault: Fault, sentence: str
+@pytest.mark.parametrize("fault", [NO_ANSWER, SLOW_EFFECT])
+async def test_interrupted_command_goes_on_with_its_request_when_called_again(
+    environ: Environ, atlas: FakeAtlasServer, fault: Fault
 ) -> None:
     cluster, job = RUNNING
     atlas.faults.add(fault)
@@ -402,7 +396,7 @@ async def test_interrupted_command_says_how_far_its_request_is(
 
     request = json.loads(out.splitlines()[0])["request"]
     assert command.returncode == 130
-    assert f"Request {request} {sentence}" in err.decode()
+    assert err.decode().startswith("Interrupted: a DELETE may have been sent.")
     assert [line["request"] for line in repeat] == [request]
     assert f"cancelled already, by request {request} of cli:" in repeat[0]["sentence"]
     assert "Traceback" not in err.decode()
