@@ -30,6 +30,7 @@ from bot.slack.receivers.http import MAX_BODY_BYTES, HttpReceiver
 from bot.slack.receivers.socket_mode import SocketModeReceiver
 from bot.startup_checks import (
     AUTH_TEST_INTERVAL,
+    TOKEN_TEST_PAUSE,
     StartError,
     TokenStatus,
     answers,
@@ -107,7 +108,7 @@ class Bot:
         authentication = asyncio.create_task(authenticate_slack(client, self.settings.slack))
         self._exit_stack.push_async_callback(cancel_and_wait, authentication)
         receiver = self._build_receiver()
-        self._server = self._build_server(receiver, client)
+        self._server = self._build_server(receiver)
         url = self.settings.database_url.get_secret_value()
         if errors := await run_steps(lambda: migrate(url), self._server.start):
             raise StartError("\n".join([*errors, *await collect_slack_errors(authentication)]))
@@ -127,6 +128,9 @@ class Bot:
         async def slack_answers() -> bool:
             return receiver.problem is None and await answers(client)
 
+        # However rarely /readyz is asked for.
+        test = partial(repeat, partial(self._token_status.test_if_due, client), TOKEN_TEST_PAUSE)
+        self._start_loop(partial(test, "bot token not tested"), "bot token")
         with_slack = self._leading.with_slack(directory, slack_answers, channels, notifier)
         for name, loop in with_slack.items():
             self._start_loop(loop, name, leading=True)
@@ -169,9 +173,7 @@ class Bot:
             return HttpReceiver(secret)
         raise AssertionError("the settings have an app token or a signing secret")
 
-    def _build_server(
-        self, receiver: SocketModeReceiver | HttpReceiver, client: AsyncWebClient
-    ) -> WebServer:
+    def _build_server(self, receiver: SocketModeReceiver | HttpReceiver) -> WebServer:
         """Build the HTTP side: health, metrics, and in HTTP mode the route for Slack."""
         app = web.Application(client_max_size=MAX_BODY_BYTES)
         details: dict[str, Detail] = {
@@ -185,7 +187,7 @@ class Bot:
 
         async def check_slack() -> str | None:
             known = server.problem or receiver.problem
-            return known or await self._token_status.problem(client)
+            return known or self._token_status.problem()
 
         checks = {
             "slack": check_slack,

@@ -30,7 +30,7 @@ from bot.slack.client import Identity
 from bot.slack.errors import CALL_ERRORS, InvalidToken, SlackUnavailable, translate_error
 from bot.storage.database import cause_of
 from bot.storage.migrate import SchemaError, ensure_current
-from bot.tasks import AsyncCache, log_errors, wait_up_to
+from bot.tasks import log_errors, wait_up_to
 from bot.web.server import WebError
 
 SLACK_RETRY_INTERVAL = 2.0  #: seconds between attempts while Slack does not answer
@@ -46,7 +46,7 @@ DATABASE_HINTS = {
 
 # Seconds
 AUTH_TEST_INTERVAL = 30.0  # between two tests in HTTP mode: a failure is noticed in a minute
-TOKEN_RETEST_INTERVAL = 10.0  # between two tests of a token that Slack refused
+TOKEN_TEST_PAUSE = 10.0  # after which a test may be due, or is repeated after a failure
 LONGEST_TEST_AGE = 60.0  # for which the last test counts while the next one has no answer
 ANSWER_TIMEOUT = 2.0  # for one call that tests whether Slack answers
 
@@ -147,35 +147,35 @@ class TokenStatus:
     def __init__(
         self, max_age: float = math.inf, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.wait = 1.5  #: seconds for an answer; one that comes later counts from then on
-        self._max_age = max_age
-        self._clock = clock
-        self._tested_at = clock()  # a refusal of any call counts as a test
+        self._max_age, self._clock = max_age, clock
+        self._answered_at = math.inf  # the last test; the start's own at the first call
+        self._failure: str | None = None  # of the last test, if Slack answered in time
         self.refused_with: str | None = None  # Slack's error code while it refuses the token
-        self._tests = AsyncCache(self._test, clock)
 
     def record(self, code: str | None) -> None:
         """Take the error code of an answer, or None for one without an error."""
-        if code is None:
-            self.refused_with = None
-        elif code in InvalidToken.for_each_call:
-            self._tested_at, self.refused_with = self._clock(), code
+        if code is None or code in InvalidToken.for_each_call:
+            self.refused_with = code
 
-    async def problem(self, client: AsyncWebClient) -> str | None:
-        """Return why nothing can be posted; `client`, which records the answers, tests again."""
-        max_age = TOKEN_RETEST_INTERVAL if self.refused_with else self._max_age
-        age = self._clock() - self._tested_at
-        if age >= max_age:
-            try:
-                await self._tests.get(client, max_age=0.0, timeout=self.wait)
-            except CALL_ERRORS as error:
-                if not isinstance(error, TimeoutError) or age >= LONGEST_TEST_AGE:
-                    return translate_error(error).sentence
-        return InvalidToken(self.refused_with).sentence if self.refused_with else None
+    def problem(self) -> str | None:
+        """Return why nothing can be posted."""
+        if self.refused_with:
+            return InvalidToken(self.refused_with).sentence
+        is_old = self._max_age < LONGEST_TEST_AGE <= self._clock() - self._answered_at
+        return self._failure or (SlackUnavailable.sentence if is_old else None)
 
-    async def _test(self, client: AsyncWebClient) -> None:
-        await client.auth_test()
-        self._tested_at = self._clock()
+    async def test_if_due(self, client: AsyncWebClient) -> None:
+        """Test at the first call after `max_age`, and at each one after a failure."""
+        self._answered_at = min(self._answered_at, self._clock())
+        is_due = self._clock() - self._answered_at >= self._max_age
+        if not (is_due or self.refused_with or self._failure):
+            return
+        try:
+            await client.auth_test()  # which records a refusal of the token
+            self._answered_at, self._failure = self._clock(), None
+        except CALL_ERRORS as error:
+            is_late = isinstance(error, TimeoutError)
+            self._failure = None if is_late else translate_error(error).sentence
 
 
 async def answers(client: AsyncWebClient) -> bool:

@@ -8,16 +8,18 @@ from typing import Any
 import pytest
 from aiohttp import web
 from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.slack.client import MAX_CONNECTIONS, SlackClient, new_session
 from bot.slack.errors import CALL_ERRORS, InvalidToken, SlackUnavailable, translate_error
 from bot.startup_checks import (
     AUTH_TEST_INTERVAL,
-    LONGEST_TEST_AGE,
-    TOKEN_RETEST_INTERVAL,
+    TOKEN_TEST_PAUSE,
     TokenStatus,
 )
+from tests.support.clock import FakeClock
 from tests.support.web import listening
+from tests.unit.slack.fake_slack import FakeSlack
 
 Answer = Callable[[web.Request], Awaitable[web.Response]]
 
@@ -97,91 +99,49 @@ async def post(client: SlackClient) -> None:
         await client.chat_postMessage(channel="C0OPS", text="hello")
 
 
-async def test_refused_token_is_a_problem_until_a_call_succeeds() -> None:
+async def pass_time(
+    status: TokenStatus, client: AsyncWebClient, clock: FakeClock, seconds: int
+) -> str | None:
+    """Return the problem after this time, in which nothing asks for it."""
+    for _ in range(0, seconds, int(TOKEN_TEST_PAUSE)):
+        await status.test_if_due(client)
+        clock.advance(TOKEN_TEST_PAUSE)
+    return status.problem()
+
+
+async def test_refused_token_is_a_problem_until_a_test_succeeds() -> None:
     answers = {"ok": False, "error": "token_revoked"}
 
     async def answer(_request: web.Request) -> web.Response:
         return web.json_response(answers)
 
-    now = 0.0
-    status = TokenStatus(clock=lambda: now)
+    clock = FakeClock()
+    status = TokenStatus(clock=clock.monotonic)
     async with connected(answer, status) as client:
-        before = await status.problem(client)
+        before = await pass_time(status, client, clock, 100)
         await post(client)
-        refused = await status.problem(client)
+        refused = [status.problem(), await pass_time(status, client, clock, 10)]
         answers = {"ok": True}
-        too_early = await status.problem(client)
-        now = TOKEN_RETEST_INTERVAL
-        after = await status.problem(client)
+        after = await pass_time(status, client, clock, 10)
 
-    assert before is None
-    assert refused == too_early == InvalidToken("token_revoked").sentence
-    assert after is None
+    assert (before, after) == (None, None)
+    assert refused == [InvalidToken("token_revoked").sentence] * 2
 
 
-async def test_old_answer_is_tested_again_in_http_mode() -> None:
-    answers: dict[str, object] = {"ok": True}
-    calls = 0
+async def test_token_is_tested_in_http_mode_while_nothing_asks() -> None:
+    clock, slack = FakeClock(), FakeSlack()
+    status = TokenStatus(AUTH_TEST_INTERVAL, clock.monotonic)
+    late = asyncio.TimeoutError
+    slack.respond("auth.test", {}, {}, "fatal_error", {}, *[late()] * 9)
+    problems = [await pass_time(status, slack, clock, seconds) for seconds in (65, 25, 10, 30, 30)]
 
-    async def answer(_request: web.Request) -> web.Response:
-        nonlocal calls
-        calls += 1
-        return web.json_response(answers)
-
-    now = 0.0
-    status = TokenStatus(AUTH_TEST_INTERVAL, lambda: now)
-    async with connected(answer, status) as client:
-        fresh = (await status.problem(client), calls)
-        now = AUTH_TEST_INTERVAL
-        tested = (await status.problem(client), calls)
-        again = (await status.problem(client), calls)
-        now, answers = 2 * AUTH_TEST_INTERVAL, {"ok": False, "error": "fatal_error"}
-        failed = await status.problem(client)
-
-    assert fresh == (None, 0)
-    assert tested == again == (None, 1)
-    assert failed == SlackUnavailable("fatal_error").sentence
-
-
-async def test_slow_answer_counts_once_it_comes_and_until_then_the_last_one() -> None:
-    answered = asyncio.Event()
-
-    async def answer(_request: web.Request) -> web.Response:
-        await answered.wait()
-        return web.json_response({"ok": True})
-
-    now = 0.0
-    status = TokenStatus(AUTH_TEST_INTERVAL, lambda: now)
-    status.wait = 0.01
-    async with connected(answer, status) as client:
-        now = AUTH_TEST_INTERVAL
-        slow = await status.problem(client)
-        now = LONGEST_TEST_AGE
-        silent = await status.problem(client)
-        answered.set()
-        status.wait = 10.0
-        assert await status.problem(client) is None
-
-    assert (slow, silent) == (None, translate_error(TimeoutError()).sentence)
-
-
-async def test_answers_to_other_calls_postpone_no_test_in_http_mode() -> None:
-    paths: list[str] = []
-
-    async def answer(request: web.Request) -> web.Response:
-        paths.append(request.path.rpartition("/")[2])
-        return web.json_response({"ok": True})
-
-    now = 0.0
-    status = TokenStatus(AUTH_TEST_INTERVAL, lambda: now)
-    async with connected(answer, status) as client:
-        now = AUTH_TEST_INTERVAL - 1
-        await post(client)
-        now = AUTH_TEST_INTERVAL
-        problem = await status.problem(client)
-
-    assert problem is None
-    assert paths == ["chat.postMessage", "auth.test"]
+    assert problems == [
+        None,
+        SlackUnavailable("fatal_error").sentence,
+        None,
+        None,  # the last test counts for a minute while the next one has no answer
+        SlackUnavailable.sentence,
+    ]
 
 
 @pytest.mark.parametrize("code", ["missing_scope", "channel_not_found", "fatal_error"])
