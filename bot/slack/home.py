@@ -276,9 +276,9 @@ class RequestParts:
         return [*shown, *_more(requests)]
 
     def _about(self, request: Request, asks: str, until: str) -> str:
-        ref = request.ref
+        ref, job = request.ref, self.known.get(request.ref)
         where = f"{mrkdwn.code(ref.cluster_name)} in {mrkdwn.one_line(request.project_name)}"
-        lines = job_lines.card_lines(request, self.known.get(ref))
+        lines = [*job_lines.answer_lines(job), *job_lines.card_lines(request, job)]
         lines += mrkdwn.note(self.policy(ref).note)
         return "\n".join([f"*{asks}* {where}", *lines, f"{until}. Job {mrkdwn.code(ref.job_id)}"])
 

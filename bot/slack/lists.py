@@ -177,16 +177,18 @@ def job_entry(found: CancellableJob, known: Job | None, follows: str = "") -> Bl
     """Show one job, with what follows in quarantine, and the button that opens its dialog."""
     shown = JobFingerprint.of(found.job)
     link = job_lines.link_text(known) if known else mrkdwn.download_link(shown)
-    after = f"{follows}\n" if follows else ""
-    text = (
-        f"{mrkdwn.code(found.place.cluster)} in {mrkdwn.one_line(found.place.project.name)}\n"
-        f"{job_lines.started_line(found.ref, known)}\n*Download link* {link}\n"
-        f"{after}Snapshot {mrkdwn.snapshot_time(shown)}, job {mrkdwn.code(found.job.id)}"
-    )
+    lines = [
+        f"{mrkdwn.code(found.place.cluster)} in {mrkdwn.one_line(found.place.project.name)}",
+        *job_lines.answer_lines(known),
+        job_lines.started_line(found.ref, known),
+        f"*Download link* {link}",
+        *filter(None, [follows]),
+        f"Snapshot {mrkdwn.snapshot_time(shown)}, job {mrkdwn.code(found.job.id)}",
+    ]
     is_read_only = found.place.project.why_read_only(found.place.cluster)
     label = "Show this download" if is_read_only else "Cancel this download"
     button = blockkit.button(label, ids.OPEN, job_value(found.ref))
-    return blockkit.section(text) | {"accessory": button}
+    return blockkit.section("\n".join(lines)) | {"accessory": button}
 
 
 def unavailable_blocks(unavailable: Iterable[UnreadCluster]) -> list[Block]:

@@ -7,15 +7,17 @@ from typing import Any
 import pytest
 
 from bot.cancellation.events import EventName
+from bot.cancellation.job import StarterAnswer
 from bot.cancellation.lifecycle import State
 from bot.cancellation.people import People
 from bot.cancellation.policy import Policies, Policy
 from bot.cancellation.posts import PostKind
 from bot.cancellation.quarantine import Mode, QuarantinePolicy
+from bot.services.job_search import CancellableJob, ClusterRef
 from bot.services.projects import Project, Projects
-from bot.slack import home, ids
+from bot.slack import home, ids, lists
 from bot.slack.outbox.messages import MessageBuilder
-from tests.support.domain import PROJECT_ID
+from tests.support.domain import PROJECT_ID, a_job
 from tests.support.fake_atlas import FakeAtlas
 from tests.unit.slack import payloads, samples
 from tests.unit.slack.fake_slack import HOME, LINKS
@@ -94,6 +96,25 @@ def test_card_and_home_offer_to_cancel_a_quarantined_download_as_long_as_the_bot
         (buttons,) = [each["elements"] for each in blocks if each["type"] == "actions"]
         assert [each["action_id"] for each in buttons] == actions
         assert line in str(blocks)
+
+
+@pytest.mark.parametrize("answer", StarterAnswer)
+def test_rows_say_second_what_the_starter_answered(answer: StarterAnswer) -> None:
+    own, asked = samples.in_quarantine(), samples.waiting()
+    job = samples.watched_job(asked="U0RINA", answer=answer)
+    parts = home.RequestParts(
+        samples.VIEWER, LINKS, lambda _ref: ONE, {own.ref: job, asked.ref: job}
+    )
+    place = ClusterRef(project=samples.PROJECTS[0], cluster="prod-eu")
+    rows = [
+        parts.quarantine([own])[1],
+        parts.waiting([asked])[0],
+        lists.job_entry(CancellableJob(place=place, job=a_job()), job),
+    ]
+
+    said = "was me" if answer is StarterAnswer.MINE else "was not me"
+    seconds = [row["text"]["text"].splitlines()[1] for row in rows]
+    assert [said in line and "<@U0RINA>" in line for line in seconds] == [True] * 3
 
 
 @pytest.mark.parametrize("is_kept", [True, False])
