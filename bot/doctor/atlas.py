@@ -44,7 +44,7 @@ COMMON_CHECKS = frozenset({"atlas", "atlas_credentials", "atlas_version"})
 
 
 def subjects_of(project: ProjectSettings) -> dict[str, Subject]:
-    """Return what is checked, in this order: each check needs those before it."""
+    """Return what may be checked: each check needs those before it."""
     name = project.label
     names = {
         "atlas": "MONGODB_ATLAS_BASE_URL",
@@ -59,11 +59,8 @@ def subjects_of(project: ProjectSettings) -> dict[str, Subject]:
         "atlas_cluster_policies": f"policies of the clusters of {name}",
         "atlas_restore_jobs": f"restore jobs of {name}",
         "atlas_activity_feed": f"activity feed of {name}",
+        "atlas_others": f"further checks of {name}",
     }
-    if isinstance(project.credentials, DigestKey):
-        del names["atlas_secret"]  # an API key has no end
-    if not project.policies.clusters:
-        del names["atlas_cluster_policies"]
     return {
         check: Subject(check, about, "Atlas" if check in COMMON_CHECKS else f"Project {name}")
         for check, about in names.items()
@@ -184,7 +181,7 @@ async def check_project(
 
 
 class RequiredCheckFailed(Exception):
-    """A check failed that the later ones need; the text is why they are unchecked."""
+    """A check failed that the later ones need; the text is why they are not made."""
 
 
 @dataclass
@@ -199,17 +196,13 @@ class ProjectChecks:
         self._found: dict[str, CheckResult] = {}
 
     async def run(self) -> list[CheckResult]:
-        why = ""
         try:
             await self._reach_project()
             access = await self._rights()
             await self._jobs(await self._clusters(), access)
         except RequiredCheckFailed as stop:
-            why = str(stop)
-        return [
-            self._found.get(check) or subject.unchecked(why)
-            for check, subject in self._subjects.items()
-        ]
+            self._add(self._subjects["atlas_others"].unchecked(str(stop)))
+        return [*self._found.values()]
 
     def _add(self, *results: CheckResult) -> None:
         self._found |= {result.check: result for result in results}
@@ -243,8 +236,8 @@ class ProjectChecks:
             check_roles(subjects["atlas_roles"], access, unread),
             check_cancel_role(subjects["atlas_cancel_role"], access, unread, read_only=read_only),
         )
-        if secret := subjects.get("atlas_secret"):
-            self._add(check_expiry(secret, access, unread, self.now))
+        if not isinstance(self.project.credentials, DigestKey):  # an API key has no end
+            self._add(check_expiry(subjects["atlas_secret"], access, unread, self.now))
         return access
 
     async def _read_access(self) -> tuple[KeyAccess, str]:
@@ -266,7 +259,8 @@ class ProjectChecks:
             raise self._failed("atlas_clusters", error, READ_CLUSTERS) from error
         names = [cluster.name for cluster in clusters]
         self.clusters = None if clusters.unread else names
-        if entries := self._subjects.get("atlas_cluster_policies"):
+        if self.project.policies.clusters:
+            entries = self._subjects["atlas_cluster_policies"]
             self._add(entries.ok(applied_entries(self.project.policies, names)))
         subject = self._subjects["atlas_clusters"]
         if not clusters:

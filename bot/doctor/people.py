@@ -19,11 +19,10 @@ from bot.slack.payloads import kind_of
 
 MAX_CONCURRENT_CALLS = 5  #: Slack limits calls by the minute
 IDS_TIMEOUT = 30.0  #: seconds for all channels, people and groups together
-LOCKED = "the check of SLACK_BOT_TOKEN failed"  #: why what needs the bot token is not checked
 INVITE = "Type /invite in the channel, and choose the bot."
 TAKE_OUT = "Remove the id from the settings."
 MORE = "Name more people or a larger group, or require fewer approvals (BOT_APPROVALS)."
-TURN_ON = "Set it to true, if approvers should not have to find the card in the channel."
+TURN_ON = "Set BOT_NOTIFY_APPROVERS to true: now approvers have to find the card in the channel."
 NAME_APPROVERS = "Name people or a user group (BOT_APPROVERS): who may approve by * gets none."
 FEWER = "Name the people who should get it first, or a smaller group (BOT_APPROVERS)."
 NO_GROUPS = "plan_upgrade_required"
@@ -149,10 +148,7 @@ def planned_checks(settings: Settings) -> list[PlannedCheck]:
     planned: list[PlannedCheck] = [(each.subject, each) for each in named_ids(settings)]
     for part in with_approvals(settings):
         approvals, approvers = map(part.setting, ("approvals", "approvers"))
-        planned += [
-            (Subject("approvers", f"{approvals}, {approvers}", "Slack"), part),
-            (Subject("direct_messages", f"direct messages to {approvers}", "Slack"), part),
-        ]
+        planned.append((Subject("approvers", f"{approvals}, {approvers}", "Slack"), part))
     return planned
 
 
@@ -209,28 +205,13 @@ async def _group(directory: Directory, subject: Subject, named: NamedId) -> Chec
 
 
 async def _approvers(directory: Directory, subject: Subject, part: PolicyPart) -> CheckResult:
+    """Count who may approve, and who gets the card of a request directly."""
     policy = part.policy
     if policy.approvers.everyone:
-        return subject.ok(f"{policy.approvals} required; every full member may approve")
-    people = await directory.candidates(policy.approvers)
-    return check_approvers(subject, policy, len(possible_approvers(policy, people)))
-
-
-async def _direct_messages(directory: Directory, subject: Subject, part: PolicyPart) -> CheckResult:
-    """Count the approvers who get the card of a request directly, by the rules of notices."""
-    policy = part.policy
-    if not policy.notify_approvers:
-        name = part.setting("notify_approvers")
-        return subject.warning(f"no approver gets any ({name})", TURN_ON)
-    people = await directory.candidates(policy.first_approvers)
-    notified = possible_approvers(policy, people)
-    if not notified:
-        return subject.warning("no approver gets any", NAME_APPROVERS)
-    if len(notified) > MAX_RECIPIENTS:
-        message = f"{MAX_RECIPIENTS} approvers get the card of a request, and others get none"
-        return subject.warning(message, FEWER)
-    gets = "1 approver gets" if len(notified) == 1 else f"{len(notified)} approvers get"
-    return subject.ok(f"{gets} the card of a request")
+        message = f"{policy.approvals} required; every full member may approve"
+        return subject.warning(f"{message}, and gets no direct message", NAME_APPROVERS)
+    people = possible_approvers(policy, await directory.candidates(policy.approvers))
+    return check_approvers(subject, policy, len(people))
 
 
 #: The checks by name, in the order of the report.
@@ -239,16 +220,11 @@ CHECKS: Mapping[str, Callable[[Directory, Subject, Any], Awaitable[CheckResult]]
     "user": _user,
     "group": _group,
     "approvers": _approvers,
-    "direct_messages": _direct_messages,
 }
 
 
-async def run_id_checks(
-    directory: Directory | None, planned: Iterable[PlannedCheck]
-) -> list[CheckResult]:
-    """Run a few checks at a time; None, where the bot token is refused, leaves them unchecked."""
-    if directory is None:
-        return [subject.unchecked(LOCKED) for subject, _ in planned]
+async def run_id_checks(directory: Directory, planned: Iterable[PlannedCheck]) -> list[CheckResult]:
+    """Run a few checks at a time."""
     slots, now = asyncio.Semaphore(MAX_CONCURRENT_CALLS), asyncio.get_running_loop().time
     deadline = now() + IDS_TIMEOUT
 
@@ -271,12 +247,14 @@ async def run_id_checks(
 
 def check_approvers(subject: Subject, policy: Policy, able: int) -> CheckResult:
     """Check whether enough people can approve; of large groups not all are counted."""
-    required = policy.approvals
-    if able < required:
-        return subject.problem(f"{required} required, but only {able} can approve", MORE)
-    if able > required:
-        return subject.ok(f"{required} required, enough can approve")
-    message = f"{required} required, {able} can approve"
-    if policy.self_approval:
-        return subject.ok(message)
-    return subject.warning(f"{message}; too few remain when one of them asks", MORE)
+    message = f"{policy.approvals} required, {able} can approve"
+    if able < policy.approvals:
+        return subject.problem(message, MORE)
+    if able == policy.approvals and not policy.self_approval:
+        return subject.warning(f"{message}; too few remain when one of them asks", MORE)
+    if not policy.notify_approvers:
+        return subject.warning(f"{message}, and get no direct message", TURN_ON)
+    if able > MAX_RECIPIENTS:
+        message = f"{policy.approvals} required; of those who can approve"
+        return subject.warning(f"{message}, {MAX_RECIPIENTS} get direct messages", FEWER)
+    return subject.ok(f"{message}, and get the card of a request directly")

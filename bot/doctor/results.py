@@ -138,7 +138,7 @@ def write_lines(results: Sequence[CheckResult], out: TextIO) -> None:
 
     A report that does not fit on a screen has the problems at its end, before the counts.
     """
-    shown = merge_unchecked(map(_clean, results))
+    shown = [*map(_clean, results)]
     if len(shown) > SHORT_REPORT:
         problems = [each for each in shown if each.level is Level.PROBLEM]
         shown = [each for each in shown if each.level is not Level.PROBLEM]
@@ -165,19 +165,6 @@ def lines_of(result: CheckResult, width: int = sys.maxsize) -> Iterator[str]:
     text = f"{result.subject}: {result.message}"
     yield from wrap(text, initial_indent=begin, subsequent_indent=indent)
     yield from wrap(result.hint, initial_indent=f"{indent}→ ", subsequent_indent=f"{indent}  ")
-
-
-def merge_unchecked(results: Iterable[CheckResult]) -> list[CheckResult]:
-    """Merge adjacent results that one failed check leaves unchecked: they would hide that one."""
-    merged: list[CheckResult] = []
-    for (level, *_), group in groupby(
-        results, lambda each: (each.level, each.message, each.hint, each.group)
-    ):
-        alike = list(group)
-        if level is Level.UNCHECKED:
-            alike = [replace(alike[0], subject="; ".join(each.subject for each in alike))]
-        merged += alike
-    return merged
 
 
 def summary(results: Iterable[CheckResult]) -> str:

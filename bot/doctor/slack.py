@@ -6,12 +6,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from itertools import chain
 
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.doctor.blocks import BLOCKS, check_blocks, samples
 from bot.doctor.people import (
-    LOCKED,
     describe_failure,
     named_ids,
     planned_checks,
@@ -32,6 +32,8 @@ BOT_TOKEN = Subject("slack_token", "SLACK_BOT_TOKEN", "Slack")
 SCOPE = Subject("slack_scopes", "scopes of SLACK_BOT_TOKEN", "Slack")
 APP_TOKEN = Subject("slack_app_token", "SLACK_APP_TOKEN", "Slack")
 SIGNING_SECRET = Subject("slack_signing_secret", "SLACK_SIGNING_SECRET", "Slack")
+OTHERS = Subject("slack_others", "scopes, channels, people, messages", "Slack")
+LOCKED = "the check of SLACK_BOT_TOKEN failed"
 COPY_BOT = "Copy the Bot User OAuth Token again: in Slack's app, OAuth & Permissions."
 COPY_APP = (
     "Copy the App-Level Token again: in Slack's app, Basic Information. "
@@ -134,27 +136,20 @@ async def check_slack(settings: Settings, now: Callable[[], datetime]) -> list[C
         here = now()
         token = slack.app_token.get_secret_value() if slack.app_token else ""
         subject = APP_TOKEN if token else SIGNING_SECRET
-        identity = bot.identity
-        directory = Directory(client, identity, timeout=ID_TIMEOUT) if identity else None
-        transport, ids, blocks = await asyncio.gather(
-            within(subject, check_app_token(client, token, bot.app)),
+        transport = within(subject, check_app_token(client, token, bot.app))
+        if bot.identity is None:
+            return [bot.result, OTHERS.unchecked(LOCKED), *await transport]
+        directory = Directory(client, bot.identity, timeout=ID_TIMEOUT)
+        set_deployment(settings.command, settings.label)
+        links = Links(atlas=settings.atlas.base_url, identity=bot.identity)
+        found = await asyncio.gather(
+            transport,
             run_id_checks(directory, planned_checks(settings)),
-            within(BLOCKS, _check_blocks(client, settings, identity)),
+            within(BLOCKS, check_blocks(client, [*samples(links)])),
         )
-    needed = needed_scopes(settings)
-    scopes = check_scopes(identity.scopes, needed) if identity else [SCOPE.unchecked(LOCKED)]
+    scopes = check_scopes(bot.identity.scopes, needed_scopes(settings))
     clock = [compare_clock(here, bot.date)] if bot.date else []
-    return [bot.result, *scopes, *transport, *ids, *blocks, *clock]
-
-
-async def _check_blocks(
-    client: AsyncWebClient, settings: Settings, identity: Identity | None
-) -> list[CheckResult]:
-    if identity is None:
-        return [BLOCKS.unchecked(LOCKED)]
-    set_deployment(settings.command, settings.label)
-    links = Links(atlas=settings.atlas.base_url, identity=identity)
-    return await check_blocks(client, [*samples(links)])
+    return [bot.result, *scopes, *chain.from_iterable(found), *clock]
 
 
 def needed_scopes(settings: Settings) -> frozenset[str]:

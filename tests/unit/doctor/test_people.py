@@ -1,6 +1,7 @@
 """Checks of approvers, and the ids that the settings name."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,21 +17,22 @@ SUBJECT = Subject("it", "it")
 
 
 @pytest.mark.parametrize(
-    ("wanted", "self_approval", "able", "level"),
+    ("rules", "able", "level"),
     [
-        (1, False, 0, Level.PROBLEM),
-        (2, True, 1, Level.PROBLEM),
-        (1, False, 2, Level.OK),
-        (1, True, 1, Level.OK),
-        (1, False, 1, Level.WARNING),
+        ({"approvals": 1}, 0, Level.PROBLEM),
+        ({"approvals": 2, "self_approval": True}, 1, Level.PROBLEM),
+        ({"approvals": 1, "self_approval": True}, 1, Level.OK),
+        ({"approvals": 1}, 1, Level.WARNING),
+        ({"approvals": 1}, 2, Level.OK),
+        ({"approvals": 1}, 20, Level.OK),
+        ({"approvals": 1}, 21, Level.WARNING),
+        ({"approvals": 1, "notify_approvers": False}, 2, Level.WARNING),
     ],
 )
-def test_approvers_are_enough_when_enough_remain_without_the_requester(
-    wanted: int, self_approval: bool, able: int, level: Level
+def test_approvers_are_enough_without_the_requester_and_get_direct_messages(
+    rules: dict[str, Any], able: int, level: Level
 ) -> None:
-    policy = Policy(approvals=wanted, self_approval=self_approval)
-
-    assert check_approvers(SUBJECT, policy, able).level is level
+    assert check_approvers(SUBJECT, Policy(**rules), able).level is level
 
 
 def test_id_in_several_settings_is_listed_once_with_all_their_names(tmp_path: Path) -> None:
@@ -79,64 +81,30 @@ def test_ids_of_a_projects_file_are_named_by_project_and_key() -> None:
     ]
 
 
-async def direct_messages(
-    folder: Path, members: int, answer: str = "", **given: str
-) -> tuple[Level, str]:
-    """Return the results for a group of approvers with so many members."""
+@pytest.mark.parametrize(
+    ("approvers", "level", "message"),
+    [
+        ("S1,U2,U9", Level.OK, "1 required, 4 can approve, and get the card of a request directly"),
+        (
+            "*",
+            Level.WARNING,
+            "1 required; every full member may approve, and gets no direct message",
+        ),
+    ],
+)
+async def test_named_approvers_and_members_of_groups_count_once(
+    tmp_path: Path, approvers: str, level: Level, message: str
+) -> None:
     slack = FakeSlack()
-    slack.respond("usergroups.users.list", answer or {"users": [f"U{n}" for n in range(members)]})
-    rules = {"BOT_APPROVALS": "1", "BOT_REQUESTERS": "U0RINA", "BOT_APPROVERS": "S1", **given}
-    planned = planned_checks(load(folder, **rules))
-    planned = [each for each in planned if each[0].check == "direct_messages"]
+    slack.respond("usergroups.users.list", {"users": ["U0", "U1", "U2"]})
+    rules = {"BOT_APPROVALS": "1", "BOT_REQUESTERS": "U0RINA", "BOT_APPROVERS": approvers}
+    planned = planned_checks(load(tmp_path, **rules))
+    planned = [each for each in planned if each[0].check == "approvers"]
     (found,) = await run_id_checks(Directory(slack, IDENTITY), planned)
 
-    assert found.subject == "direct messages to BOT_APPROVERS"
-    assert bool(found.hint) is (found.level is Level.WARNING)
-    return found.level, found.message
+    assert (found.subject, found.level) == ("BOT_APPROVALS, BOT_APPROVERS", level)
+    assert found.message == message
 
 
-@pytest.mark.parametrize(
-    ("members", "level", "message"),
-    [
-        (0, Level.WARNING, "no approver gets any"),
-        (1, Level.OK, "1 approver gets the card of a request"),
-        (20, Level.OK, "20 approvers get the card of a request"),
-        (21, Level.WARNING, "20 approvers get the card of a request, and others get none"),
-        (200, Level.WARNING, "20 approvers get the card of a request, and others get none"),
-    ],
-)
-async def test_no_approver_and_more_than_twenty_get_a_warning(
-    tmp_path: Path, members: int, level: Level, message: str
-) -> None:
-    assert await direct_messages(tmp_path, members) == (level, message)
-
-
-@pytest.mark.parametrize(
-    ("given", "answer", "level", "message"),
-    [
-        ({"BOT_APPROVERS": "S1,U2,U9"}, "", Level.OK, "4 approvers get the card of a request"),
-        (
-            {"BOT_APPROVERS": "U1,U2", "BOT_ESCALATE_TO": "U2,U3"},
-            *("", Level.OK, "2 approvers get the card of a request"),
-        ),
-        ({"BOT_APPROVERS": "*"}, "", Level.WARNING, "no approver gets any"),
-        (
-            {"BOT_NOTIFY_APPROVERS": "false"},
-            *("fatal_error", Level.WARNING, "no approver gets any (BOT_NOTIFY_APPROVERS)"),
-        ),
-    ],
-    ids=[
-        "named approvers and members of groups count once",
-        "people of the escalation do not count",
-        "approvers by wildcard get none",
-        "switched off without a call",
-    ],
-)
-async def test_direct_messages_are_counted_by_the_settings(
-    tmp_path: Path, given: dict[str, str], answer: str, level: Level, message: str
-) -> None:
-    assert await direct_messages(tmp_path, 3, answer, **given) == (level, message)
-
-
-def test_project_without_approvals_has_no_direct_messages(tmp_path: Path) -> None:
+def test_project_without_approvals_has_no_check_of_approvers(tmp_path: Path) -> None:
     assert planned_checks(load(tmp_path)) == []

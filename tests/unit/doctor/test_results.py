@@ -95,25 +95,6 @@ def test_names_of_settings_are_whole_on_a_narrow_terminal(
     assert columns == "20" or max(map(len, lines)) <= int(columns)
 
 
-def test_unchecked_neighbours_are_one_line_of_text_and_separate_in_json() -> None:
-    why = "the check of the key failed"
-    hidden = [Subject(name, name).unchecked(why) for name in ("project", "clusters")]
-    results = [
-        Subject("key", "the key").problem("Atlas refuses it", "Copy it."),
-        *hidden,
-        Subject("clock", "clock").unchecked("no date"),
-    ]
-    lines, report = io.StringIO(), io.StringIO()
-    write_lines(results, lines)
-    write_json(results, report)
-
-    assert lines.getvalue().splitlines()[2:4] == [
-        f"  unchecked project; clusters: {why}",
-        "  unchecked clock: no date",
-    ]
-    assert len(json.loads(report.getvalue())["checks"]) == 4
-
-
 def test_json_report_has_all_fields_and_counts() -> None:
     out = io.StringIO()
     write_json(RESULTS, out)
