@@ -3,6 +3,7 @@
 import asyncio
 import math
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -23,7 +24,8 @@ from bot.timings import Timings
 
 T = TypeVar("T")
 BACKGROUND_TIMEOUT = 5.0  #: seconds that a background transaction may take: less than a lease
-MAX_BACKGROUND_WRITES = 2  #: at a time, so that they do not delay the writes of listeners
+#: At a time, so that they do not delay the writes of listeners: of runs, and of all other loops.
+MAX_BACKGROUND_WRITES = 2
 SERVER_TIMEOUT = 10  #: seconds after which PostgreSQL ends a statement, or what waits for the bot
 MAX_WRITE_AGE = 5.0  #: seconds for which a check that wrote shows that it can be written
 MAX_NAMED = 10  #: damaged values that are named
@@ -71,7 +73,9 @@ class Database:
         self._timeout = timeout
         # SQLite has one writer: this queue is fairer than its busy loop.
         self._write_lock = asyncio.Lock() if self.is_sqlite else None
-        self._background_writes = asyncio.Semaphore(MAX_BACKGROUND_WRITES)
+        self._background_writes = defaultdict[str, asyncio.Semaphore](
+            lambda: asyncio.Semaphore(MAX_BACKGROUND_WRITES)
+        )
         self._check_lock = asyncio.Lock()
         self._checked_at = -math.inf
 
@@ -79,16 +83,18 @@ class Database:
         """Close every connection, without waiting for a server that does not answer."""
         await self._executor.close()
 
-    async def write(self, work: Callable[[Connection], T], *, background: bool = False) -> T:
-        """Run `work` in one transaction and commit it; in the background it may take longer.
+    async def write(self, work: Callable[[Connection], T], *, background: str = "") -> T:
+        """Run `work` in one transaction and commit it.
+
+        In the background it may take longer, and waits for the other writes of this name.
 
         Raises `Conflict` where a unique index refused the write, `NotRecorded` if it is certainly
         not committed, and `MaybeRecorded` if the commit was sent and its answer did not come.
         """
-        async with self._background_writes if background else nullcontext():
+        async with self._background_writes[background] if background else nullcontext():
             return await self._run(work, writes=True, background=background)
 
-    async def read(self, work: Callable[[Connection], T], *, background: bool = False) -> T:
+    async def read(self, work: Callable[[Connection], T], *, background: str = "") -> T:
         """Run `work` in one transaction that changes nothing; raises `NotRead`."""
         try:
             return await self._run(work, writes=False, background=background)
@@ -122,7 +128,7 @@ class Database:
         except DATABASE_ERRORS as error:
             raise errors.DatabaseUnreadable(cause_of(error)) from error
 
-    async def _run(self, work: Callable[[Connection], T], *, writes: bool, background: bool) -> T:
+    async def _run(self, work: Callable[[Connection], T], *, writes: bool, background: str) -> T:
         timeout = max(self._timeout, BACKGROUND_TIMEOUT) if background else self._timeout
         guard = CommitGuard()
         try:
@@ -250,7 +256,7 @@ class DatabaseClock:
         """Read the server's time; raises `NotRead` when it does not answer."""
         if self.database.is_sqlite:
             return
-        offset, round_trip = await self.database.read(self._measure, background=True)
+        offset, round_trip = await self.database.read(self._measure, background="loops")
         if self._offset is None or round_trip <= MAX_ROUND_TRIP:
             drift = 0.0 if self._offset is None else offset - self._offset
             if abs(drift) > MAX_DRIFT:

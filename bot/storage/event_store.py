@@ -98,7 +98,7 @@ class WebhookStore(Store):
     may wait for the receiver while those of others go on.
     """
 
-    background = True
+    background = "loops"
 
     owner: str  #: the name of this process, different at each start
 

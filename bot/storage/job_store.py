@@ -206,7 +206,7 @@ class KnownJob:
 
 
 class JobStore(Store):
-    background = True
+    background = "loops"
 
     @reads
     def get(self, uow: UnitOfWork, refs: Collection[JobRef]) -> dict[JobRef, Job]:

@@ -29,7 +29,7 @@ LONGEST_LEASE = timedelta(seconds=20)  #: more than any lease of a request; see 
 class LeaseStore(Store):
     """Claims, renews and settles requests under the leases of one runner."""
 
-    background = True
+    background = "runs"
 
     owner: str  #: the name of this process, new at each start
     lease: float = field(default=Timings.request_lease, kw_only=True)  #: seconds of a claim

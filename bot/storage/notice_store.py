@@ -37,7 +37,7 @@ _ASK = (
 class NoticeStore(Store):
     """Lists what is due, and writes it; every method raises `StorageError`."""
 
-    background = True
+    background = "loops"
 
     on_asked: Callable[[], None] = field(default=lambda: None, kw_only=True)
 

@@ -116,7 +116,7 @@ CLAIM_POSTS = (
 class OutboxStore(Store):
     """Posts in one database; every method raises `StorageError` when the database fails."""
 
-    background = True
+    background = "loops"
     wakes_outbox = False
 
     @writes

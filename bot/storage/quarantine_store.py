@@ -60,7 +60,7 @@ class Quarantined:
 
 @dataclass(eq=False)
 class QuarantineStore(Store):
-    background = True
+    background = "loops"
 
     #: By project id and cluster; None without quarantine.
     watched: Callable[[str, str], WatchedCluster | None]

@@ -71,7 +71,7 @@ LIFETIME = timedelta(seconds=15)  #: after which a process without a report hold
 class ConnectionStore(Store):
     """One row for each process."""
 
-    background = True
+    background = "loops"
 
     owner: str  #: the name of this process, different at each start
 

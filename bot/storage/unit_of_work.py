@@ -265,7 +265,7 @@ class UnitOfWork:
 class Store:
     """The base of the stores: each method that `reads` or `writes` decorates is one transaction."""
 
-    background = False  #: whether transactions may wait for those of listeners, and take longer
+    background = ""  #: names the stores whose writes wait for each other, and may take longer
     wakes_outbox = True  #: whether the outbox delivers at once what a transaction writes for it
 
     database: Database

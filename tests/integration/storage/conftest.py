@@ -82,7 +82,7 @@ class LostAnswers(Database):
 
     loses = False
 
-    async def write(self, work: Callable[[Connection], T], *, background: bool = False) -> T:
+    async def write(self, work: Callable[[Connection], T], *, background: str = "") -> T:
         result = await super().write(work, background=background)
         is_lost, self.loses = self.loses, False
         if is_lost:

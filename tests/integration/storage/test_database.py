@@ -195,7 +195,7 @@ async def test_abandoned_transaction_never_commits(database_url: str) -> None:
         await asyncio.sleep(0.2)  # for a commit, if there were one
 
         assert (
-            await database.read(lambda db: db.dialect.has_table(db, "too_late"), background=True)
+            await database.read(lambda db: db.dialect.has_table(db, "too_late"), background="loops")
             is False
         )
 

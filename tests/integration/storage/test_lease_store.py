@@ -12,6 +12,7 @@ from bot.storage.lease_store import LeaseStore
 from bot.timings import Timings
 from tests.integration.storage.conftest import Stores
 from tests.support.domain import ADA, RINA, a_request, a_waiting_request, allow, keep_all
+from tests.support.timings import DATABASE_TIMEOUT
 
 
 async def claimed(env: Stores) -> Request:
@@ -96,13 +97,21 @@ async def test_retry_makes_a_delete_one_of_unknown_effect(
 async def test_lease_that_expires_while_the_write_is_queued_refuses_a_delete(env: Stores) -> None:
     """Another runner may take the request over from then on."""
     request = await claimed(env)
-    async with env.database._background_writes, env.database._background_writes:
+    slots = env.database._background_writes["runs"]
+    async with slots, slots:
         sending = asyncio.create_task(env.leases.record_delete_sent(request))
         await asyncio.sleep(0.01)
         env.clock.advance(Timings.request_lease)
 
     with pytest.raises(AlreadyHandled):
         await sending
+
+
+async def test_lease_is_renewed_while_the_writes_of_other_loops_wait(env: Stores) -> None:
+    request = await claimed(env)
+    slots = env.database._background_writes["loops"]
+    async with slots, slots, asyncio.timeout(DATABASE_TIMEOUT):
+        assert await env.leases.renew(request.id)
 
 
 async def voided(env: Stores, needed: int) -> Request:
