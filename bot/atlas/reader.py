@@ -53,6 +53,8 @@ _M = TypeVar("_M", bound=AtlasModel)
 
 FIRST_BACKOFF = 0.3  #: seconds between the first two attempts; doubled for each later one
 LONGEST_BACKOFF = 5.0  #: seconds between two attempts, at most
+#: Seconds: a try that has less, and gets no answer, does not explain why the read fails.
+SHORT_TRY = 1.0
 MAX_PAGES = 20  #: pages of one list, 10,000 items; Atlas has no list as long as that
 ENDLESS = "Atlas's answer is a list without an end: check that the address is Atlas's."
 MAX_EVENT_PAGES = 5  #: pages of events that are read at most, newest first
@@ -167,13 +169,17 @@ class AtlasReader:
         retry: bool = True,
     ) -> _T:
         """Send a read until it succeeds; stop when the next pause would pass the deadline."""
-        attempt = 0
+        attempt, before = 0, None
         while True:
             attempt += 1
+            seconds = deadline - self._monotonic()
             try:
                 content = await self._get(call, deadline)
                 return parse(parse_body(content))
             except AtlasUnavailable as error:
+                if before and error.status is None and seconds < SHORT_TRY:
+                    raise before from None
+                before = error
                 pause = backoff(
                     attempt,
                     first=FIRST_BACKOFF,

@@ -258,6 +258,14 @@ async def test_refusal_is_not_retried() -> None:
     assert len(script.requests) == 1
 
 
+@pytest.mark.parametrize("cut", [httpx.ReadTimeout("slow"), httpx.ConnectTimeout("slow")])
+async def test_retry_that_the_deadline_cuts_short_does_not_hide_the_failure_before(
+    cut: Exception,
+) -> None:
+    script = ScriptedTransport(httpx.Response(503), cut)
+    await failed_read(Unavailable, script, timeout=0.5)
+
+
 async def test_retry_after_sets_the_pause() -> None:
     clock = FakeClock()
     script = ScriptedTransport(httpx.Response(429, headers={"Retry-After": "4"}), job())
