@@ -286,6 +286,22 @@ async def test_expected_starter_ends_the_quarantine_once_the_feed_shows_late_eve
     assert [too_early, await env.state(job_id)] == [State.QUARANTINED, state]
 
 
+async def test_short_grace_time_does_not_cancel_a_download_of_a_starter_who_is_expected_later(
+    database: Database,
+) -> None:
+    env = QuarantineEnv(database, replace(ENFORCED, grace=timedelta(seconds=2)))
+    await env.start()
+    job_id = env.begin(1)
+    env.show_starter(job_id, "ETL@shop.example")
+    await env.read_jobs()
+    await pass_seconds(env, 4)
+    at_the_end = await env.state(job_id)
+    await env.find_starters()
+    await pass_seconds(env, int(FEED_SHOWS_AFTER.total_seconds()) - 4)
+
+    assert [at_the_end, await env.state(job_id)] == [State.QUARANTINED, State.KEPT]
+
+
 async def test_expected_starter_whose_event_an_unread_job_may_have_keeps_no_download(
     env: QuarantineEnv,
 ) -> None:
