@@ -76,11 +76,11 @@ class Quarantine:
 
     async def _shown(self, waiting: Sequence[Quarantined]) -> list[Quarantined]:
         """Return the requests that people see; the grace times of others start again."""
-        shown = [each for each in waiting if await self._is_seen(each, CHANNEL_AGE)]
-        for each in waiting:
-            if each not in shown and each.request.card and not each.copies:
+        seen = await asyncio.gather(*(self._is_seen(each, CHANNEL_AGE) for each in waiting))
+        for each, is_seen in zip(waiting, seen, strict=True):
+            if not is_seen and each.request.card and not each.copies:
                 await self.copy_card(each.request)
-        return shown
+        return [each for each, is_seen in zip(waiting, seen, strict=True) if is_seen]
 
     async def _is_seen(self, each: Quarantined, max_age: float) -> bool:
         """Whether people see the card; while the first copy is delivered, they do not."""
@@ -149,12 +149,10 @@ class Quarantine:
         await self._record(each, partial(rules.ending, policy, started_by, job))
 
     async def _record(self, each: Quarantined, ending: Callable[[int], Ending]) -> None:
-        try:
+        with suppress(StateConflict):  # a person was first
             ended = await self.store.end(each.request, ending)
-        except StateConflict:
-            return  # a person was first
-        if ended.state is State.APPROVED:
-            self.runner.start(ended.id)
+            if ended.state is State.APPROVED:
+                self.runner.start(ended.id)
 
 
 def _stay(each: Quarantined) -> Stay:

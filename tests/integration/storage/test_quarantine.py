@@ -45,6 +45,7 @@ from tests.support.domain import (
     job_ref,
 )
 from tests.support.fake_atlas import event_near
+from tests.support.timings import DATABASE_TIMEOUT
 
 if TYPE_CHECKING:
     from bot.cancellation.lifecycle import Request
@@ -311,6 +312,19 @@ async def test_expected_starter_whose_event_an_unread_job_may_have_keeps_no_down
     await pass_seconds(env, GRACE + 5)
 
     assert await env.state(job_id) is State.CANCELLED
+
+
+async def test_channels_of_several_cards_are_checked_at_the_same_time(env: QuarantineEnv) -> None:
+    for number in (1, 2):
+        await quarantined(env, number)
+    both = asyncio.Barrier(2)
+
+    async def answers_late(_channel: str, _max_age: float) -> bool:
+        return await both.wait() >= 0
+
+    env.replicas[0].quarantine.takes_posts = answers_late
+    async with asyncio.timeout(DATABASE_TIMEOUT):
+        await env.second()
 
 
 async def test_nothing_is_cancelled_during_an_outage_of_slack_nor_before_a_new_grace_time(
