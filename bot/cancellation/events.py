@@ -49,6 +49,7 @@ class EventName(StrEnum):
     JOB_ENDED = "request:job_ended"  #: the same of its end; written by earlier versions only
     SEEN = "download:seen"  #: the watch listed a download for the first time
     DOWNLOAD_STARTER_KNOWN = "download:starter_known"  #: no one else may have started it
+    DOWNLOAD_STARTER_UNCERTAIN = "download:starter_uncertain"  #: another person may have, too
     DOWNLOAD_LINK_LIVE = "download:link_live"  #: its link is or was live
     DOWNLOAD_ENDED = "download:ended"  #: it was cancelled, expired, finished or failed
     DOWNLOAD_CLAIMED = "download:claimed"  #: the person who was asked started it

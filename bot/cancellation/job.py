@@ -312,7 +312,7 @@ def events_of(
     A restore into another project has one event.
 
     `was_cancelled` is whether a DELETE of the bot may have ended it: then it may read failed too.
-    `is_named` is whether its starter is on record, which a starter who is not certain takes back.
+    `is_named` is whether its starter is on record.
     """
     started = job.ref.started_at.isoformat()
     if job.shown and job.is_new_restore:
@@ -322,10 +322,11 @@ def events_of(
         yield EventName.RESTORE_SEEN, {"started": started, "type": kind, **target}
         return
     yield EventName.SEEN, {"started": started, "before_watch": job.was_running}
-    if job.started_by.is_certain != is_named:
-        starter = job.started_by.starter if not is_named else None
-        detail = {"by": (starter and starter.name) or None, "kind": starter and starter.kind}
-        yield EventName.DOWNLOAD_STARTER_KNOWN, detail
+    starter = job.started_by.starter
+    if starter and starter.certain:
+        yield EventName.DOWNLOAD_STARTER_KNOWN, {"by": starter.name or None, "kind": starter.kind}
+    elif is_named:
+        yield EventName.DOWNLOAD_STARTER_UNCERTAIN, {}
     if job.live_since or job.state in _OPEN[1:]:
         times = {"live_since": job.live_since, "until": job.until}
         detail = {name: at.isoformat() if at else None for name, at in times.items()}

@@ -40,16 +40,13 @@ _MAY_HAVE_CANCELLED = select(
 
 
 def record_download(uow: UnitOfWork, job: Job) -> None:
-    """Record what is true of an announced job and not on record; its row is locked.
-
-    Every second event about its starter takes the name of the one before back.
-    """
+    """Record what is true of an announced job and not on record; its row is locked."""
     has_failed = job.state is JobState.FAILED
     was_cancelled = has_failed and uow.execute(_MAY_HAVE_CANCELLED, asdict(job.ref)).scalar_one()
     recorded = events_about(uow, job.ref.job_id)
-    is_named = recorded.count(EventName.DOWNLOAD_STARTER_KNOWN) % 2 == 1
+    is_named = EventName.DOWNLOAD_STARTER_KNOWN in recorded
     for name, detail in events_of(job, was_cancelled=was_cancelled, is_named=is_named):
-        if name not in recorded or name is EventName.DOWNLOAD_STARTER_KNOWN:
+        if name not in recorded:
             record_about_job(uow, job.ref, name, detail)
 
 
