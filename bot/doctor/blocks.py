@@ -217,7 +217,7 @@ def _messages(links: Links) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "announcement", announcement.message(KNOWN, NAME, links)
     restore = announcement.restore_message(replace(KNOWN, shown=RESTORE), NAME, links, "&" * 200)
     yield "announcement of a restore", restore
-    yield "question to a starter", question.message(ASKED, NAME, POLICY, cancels=True)
+    yield "question to a starter", question.message(ASKED, NAME, POLICY)
     yield "answered question to a starter", question.message(DISOWNED, NAME, POLICY)
     yield "list of jobs", lists.job_list(FOUND, REF.cluster_name, 20, dict.fromkeys([REF], KNOWN))
     yield "list of requests", lists.request_list(PAST, {REF.project_id: NAME}, links)

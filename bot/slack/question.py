@@ -38,8 +38,11 @@ DISOWNED = (
     "1. In Atlas, end all your sessions, and change your password and second factor.\n"
     "2. Rotate the API keys and service accounts that you created.\n3. Call {whom}."
 )
-CANCELS = "The bot asks Atlas to cancel the download at once. "
-ALARMS = "The approvers get an alarm: another person may be using your Atlas account. "
+#: True under each policy: a reload does not change a question that was sent.
+CONFIRMATION = (
+    "The approvers get an alarm: another person may be using your Atlas account. If the rules "
+    "allow it, the bot asks Atlas to cancel the download at once. This answer cannot be changed."
+)
 
 
 def register(app: "AsyncApp", deps: Dependencies) -> None:
@@ -91,13 +94,11 @@ def message(
     policy: Policy,
     *,
     why_read_only: str = "",
-    cancels: bool = False,
     now: datetime | None = None,
 ) -> dict[str, Any]:
     """Build `text` and `blocks` of the question; answered or ended it has no answers.
 
-    `cancels` is whether *not mine* makes the bot cancel the download. With `now`, the text for
-    notifications says how much time is left.
+    With `now`, the text for notifications says how much time is left.
     """
     is_over, is_open = job.state.is_over, not (job.answer or job.state.is_over)
     is_asked = is_open and job.started_by.is_certain
@@ -111,7 +112,7 @@ def message(
         *([ASKED] if is_asked else mrkdwn.note(policy.note)),
         f"*Job id* {mrkdwn.code(job.ref.job_id)}",
     ]
-    buttons = _buttons(job, cancels=cancels) if is_asked else []
+    buttons = _buttons(job) if is_asked else []
     if job.answer is StarterAnswer.NOT_MINE and _needs_a_person(job, why_read_only):
         buttons = [job_lines.open_button(job.ref)]
     return {
@@ -146,9 +147,8 @@ def _needs_a_person(job: Job, why_read_only: str) -> bool:
     return not (job.state.is_over or why_read_only or _is_being_cancelled(job))
 
 
-def _buttons(job: Job, *, cancels: bool) -> list[Block]:
-    text = f"{ALARMS}{CANCELS if cancels else ''}This answer cannot be changed."
-    confirm = blockkit.confirm("It was not you?", text, NOT_ME, style="danger")
+def _buttons(job: Job) -> list[Block]:
+    confirm = blockkit.confirm("It was not you?", CONFIRMATION, NOT_ME, style="danger")
     value = job_value(job.ref)
     return [
         blockkit.button(IT_WAS_ME, ids.MINE, value),

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from bot.cancellation.job import StarterAnswer
 from bot.cancellation.lifecycle import UNDECIDED
-from bot.cancellation.policy import Policy, ending_by
+from bot.cancellation.policy import Policy
 from bot.cancellation.posts import (
     Announcement,
     Post,
@@ -137,11 +136,8 @@ class MessageBuilder:
             if post.recipient or place is None:  # else it is posted beside the announcement
                 return _message(post, post.recipient or policy.watch_channel or "", content)
             return Message(channel=place.channel, content=content | {"thread_ts": place.ts})
-        request = job.request
-        cancels = request and not why and ending_by(StarterAnswer.NOT_MINE, policy, request)
-        content = question.message(
-            job, project.name, policy, why_read_only=why, cancels=bool(cancels), now=self.clock()
-        )
+        now = self.clock()
+        content = question.message(job, project.name, policy, why_read_only=why, now=now)
         return _message(post, post.recipient or "", content)
 
     def _announcement(self, post: Announcement) -> Message:

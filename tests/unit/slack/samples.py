@@ -509,7 +509,7 @@ def questions() -> dict[str, dict[str, Any]]:
         "uncertain": replace(asked, started_by=STARTERS[1]),
     }
     built = {
-        f"question_{name}": question.message(job, "shop-prod", policy, cancels=True, now=NOON)
+        f"question_{name}": question.message(job, "shop-prod", policy, now=NOON)
         for name, job in jobs.items()
     }
     built["question_announcement"] = announcement_views.message(disowned, "shop-prod", LINKS)
