@@ -18,7 +18,7 @@ from urllib.parse import quote, quote_plus
 
 import structlog
 from pydantic import SecretStr
-from structlog.contextvars import bound_contextvars, get_contextvars
+from structlog.contextvars import bound_contextvars
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 #: Bolt's warning when `SLACK_BOT_TOKEN` is in the environment; the client has the token.
@@ -242,10 +242,6 @@ def bind_to_log(request: str | None) -> Iterator[None]:
     """Bind the request's id to every log line within the context; None keeps the current one."""
     with bound_contextvars(**({"request": request} if request else {})):
         yield
-
-
-def current_request_id() -> str | None:
-    return get_contextvars().get("request")
 
 
 def new_request_id() -> str:

@@ -31,7 +31,6 @@ class Submission:
     typed: str = ""  #: the typed confirmation, where the policy requires it
     moved_because: str | None = None  #: why `channel` is not that of the command
     approver_members: frozenset[str] | None = frozenset()  #: of the groups; None: not known
-    request_id: str | None = None  #: the id for the request, where its dialog had one
     alone: bool = False  #: whether it is to run without the approvals that the policy requires
 
 
@@ -55,9 +54,8 @@ class CancellationService:
         policy, person = self.projects.policy(submission.ask.ref), submission.person
         if refusal := refusal_of(policy, submission):
             raise refusal
-        request_id = submission.request_id or new_request_id()
         name = self.projects.get(submission.ask.ref.project_id).name
-        request = new_request(policy, name, submission, request_id, self.requests.now())
+        request = new_request(policy, name, submission, new_request_id(), self.requests.now())
         members = submission.approver_members or frozenset()
         # Without a channel the outbox sends them the card itself.
         notified = recipients(policy, person.id, members) if request.channel else ()

@@ -13,7 +13,6 @@ from bot.cancellation import errors
 from bot.cancellation import policy as rules
 from bot.cancellation.errors import CancellationError
 from bot.cancellation.lifecycle import TYPED_TEXTS, Ask, Request, State
-from bot.log_config import current_request_id
 from bot.services.service import Submission
 from bot.slack import ids
 from bot.slack.blockkit import REQUEST_KEY, decode_metadata, input_of, is_in_home
@@ -159,7 +158,6 @@ class Submissions:
             typed=typed,
             moved_because=shown.because,
             approver_members=members,
-            request_id=current_request_id(),
             alone=alone,
         )
         return await self.deps.service.submit(submission)

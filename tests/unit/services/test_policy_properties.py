@@ -337,14 +337,15 @@ async def _ask(harness: ServiceHarness, person: Person) -> None:
         ask=an_ask(reason=""),
         channel="C0OPS",
         approver_members=members,
-        request_id="request-1",
     )
     named = policy.approvers.users | members
     able = named if policy.self_approval else named - {person.id}
     enough = policy.approvers.everyone or len(able) >= policy.approvals
     may = model.may(policy.requesters, person) and enough
     if await _allowed(harness.service.submit(submission), may=may):
-        harness.request_id = "request-1"
+        request = await harness.store.newest_request_for(submission.ask.ref)
+        assert request
+        harness.request_id = request.id
         model.requester, model.team = person.id, person.team
         model.asked_at = model.clock()
         model.chances = 1
