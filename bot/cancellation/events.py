@@ -41,7 +41,9 @@ class EventName(StrEnum):
     PRUNED = "request:pruned"  #: its row was deleted; written by earlier versions only
     QUARANTINED = "request:quarantined"  #: in quarantine again: an approval or the keep is void
     KEPT = "request:kept"  #: an approver, or an expected starter, keeps the download
-    KEEP_VOIDED = "request:keep_voided"  #: the approver who kept it may have started it
+    KEEP_VOIDED = (
+        "request:keep_voided"  #: who kept it, or another than was certain, may have started it
+    )
     OBSERVED = "request:observed"  #: not kept, and not cancelled by the bot
     STARTER_KNOWN = "request:starter_known"  #: the activity feed named who started the job
     LINK_LIVE = "request:link_live"  #: the link went live while the request waited

@@ -161,7 +161,7 @@ def _stay(each: Quarantined) -> Stay:
 
 @dataclass(eq=False)
 class KeptDownloads:
-    """Voids keeps of starters: who started a download may not keep it."""
+    """Voids keeps of starters, and those for expected starters who are not certain any more."""
 
     store: QuarantineStore
     projects: Projects
@@ -178,13 +178,14 @@ class KeptDownloads:
         watched = self.store.watched(ref.project_id, ref.cluster_name)
         if watched is None:  # without quarantine
             return 0.0
+        by, started_by = kept.request.outcome.by, kept.job.started_by
         try:
-            email = await self.email_of(kept.request.outcome.by or "")
+            email = await self.email_of(by) if by else None
         except RightsNotChecked as error:
             log.info("keep not judged", request=kept.request.id, why=str(error))
             return max(RETRY_INTERVAL, error.retry_after)
-        is_own = is_candidate(kept.job.started_by, email)
-        return RETRY_INTERVAL if is_own and not await self._void(kept, watched) else 0.0
+        is_void = is_candidate(started_by, email) if by else not started_by.is_certain
+        return RETRY_INTERVAL if is_void and not await self._void(kept, watched) else 0.0
 
     async def _void(self, kept: Quarantined, watched: WatchedCluster) -> bool:
         """Void a keep; False while a request is in the way, or once the download has ended."""

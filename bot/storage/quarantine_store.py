@@ -114,9 +114,8 @@ class QuarantineStore(Store):
 
     @reads
     def kept(self, uow: UnitOfWork) -> Sequence[Quarantined]:
-        """Return the requests whose downloads people keep, while these can be cancelled."""
-        kept = _with_jobs(uow, uow.execute(queries.KEPT_AND_OPEN).all())
-        return [each for each in kept if each.request.outcome.by]
+        """Return the requests whose downloads are kept, while these can be cancelled."""
+        return _with_jobs(uow, uow.execute(queries.KEPT_AND_OPEN).all())
 
     @writes
     def void_keep(self, uow: UnitOfWork, kept: Quarantined, watched: WatchedCluster) -> bool:

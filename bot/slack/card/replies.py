@@ -85,7 +85,7 @@ def _call(post: RequestPost, policy: Policy) -> tuple[str, People]:
             return call + ON_THE_CARD.get(post.request.state, ""), policy.approvers
         case EventName.KEEP_VOIDED:
             return MAY_KEEP, policy.approvers - People(
-                users=frozenset({post.detail.get("user", "")})
+                users=frozenset({post.detail.get("user") or ""})
             )
     return "", NO_ONE
 
@@ -157,6 +157,16 @@ def _quarantined_again(post: RequestPost) -> str:
     if post.request.voided:
         why = "The cancellation was stopped: who clicked *Cancel it now* may no longer decide."
     return f":warning: {why} {{again}}\n*Keep it* and *Cancel it now* are on the card."
+
+
+def _keep_voided(post: RequestPost) -> str:
+    why = "The download counts as kept no longer: it is not certain any more who started it."
+    if post.detail.get("user"):
+        why = (
+            "The keep by {user} does not count: Atlas's activity feed says that {user} started "
+            "this download, or may have."
+        )
+    return f":rotating_light: {why} {{again}}"
 
 
 def _waits_again(post: RequestPost) -> str:
@@ -246,10 +256,7 @@ TEMPLATES: Mapping[EventName, str | Callable[[RequestPost], str]] = {
     ),
     EventName.QUARANTINED: _quarantined_again,
     EventName.KEPT: ":unlock: {Job} is kept{by}: it goes on.{before}{sentence}",
-    EventName.KEEP_VOIDED: (
-        ":rotating_light: The keep by {user} does not count: Atlas's activity feed says that "
-        "{user} started this download, or may have. {again}"
-    ),
+    EventName.KEEP_VOIDED: _keep_voided,
     EventName.DOWNLOAD_DISOWNED: job_lines.DISOWNED,
     EventName.OBSERVED: ":eyes: {Job} goes on: the bot does not cancel it.{before}{sentence}",
     EventName.APPROVAL_GIVEN: _approval,

@@ -287,6 +287,25 @@ async def test_expected_starter_ends_the_quarantine_once_the_feed_shows_late_eve
     assert [too_early, await env.state(job_id)] == [State.QUARANTINED, state]
 
 
+async def test_keep_for_an_expected_starter_is_void_once_another_may_have_started_the_download(
+    env: QuarantineEnv,
+) -> None:
+    job_id = await quarantined(env)
+    env.show_starter(job_id, "ETL@shop.example")
+    env.show_starter(f"{job_id[:-1]}9", "eve@shop.example", delay=45)
+    await env.find_starters()
+    await pass_seconds(env, 40)
+    kept = await env.state(job_id)
+    await env.read_jobs()
+    await env.replicas[0].jobs.follow()
+    voided_at = env.clock.elapsed
+    await pass_seconds(env, GRACE + 10)
+
+    assert kept is State.KEPT
+    assert GRACE <= env.seconds_held(job_id, voided_at) <= GRACE + 10
+    assert await AuditLog(env.database).verify() == []
+
+
 async def test_short_grace_time_does_not_cancel_a_download_of_a_starter_who_is_expected_later(
     database: Database,
 ) -> None:

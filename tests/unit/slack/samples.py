@@ -444,6 +444,10 @@ def quarantined() -> dict[str, dict[str, Any]]:
         ),
         Policy(approvers=APPROVERS | People(users=frozenset({"U0ADA", "U0ABE"}))),
     )
+    built["own_reply_keep_of_expected_voided"] = card_replies.message(
+        post(EventName.KEEP_VOIDED, own(State.QUARANTINED, grace_ends_at=until), detail={}),
+        Policy(approvers=APPROVERS),
+    )
     built["card_quarantined_unseen"] = card_views.message(
         unseen, APPROVERS, LINKS, JOB, Mode.OBSERVE
     )
