@@ -12,11 +12,13 @@ from bot.cancellation.people import NO_ONE, People
 from bot.cancellation.policy import Policy
 from bot.cancellation.posts import RequestPost, own_part
 from bot.cancellation.quarantine import NOT_KEPT
+from bot.cancellation.starter import NOT_READ
 from bot.slack import blockkit, job_lines, mrkdwn
 from bot.slack.card.views import (
     APPROVE,
     DENY,
     MARK,
+    NOT_CERTAIN,
     in_direct_message,
     metadata,
     people,
@@ -148,7 +150,9 @@ def _approved(post: RequestPost) -> str:
     if post.request.by_bot:
         sentence = str(post.detail.get("sentence") or NOT_KEPT)
         why = "{actor} cancels it now" if post.actor else sentence.rstrip(".")
-        return f":arrow_forward: {why}: the bot now asks Atlas to cancel it."
+        by = post.job.started_by if post.job and not post.actor else NOT_READ
+        uncertain = f" {NOT_CERTAIN}" if by.starter and not by.is_certain else ""
+        return f":arrow_forward: {why}: the bot now asks Atlas to cancel it.{uncertain}"
     return f"{APPROVAL} That is enough: the bot now asks Atlas to cancel the download."
 
 

@@ -27,6 +27,7 @@ KEEPABLE = frozenset({State.QUARANTINED, State.KEPT})
 STARTER_MAY_KEEP = (
     ":warning: Atlas does not let the bot read who started it, so that person may keep it, too."
 )
+NOT_CERTAIN = "It is not certain who started it, so it does not count as an expected download."
 
 
 def message(
@@ -195,13 +196,14 @@ def _quarantine(request: Request, who: str, mode: Mode, job: Job | None) -> list
     lines = []
     by = job.started_by if job else NOT_READ
     any_may_keep = by.knowledge is StarterStatus.NOT_KNOWN
+    uncertain = [NOT_CERTAIN] if by.starter and not by.is_certain else []
     if request.state is State.QUARANTINED:
         but = "" if any_may_keep else ", but not the person who started it"
-        lines = [what_follows(request, mode), f"*May keep it* {who}{but}"]
+        lines = [what_follows(request, mode), f"*May keep it* {who}{but}", *uncertain]
     elif approved := mrkdwn.approved_by(request):
         lines = [f"*Decided to cancel it now* {approved}"]
     elif request.state in RUN and not (job and job.answer is StarterAnswer.NOT_MINE):
-        lines = [f"*Why* {NOT_KEPT}"]
+        lines = [f"*Why* {NOT_KEPT}", *uncertain]
     if any_may_keep and request.state in KEEPABLE:
         lines.append(STARTER_MAY_KEEP)
     return ["\n".join([*lines, *_voided(request)])]

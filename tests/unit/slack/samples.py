@@ -448,6 +448,14 @@ def quarantined() -> dict[str, dict[str, Any]]:
         post(EventName.KEEP_VOIDED, own(State.QUARANTINED, grace_ends_at=until), detail={}),
         Policy(approvers=APPROVERS),
     )
+    probable = replace(JOB, started_by=STARTERS[1])
+    for state in (State.QUARANTINED, State.CANCELLED):
+        built[f"card_{state}_uncertain"] = card_views.message(
+            own(state, grace_ends_at=until), APPROVERS, LINKS, probable, now=NOON
+        )
+    built["own_reply_approved_uncertain"] = card_replies.message(
+        post(EventName.APPROVED, own(State.APPROVED), job=probable)
+    )
     built["card_quarantined_unseen"] = card_views.message(
         unseen, APPROVERS, LINKS, JOB, Mode.OBSERVE
     )
