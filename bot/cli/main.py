@@ -24,7 +24,7 @@ from bot.settings import Settings, SettingsError, load_settings, warnings
 from bot.settings.load import missing_slack_variables
 from bot.settings.model import slash_command
 from bot.settings.schema import json_schema
-from bot.slack.manifest import AddressError, manifest
+from bot.slack.manifest import manifest
 from bot.startup_checks import StartError
 from bot.tasks import cancel_and_wait, stop_event
 from bot.timings import DEFAULT_TIMINGS, Timings
@@ -236,20 +236,16 @@ def report(settings: Settings, found: Sequence[CheckResult], form: DoctorFormat)
 
 @app.command("manifest", short_help="Print the Slack app's manifest.")
 def manifest_command(
-    http: Annotated[
-        str | None, typer.Option(help="Where Slack reaches the bot, as https://bot.example.com.")
-    ] = None,
     command: Annotated[
         str, typer.Option(help="The slash command: BOT_COMMAND.")
     ] = "/cancel-restore",
 ) -> None:
-    """Print the Slack app's manifest: for Socket Mode, or for HTTP at an address."""
+    """Print the Slack app's manifest; its comments say what to change for HTTP."""
     try:
         name = slash_command(command)
     except ValueError as error:
         fail(f"--command {error}.", WRONG_USAGE)
-    with failing_on(AddressError, code=WRONG_USAGE):
-        typer.echo(manifest(http, name), nl=False)
+    typer.echo(manifest(name), nl=False)
 
 
 @app.command("schema", short_help="Print the JSON Schema of the projects file.")

@@ -44,8 +44,9 @@ BESIDES = {
 
 
 def both() -> list[dict[str, Any]]:
-    """Return the manifest for Socket Mode, and for HTTP."""
-    return [yaml.safe_load(manifest()), yaml.safe_load(manifest("https://bot.example.com"))]
+    """Return the manifest for Socket Mode, and for HTTP as its comments say."""
+    http = manifest().replace("# HTTP: ", "").replace("mode_enabled: true", "mode_enabled: false")
+    return [yaml.safe_load(manifest()), yaml.safe_load(http.replace("YOUR-HOST", "example.com"))]
 
 
 @pytest.mark.parametrize("given", both(), ids=["socket-mode", "http"])
