@@ -12,7 +12,8 @@ from typing import Any
 import structlog
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.cancellation.policy import Policy
+from bot.cancellation.errors import NotAllowed
+from bot.cancellation.policy import Policy, may_use_channel
 from bot.cancellation.posts import are_reached_directly
 from bot.services.projects import Projects
 from bot.slack import errors
@@ -112,7 +113,8 @@ def choose(
         _check_approvers_see_it(policy, info, requester, why, is_refused=is_refused)
         also = ", and to those of the approvers"
     note = f"{why} The card goes to your direct messages with the bot{also}."
-    asked = "the channel of the command" if channel == asked_in else "the watch channel"
+    is_watch = channel == policy.watch_channel != asked_in
+    asked = "the watch channel" if is_watch else "the channel of the command"
     name = "the audit channel" if policy.audit_channel else asked
     return Placement(channel=requester, note=note, because=obstacle(info, name, is_named))
 
@@ -120,10 +122,21 @@ def choose(
 def channel_of_cards(policy: Policy, asked_in: str, *, is_click: bool) -> str:
     """Return the channel for the card of a request that was asked for in `asked_in`.
 
-    Approvers see no direct message; the watch channel has the download of a click there.
+    Approvers see no direct message, and the channels of the command are for oversight; the watch
+    channel has the download of a click there.
     """
-    is_unseen = policy.approvals > 0 and is_click and is_direct(asked_in)
-    return policy.audit_channel or (policy.watch_channel if is_unseen else None) or asked_in
+    is_unseen = (policy.approvals > 0 or policy.channels) and is_click and is_direct(asked_in)
+    seen = policy.watch_channel or min(policy.channels, default=None)
+    return policy.audit_channel or (seen if is_unseen else None) or asked_in
+
+
+def may_use(policy: Policy, asked_in: str, *, is_click: bool) -> NotAllowed | None:
+    """Return why a dialog does not work in a channel, or None.
+
+    The bot's own button works in a direct message: its card goes to a channel of the settings.
+    """
+    is_own = is_click and is_direct(asked_in)
+    return None if is_own else may_use_channel(policy, asked_in)
 
 
 def _check_approvers_see_it(

@@ -24,7 +24,7 @@ from bot.services.job_search import JobFinder
 from bot.services.projects import Project
 from bot.services.service import CancellationService
 from bot.slack.blockkit import private
-from bot.slack.channels import Channels
+from bot.slack.channels import Channels, may_use
 from bot.slack.client import Identity, Links
 from bot.slack.directory import Directory
 from bot.slack.errors import (
@@ -188,7 +188,12 @@ class Dependencies:
         return interaction_of(body, self.identity)
 
     async def allowed_projects(
-        self, actor: Actor, channel: str, projects: Iterable[Project] | None = None
+        self,
+        actor: Actor,
+        channel: str,
+        projects: Iterable[Project] | None = None,
+        *,
+        is_click: bool = False,
     ) -> list[Project]:
         """Return the projects, with the clusters, in which a person may ask in this channel.
 
@@ -197,7 +202,7 @@ class Dependencies:
         """
         found = [*(self.service.projects.all if projects is None else projects)]
         policies = dict.fromkeys(policy for each in found for policy in each.policies.all)
-        checks = (self.refusal(actor, channel, policy) for policy in policies)
+        checks = (self.refusal(actor, channel, each, is_click=is_click) for each in policies)
         refusals = dict(zip(policies, await asyncio.gather(*checks), strict=True))
         allowed = []
         for project in found:
@@ -209,10 +214,12 @@ class Dependencies:
             raise next(filter(None, refusals.values()), UnknownProject())
         return allowed
 
-    async def refusal(self, actor: Actor, channel: str, policy: Policy) -> NotAllowed | None:
+    async def refusal(
+        self, actor: Actor, channel: str, policy: Policy, *, is_click: bool = False
+    ) -> NotAllowed | None:
         """Return why the person may not ask in this channel; others read nothing about channels."""
         person = await self.directory.person(actor, policy.requesters)
-        return rules.may_request(policy, person) or rules.may_use_channel(policy, channel)
+        return rules.may_request(policy, person) or may_use(policy, channel, is_click=is_click)
 
     async def acting(
         self,

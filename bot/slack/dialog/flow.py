@@ -138,7 +138,10 @@ class Flow:
     async def _allowed(self) -> list[Project]:
         """Return those of the projects that the person may use; raises the refusal without one."""
         deps, actor = self.dialog.deps, self.dialog.by.actor
-        self.projects = await deps.allowed_projects(actor, self.state.asked_in, self.projects)
+        asked_in, is_click = self.state.asked_in, self.state.is_click
+        self.projects = await deps.allowed_projects(
+            actor, asked_in, self.projects, is_click=is_click
+        )
         return [*self.projects]
 
     async def _choice(self) -> Content:

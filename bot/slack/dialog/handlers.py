@@ -16,6 +16,7 @@ from bot.cancellation.lifecycle import TYPED_TEXTS, Ask, Request, State
 from bot.services.service import Submission
 from bot.slack import ids
 from bot.slack.blockkit import REQUEST_KEY, decode_metadata, input_of, is_in_home
+from bot.slack.channels import may_use
 from bot.slack.client import Links
 from bot.slack.decisions import Decisions
 from bot.slack.dependencies import Dependencies
@@ -148,7 +149,7 @@ class Submissions:
             self.deps.acting(read, actor, people, partial(rules.may_request, policy)),
             directory.members_of(groups),
         )
-        if why_not := rules.may_use_channel(policy, state.asked_in):
+        if why_not := may_use(policy, state.asked_in, is_click=state.is_click):
             raise why_not
         submission = Submission(
             key=str(view["id"]),

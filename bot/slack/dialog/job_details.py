@@ -62,11 +62,11 @@ class JobReader:
 
         Raises `AtlasError`, `CancellationError`, `NoPlacement` or `ChannelUnknown`.
         """
-        ref = self.ref
+        ref, asked_in, is_click = self.ref, self.opened.asked_in, self.opened.is_click
         project = self.deps.service.projects.get(ref.project_id)
         policy = project.policies.of(ref.cluster_name)
-        if refusal := await self.deps.refusal(self.actor, self.opened.asked_in, policy):
-            raise refusal
+        if why := await self.deps.refusal(self.actor, asked_in, policy, is_click=is_click):
+            raise why
         why_read_only = project.why_read_only(ref.cluster_name)
         reading = asyncio.create_task(self.deps.service.jobs.look_up(ref, timeout=ATLAS_TIMEOUT))
         try:
@@ -110,7 +110,8 @@ class JobReader:
     async def _find_elsewhere(self) -> Content | None:
         """Search a job that is not in the cluster that was named; None if it is nowhere."""
         ref, opened, deps = self.ref, self.opened, self.deps
-        projects = await deps.allowed_projects(self.actor, opened.asked_in)
+        asked_in, is_click = opened.asked_in, opened.is_click
+        projects = await deps.allowed_projects(self.actor, asked_in, is_click=is_click)
         found = (await deps.finder.search(ref.job_id, projects)).found
         if found is None or found.job(ref.job_id) == ref:
             return None

@@ -107,6 +107,19 @@ async def test_dialog_of_another_channel_is_refused_without_a_call_of_atlas(
     assert all(atlas.calls == [] for atlas in bolt.atlas.values())
 
 
+@pytest.mark.parametrize(("audit", "goes_to"), [(None, "C0ONLY"), ("C0AUDIT", "C0AUDIT")])
+async def test_button_in_a_direct_message_works_with_the_card_in_a_channel_of_the_settings(
+    new_bolt: NewBolt, audit: str | None, goes_to: str
+) -> None:
+    """An announcement reaches approvers there too, who are on call and can click nothing else."""
+    bolt = new_bolt(replace(ONE_CHANNEL, audit_channel=audit))
+    await bolt.send(payloads.click(ids.OPEN, job_value(REF), channel="D0ADA"))
+    assert f"The card goes to <#{goes_to}>" in json.dumps(bolt.shown[-1])
+    await bolt.send(payloads.submission(bolt.shown[-1], user="U0ADA"))
+
+    assert [request.channel for request in await bolt.requests()] == [goes_to]
+
+
 async def test_help_names_the_projects_of_an_approver_too(new_bolt: NewBolt) -> None:
     bolt = new_bolt(
         Policy(requesters=People(users=frozenset({"U0OTHER"})), approvals=1, approvers=EVERYONE),
