@@ -137,7 +137,8 @@ class OutboxStore(Store):
         other claims are due again, since no answer to them came.
         """
         if held:  # for a replica of the edition before, which takes over claims that run out
-            own = select(posts.c.id).where(posts.c.id.in_(list(held)), posts.c.state == DUE)
+            mine = (posts.c.state == DUE, posts.c.lease_owner == owner)  # some end just now
+            own = select(posts.c.id).where(posts.c.id.in_(list(held)), *mine)
             renewed = update(posts).where(posts.c.id.in_(own.with_for_update(skip_locked=True)))
             uow.execute(renewed.values(lease_until=uow.now + LEASE))
         values = {"owner": owner, "held": list(held), "now": uow.now}
