@@ -218,7 +218,6 @@ def damage() -> str | None:
 
 
 MAX_ROUND_TRIP = 0.5  #: seconds after which a server's answer is too imprecise to correct the clock
-MAX_DRIFT = 1.0  #: seconds of deviation that slow answers explain; more is logged
 
 
 def wall_clock() -> datetime:
@@ -258,10 +257,6 @@ class DatabaseClock:
             return
         offset, round_trip = await self.database.read(self._measure, background="loops")
         if self._offset is None or round_trip <= MAX_ROUND_TRIP:
-            drift = 0.0 if self._offset is None else offset - self._offset
-            if abs(drift) > MAX_DRIFT:
-                seconds = round(drift, 1)
-                log.warning("the clock of the database's machine was set", seconds=seconds)
             self._offset = offset
 
     def _measure(self, db: Connection) -> tuple[float, float]:

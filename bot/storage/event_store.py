@@ -1,22 +1,11 @@
 """Audit events: those of downloads, and which of all the webhook's receiver took."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    FromClause,
-    Select,
-    bindparam,
-    exists,
-    func,
-    insert,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import ColumnElement, FromClause, exists, func, insert, or_, select, update
 
 from bot.atlas import JobRef, JobState
 from bot.cancellation.events import JOB_PREFIX, Event, EventName, Recorded
@@ -29,20 +18,13 @@ from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 
 #: For which a replica of the edition before, which knows no leader, leaves the sending to this one.
 LEASE = timedelta(seconds=20)
-# Built once, because that takes longer than to run them.
-_NAMES = select(audit_events.c.event).where(audit_events.c.request == bindparam("subject"))
-#: Whether a DELETE of the bot may have ended a job.
-_MAY_HAVE_CANCELLED = select(
-    exists().where(
-        queries.has_job(requests), or_(requests.c.delete_accepted, requests.c.delete_unknown)
-    )
-)
 
 
 def record_download(uow: UnitOfWork, job: Job) -> None:
     """Record what is true of an announced job and not on record; its row is locked."""
-    has_failed = job.state is JobState.FAILED
-    was_cancelled = has_failed and uow.execute(_MAY_HAVE_CANCELLED, asdict(job.ref)).scalar_one()
+    sent = or_(requests.c.delete_accepted, requests.c.delete_unknown)
+    may_be_cancelled = select(exists().where(queries.has_job(requests, job.ref), sent))
+    was_cancelled = job.state is JobState.FAILED and uow.execute(may_be_cancelled).scalar_one()
     recorded = events_about(uow, job.ref.job_id)
     is_named = EventName.DOWNLOAD_STARTER_KNOWN in recorded
     for name, detail in events_of(job, was_cancelled=was_cancelled, is_named=is_named):
@@ -53,7 +35,8 @@ def record_download(uow: UnitOfWork, job: Job) -> None:
 def events_about(uow: UnitOfWork, job_id: str) -> list[str]:
     """Return the names of the events about a job, with those that this transaction adds."""
     subject = JOB_PREFIX + job_id
-    stored = uow.execute(_NAMES, {"subject": subject}).scalars()
+    names = select(audit_events.c.event).where(audit_events.c.request == subject)
+    stored = uow.execute(names).scalars()
     return [*stored, *(str(each.name) for each in uow.recorded if each.request == subject)]
 
 
@@ -109,7 +92,8 @@ class WebhookStore(Store):
             uow.execute(insert(audit_webhook).values(id=1, starts_after=newest, **lease))
             return Backlog(starts_after=newest, oldest=None)
         uow.execute(update(audit_webhook).values(**lease))
-        at = uow.execute(oldest_unposted(row.starts_after)).scalar_one_or_none()
+        unposted = select(audit_events.c.at).where(_is_unposted(audit_events, row.starts_after))
+        at = uow.execute(unposted.order_by(audit_events.c.id).limit(1)).scalar_one_or_none()
         oldest = datetime.fromisoformat(at) if at else None
         return Backlog(starts_after=row.starts_after, oldest=oldest)
 
@@ -117,8 +101,19 @@ class WebhookStore(Store):
     def unposted(
         self, uow: UnitOfWork, starts_after: int, skip: Collection[str], limit: int
     ) -> Sequence[Recorded]:
-        """Return the next event of each request, oldest first; `skip` names requests."""
-        rows = uow.execute(next_unposted(starts_after, skip).limit(limit))
+        """Return the next event of each request, oldest first; `skip` names requests.
+
+        Within a request the ids ascend, because each of its transactions locks its row.
+        """
+        earlier = audit_events.alias()
+        is_next = ~exists().where(
+            earlier.c.request == audit_events.c.request,
+            earlier.c.id < audit_events.c.id,
+            _is_unposted(earlier, starts_after),
+        )
+        is_free = audit_events.c.request.not_in(skip)
+        due = select(audit_events).where(_is_unposted(audit_events, starts_after), is_next, is_free)
+        rows = uow.execute(due.order_by(audit_events.c.id).limit(limit))
         return [queries.to_recorded(row) for row in rows]
 
     @writes
@@ -127,30 +122,6 @@ class WebhookStore(Store):
         column = audit_events.c
         is_event = (column.request == event.request, column.number == event.number)
         uow.execute(update(audit_events).where(*is_event).values(posted_at=uow.now))
-
-
-def oldest_unposted(starts_after: int) -> Select[tuple[str]]:
-    unposted = _is_unposted(audit_events, starts_after)
-    return select(audit_events.c.at).where(unposted).order_by(audit_events.c.id).limit(1)
-
-
-def next_unposted(starts_after: int, skip: Collection[str]) -> Select[tuple[Any, ...]]:
-    """List the events that may be sent: those without an earlier one of the same request.
-
-    Within a request the ids ascend, because each of its transactions locks its row.
-    """
-    earlier = audit_events.alias()
-    is_next = ~exists().where(
-        earlier.c.request == audit_events.c.request,
-        earlier.c.id < audit_events.c.id,
-        _is_unposted(earlier, starts_after),
-    )
-    return (
-        select(audit_events)
-        .where(_is_unposted(audit_events, starts_after), is_next)
-        .where(audit_events.c.request.not_in(skip))
-        .order_by(audit_events.c.id)
-    )
 
 
 def _is_unposted(events: FromClause, starts_after: int) -> ColumnElement[bool]:

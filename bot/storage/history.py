@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from sqlalchemy import Delete, bindparam, delete, exists, or_, select, text
+from sqlalchemy import delete, exists, or_, select, text
 
 from bot.atlas import JobRef
 from bot.cancellation.job import Lead, lead_of
@@ -17,13 +17,6 @@ from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 MAX_AWAITING = 100  #: waiting requests read at most
 #: How long sent posts are kept. Requests and their audit events stay for ever.
 RETENTION = timedelta(days=90)
-#: By an index that ends each read after `count` rows, however long the history is.
-NEWEST_OF_PROJECT = (
-    select(requests)
-    .where(requests.c.project_id == bindparam("project_id"))
-    .order_by(requests.c.created_at.desc())
-    .limit(bindparam("count"))
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +70,10 @@ class History(Store):
     @writes
     def delete_posts(self, uow: UnitOfWork) -> None:
         """Delete old posts, except those of requests whose messages may change."""
-        uow.execute(old_posts(uow.now - RETENTION))
+        changes = or_(queries.IS_OPEN, text(UNREVIEWED))
+        is_needed = exists().where(requests.c.id == posts.c.request, changes)
+        is_old = posts.c.at < uow.now - RETENTION
+        uow.execute(delete(posts).where(text(IS_OVER), is_old, ~is_needed))
 
 
 def _newest(
@@ -85,15 +81,10 @@ def _newest(
 ) -> list[Request]:
     """Read more rows until enough of them are shown."""
     limit = count
+    of_project = select(requests).where(requests.c.project_id == project_id)
     while True:
-        rows = uow.get_all(NEWEST_OF_PROJECT, {"project_id": project_id, "count": limit})
+        rows = uow.get_all(of_project.order_by(requests.c.created_at.desc()).limit(limit))
         shown = [request for request in rows if is_shown(request.ref)]
         if len(shown) >= count or len(rows) < limit:
             return shown[:count]
         limit *= 4
-
-
-def old_posts(before: datetime) -> Delete:
-    changes = or_(queries.IS_OPEN, text(UNREVIEWED))
-    is_needed = exists().where(requests.c.id == posts.c.request, changes)
-    return delete(posts).where(text(IS_OVER), posts.c.at < before, ~is_needed)

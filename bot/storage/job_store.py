@@ -1,13 +1,13 @@
 """Restore jobs, with the events, cards and announcements that a change of them causes."""
 
 import json
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, astuple, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import Select, bindparam, exists, func, insert, select, text, tuple_, update
+from sqlalchemy import exists, func, insert, select, text, tuple_, update
 
 from bot.atlas import JobRef, JobState, RestoreJob, created_at
 from bot.cancellation.events import EventName
@@ -24,7 +24,7 @@ from bot.cancellation.starter import NOT_READ, REACH, SETTLED_AFTER, StartedBy
 from bot.storage import queries
 from bot.storage.database import read_value
 from bot.storage.event_store import record_download
-from bot.storage.posts import NO_DELAY, announce, announce_restore, refresh_card
+from bot.storage.posts import NO_DELAY, announce, refresh_card
 from bot.storage.tables import (
     JOB,
     JOB_IS_OPEN,
@@ -33,6 +33,7 @@ from bot.storage.tables import (
     requests,
     shown_from_json,
     to_ref,
+    watch_leases,
 )
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 
@@ -42,26 +43,7 @@ MAX_FOLLOWED = 100  #: jobs that are followed at most, of each kind
 FOLLOWED_FOR = SETTLED_AFTER
 #: The columns with the name and the value of an attribute of `Job`.
 _SAME = ("first_seen_at", "changed_at", "live_since", "until", "version", "asked")
-# Statements with parameters are built once, because that takes longer than to run them.
-LOCK_JOB = select(jobs).where(queries.has_job(jobs)).with_for_update()
-_WANTED = select(jobs).where(
-    tuple_(*(jobs.c[name] for name in JOB)).in_(bindparam("refs", expanding=True))
-)
-_INSERT = insert(jobs)
-_INSERT_ONE = _INSERT.returning(jobs)
-_UPDATE = update(jobs).where(jobs.c.id == bindparam("of")).returning(jobs)
-#: The newest links of `project_id` that were observed.
-_OBSERVED = (
-    select(jobs.c.job_id, jobs.c.live_since)
-    .where(jobs.c.project_id == bindparam("project_id"), jobs.c.live_since.is_not(None))
-    .order_by(jobs.c.live_since.desc())
-    .limit(MAX_OBSERVED)
-)
-#: The recorded jobs of `project_ids` with the id `job_id`, by the unique index.
-WITH_ID = select(*(jobs.c[name] for name in JOB)).where(
-    jobs.c.project_id.in_(bindparam("project_ids", expanding=True)),
-    jobs.c.job_id == bindparam("job_id"),
-)
+_JOB = tuple_(*(jobs.c[name] for name in JOB))
 #: The jobs whose announcement has a button.
 _ANNOUNCED = (
     select(jobs)
@@ -69,20 +51,9 @@ _ANNOUNCED = (
     .order_by(jobs.c.id.desc())
     .limit(MAX_FOLLOWED)
 )
-#: The listed jobs that changed after `since`, of the newest rows only: jobs are never deleted.
-_CHANGED = select(jobs).where(
-    jobs.c.id > select(func.max(jobs.c.id) - MAX_FOLLOWED).scalar_subquery(),
-    jobs.c.shown != "",
-    jobs.c.changed_at > bindparam("since", type_=jobs.c.changed_at.type),
-)
+#: The newest rows only: jobs are never deleted.
+_IS_NEW = jobs.c.id > select(func.max(jobs.c.id) - MAX_FOLLOWED).scalar_subquery()
 starter_from_json = TypeAdapter(StartedBy).validate_json
-_LOCK_UNDECIDED = queries.OPEN_REQUEST_FOR.where(requests.c.state.in_(UNDECIDED)).with_for_update()
-#: The jobs of `project_id` from `first` to `last` but `job_id`.
-_NEARBY = select(jobs.c.job_id).where(
-    jobs.c.project_id == bindparam("project_id"),
-    jobs.c.job_id.between(bindparam("first"), bindparam("last")),
-    jobs.c.job_id != bindparam("job_id"),
-)
 
 
 def to_job(row: Any) -> Job:  # noqa: ANN401 - a database row
@@ -125,38 +96,32 @@ def _to_row(job: Job) -> dict[str, Any]:
 
 def get_or_new(uow: UnitOfWork, refs: Collection[JobRef]) -> dict[JobRef, Job]:
     """Read jobs; those that are not recorded follow from their ids."""
-    wanted = {"refs": [astuple(ref) for ref in refs]}
-    known = {to_ref(row): to_job(row) for row in uow.execute(_WANTED, wanted)} if refs else {}
+    wanted = select(jobs).where(_JOB.in_([astuple(ref) for ref in refs]))
+    known = {to_ref(row): to_job(row) for row in uow.execute(wanted)} if refs else {}
     new = {ref.project_id for ref in refs if ref not in known}
     waits = {project_id: expected_wait_in(uow, project_id) for project_id in new}
     return {ref: known.get(ref) or Job.new(ref, waits[ref.project_id], uow.now) for ref in refs}
 
 
-def jobs_among(row_ids: Iterable[int]) -> Select[Any]:
-    return select(jobs).where(jobs.c.id.in_(list(row_ids)))
-
-
-def get_announced(uow: UnitOfWork, row_ids: Iterable[int]) -> dict[int, Job]:
+def get_announced(uow: UnitOfWork, row_ids: Collection[int]) -> dict[int, Job]:
     """Read jobs by the ids of their rows, each with the newest request for it."""
-    return {
-        row.id: replace(
-            job := to_job(row),
-            request=uow.get_or_none(queries.NEWEST_REQUEST_FOR, asdict(job.ref)),
-        )
-        for row in uow.execute(jobs_among(row_ids)).all()
-    }
+    found = map(to_job, uow.execute(select(jobs).where(jobs.c.id.in_(row_ids))).all())
+    newest = queries.newest_request_for
+    return {job.id or 0: replace(job, request=uow.get_or_none(newest(job.ref))) for job in found}
 
 
 def expected_wait_in(uow: UnitOfWork, project_id: str) -> timedelta:
     """Return how long the project's jobs take to their links, by the newest that were observed."""
-    newest = uow.execute(_OBSERVED, {"project_id": project_id})
+    is_observed = (jobs.c.project_id == project_id, jobs.c.live_since.is_not(None))
+    observed = select(jobs.c.job_id, jobs.c.live_since).where(*is_observed)
+    newest = uow.execute(observed.order_by(jobs.c.live_since.desc()).limit(MAX_OBSERVED))
     return expected_wait([live - created_at(job_id) for job_id, live in newest])
 
 
 def insert_history(uow: UnitOfWork, history: Sequence[Job]) -> None:
     """Insert jobs that no message shows."""
     if history:
-        uow.execute(_INSERT, [_to_row(job) for job in history])
+        uow.execute(insert(jobs), [_to_row(job) for job in history])
 
 
 def change(
@@ -167,25 +132,24 @@ def change(
     `asked`: its announcement shows a new request for it. The row of an undecided request is locked
     before that of its job.
     """
-    request = uow.lock_or_none(_LOCK_UNDECIDED, asdict(ref))
-    row = uow.execute(LOCK_JOB, asdict(ref)).first()
+    undecided = queries.open_request_for(ref).where(requests.c.state.in_(UNDECIDED))
+    request = uow.lock_or_none(undecided.with_for_update())
+    row = uow.execute(select(jobs).where(queries.has_job(jobs, ref)).with_for_update()).first()
     before = to_job(row) if row else Job.new(ref, expected_wait_in(uow, ref.project_id), uow.now)
     after = observe(before).at(uow.now)
-    is_announced = after.version > 0 and (asked or after != before)
-    if is_announced:
+    if after.version > 0 and (asked or after != before):
         after = replace(after, version=before.version + 1)
     values, saved = _to_row(after), []
     if row is None:
-        saved = uow.execute(_INSERT_ONE, values).all()
+        saved = uow.execute(insert(jobs).values(**values).returning(jobs)).all()
     elif after != before:
-        saved = uow.execute(_UPDATE, {"of": row.id, **values}).all()
+        changed = update(jobs).where(jobs.c.id == row.id).values(**values)
+        saved = uow.execute(changed.returning(jobs)).all()
     if request:
         _update_request(uow, request, before, after)
-    if is_announced:
-        announce(uow.execute, uow.now, saved)
-    if saved and after.is_new_restore:
-        announce_restore(uow.execute, uow.now, saved[0], is_new=before.shown is None)
     if saved and (after.version or after.is_new_restore):
+        is_new = not before.version if after.version else before.shown is None
+        announce(uow.execute, uow.now, saved[0], is_new=is_new)
         record_download(uow, after)
     return after
 
@@ -218,15 +182,14 @@ class JobStore(Store):
         self, uow: UnitOfWork, job_id: str, project_ids: Collection[str]
     ) -> Sequence[JobRef]:
         """Return the recorded jobs of these projects with this id: usually one, or none."""
-        values = {"job_id": job_id, "project_ids": list(project_ids)}
-        return [to_ref(row) for row in uow.execute(WITH_ID, values)]
+        is_one = (jobs.c.project_id.in_(project_ids), jobs.c.job_id == job_id)
+        return [to_ref(row) for row in uow.execute(select(jobs).where(*is_one))]
 
     @reads
     def known(self, uow: UnitOfWork, ref: JobRef) -> KnownJob:
         """Return a job, the jobs near it and its open request."""
         job = get_or_new(uow, [ref])[ref]
-        request = uow.get_or_none(queries.OPEN_REQUEST_FOR, asdict(ref))
-        return _known(uow, job, request)
+        return _known(uow, job, uow.get_or_none(queries.open_request_for(ref)))
 
     @reads
     def followed(self, uow: UnitOfWork) -> Sequence[KnownJob]:
@@ -236,7 +199,8 @@ class JobStore(Store):
         """
         undecided = queries.requests_awaiting(uow.now, MAX_FOLLOWED, UNDECIDED)
         waiting = {request.ref: request for request in uow.get_all(undecided)}
-        rows = uow.execute(_CHANGED, {"since": uow.now - FOLLOWED_FOR})
+        is_changed = (jobs.c.shown != "", jobs.c.changed_at > uow.now - FOLLOWED_FOR)
+        rows = uow.execute(select(jobs).where(_IS_NEW, *is_changed))
         changed = [row for row in rows if row.version or to_job(row).is_new_restore]
         others = [*uow.execute(queries.KEPT_AND_OPEN), *uow.execute(_ANNOUNCED), *changed]
         known = get_or_new(uow, [*dict.fromkeys([*waiting, *map(to_ref, others)])])
@@ -260,10 +224,14 @@ def _known(uow: UnitOfWork, job: Job, request: Request | None) -> KnownJob:
         return KnownJob(job=job, request=request)
     times = (job.ref.started_at - REACH, job.ref.started_at + REACH)
     first, last = (f"{max(0, int(time.timestamp())):08x}" for time in times)
-    values = {"first": first, "last": f"{last}g", "now": uow.now, **asdict(job.ref)}
+    leases, columns = watch_leases.c, jobs.c
+    # None before a first complete read; a later time than now is of a clock that was set back.
+    is_read = (leases.project_id == job.ref.project_id, leases.all_read_at <= uow.now)
     # The time first, so that all jobs that were recorded by then are read.
-    all_read_at = uow.execute(queries.ALL_READ_AT, values).scalar_one()
-    others = [*uow.execute(_NEARBY, values).scalars()]
+    all_read_at = uow.execute(select(leases.all_read_at).where(*is_read)).scalar()
+    is_nearby = (columns.job_id.between(first, f"{last}g"), columns.job_id != job.ref.job_id)
+    in_project = select(columns.job_id).where(columns.project_id == job.ref.project_id)
+    others = [*uow.execute(in_project.where(*is_nearby)).scalars()]
     return KnownJob(job=job, request=request, other_jobs=others, all_read_at=all_read_at)
 
 

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, and_, or_, select
+from sqlalchemy import and_, or_, select
 
 from bot.atlas import RestoreJob
 from bot.cancellation.events import EventName
@@ -36,8 +36,12 @@ class LeaseStore(Store):
 
     @reads
     def list_runnable(self, uow: UnitOfWork, limit: int = 100) -> Sequence[str]:
-        """List the requests to claim: approved ones, and those whose lease has expired."""
-        return list(uow.execute(runnable_requests(uow.now, limit)).scalars())
+        """List the approved requests, and those whose lease has expired, oldest first."""
+        has_expired = has_passed(requests.c.lease_until, uow.now, uow.now + LONGEST_LEASE)
+        is_left = and_(requests.c.state == State.CANCELLING, has_expired)
+        runnable = or_(requests.c.state == State.APPROVED, is_left)
+        chosen = select(requests.c.id).where(IS_OPEN, runnable)
+        return [*uow.execute(chosen.order_by(requests.c.changed_at).limit(limit)).scalars()]
 
     @writes
     def claim(self, uow: UnitOfWork, request_id: str) -> Request | None:
@@ -139,15 +143,6 @@ class LeaseStore(Store):
         """Return the parameters that change a request which this runner holds."""
         held = {"of": request_id, "expected": State.CANCELLING, "holder": self.owner}
         return held | values
-
-
-def runnable_requests(now: datetime, limit: int) -> Select[Any]:
-    """List the approved requests, and those whose lease has expired, oldest first."""
-    has_expired = has_passed(requests.c.lease_until, now, now + LONGEST_LEASE)
-    is_left = and_(requests.c.state == State.CANCELLING, has_expired)
-    runnable = or_(requests.c.state == State.APPROVED, is_left)
-    chosen = select(requests.c.id).where(IS_OPEN, runnable)
-    return chosen.order_by(requests.c.changed_at).limit(limit)
 
 
 def _columns(sent: DeleteAttempts) -> dict[str, Any]:

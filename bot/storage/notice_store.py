@@ -1,36 +1,23 @@
 """Direct messages: notices to approvers, and the question to a starter."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, bindparam, insert, select, text, update
+from sqlalchemy import insert, select, text, update
 
 from bot.cancellation.events import EventName
 from bot.cancellation.job import Job
 from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.people import Person
 from bot.cancellation.posts import ANNOUNCEMENTS, Notice, PostKind
-from bot.storage.job_store import LOCK_JOB, to_job
-from bot.storage.posts import new_alarm, new_announcement, new_job_post, posts_about
+from bot.storage.job_store import to_job
+from bot.storage.posts import new_alarm, new_announcement, new_job_post
 from bot.storage.tables import JOB_IS_OPEN, NOTICE_PLANNED, jobs, posts, requests
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 
 MAX_UNASKED = 100  #: jobs that are looked at in one step
-_UNASKED = (
-    select(jobs)
-    .where(text(JOB_IS_OPEN), jobs.c.version > 0, jobs.c.asked == "")
-    .order_by(jobs.c.id.desc())
-    .limit(MAX_UNASKED)
-)
-#: Notes whom the bot asks about the job `of`, unless it has asked or the job changed after `seen`.
-_ASK = (
-    update(jobs)
-    .where(jobs.c.id == bindparam("of"), jobs.c.version == bindparam("seen"), jobs.c.asked == "")
-    .values(asked=bindparam("user"))
-    .returning(jobs)
-)
 
 
 @dataclass(eq=False)
@@ -44,7 +31,9 @@ class NoticeStore(Store):
     @reads
     def list_due(self, uow: UnitOfWork, limit: int = 100) -> Sequence[Request]:
         """List the waiting requests whose approvers must be notified now."""
-        return uow.get_all(requests_to_notify(uow.now, limit))
+        due = (requests.c.next_notice_at <= uow.now, requests.c.expires_at > uow.now)
+        waiting = select(requests).where(text(NOTICE_PLANNED), *due)
+        return uow.get_all(waiting.order_by(requests.c.next_notice_at).limit(limit))
 
     @writes
     def record(
@@ -114,12 +103,16 @@ class NoticeStore(Store):
     @reads
     def unasked(self, uow: UnitOfWork) -> Sequence[Job]:
         """Return the open announced jobs about which the bot may still ask, newest first."""
-        return [to_job(row) for row in uow.execute(_UNASKED)]
+        unasked = (text(JOB_IS_OPEN), jobs.c.version > 0, jobs.c.asked == "")
+        newest = select(jobs).where(*unasked).order_by(jobs.c.id.desc()).limit(MAX_UNASKED)
+        return [to_job(row) for row in uow.execute(newest)]
 
     @writes
     def ask(self, uow: UnitOfWork, job: Job, user: str) -> bool:
         """Send a user the question, once for each job; False if the job has changed since."""
-        row = uow.execute(_ASK, {"of": job.id, "seen": job.version, "user": user}).first()
+        unchanged = (jobs.c.id == job.id, jobs.c.version == job.version, jobs.c.asked == "")
+        ask = update(jobs).where(*unchanged).values(asked=user).returning(jobs)
+        row = uow.execute(ask).first()
         if row is None:
             return False
         uow.execute(insert(posts), new_job_post(uow.now, row, PostKind.QUESTION, user))
@@ -135,18 +128,13 @@ def _send_about(
     build: Callable[[datetime, Any, str], dict[str, Any]],
 ) -> bool:
     """Enqueue a message about a watched job for each of `people` who was sent none of its kinds."""
-    row = uow.execute(LOCK_JOB, asdict(job.ref)).one()
-    have = {post.recipient for post in uow.execute(posts_about(row.id, kinds))}
+    row = uow.execute(select(jobs).where(jobs.c.id == job.id).with_for_update()).one()
+    of_kinds = select(posts).where(posts.c.watched_job == row.id, posts.c.kind.in_(kinds))
+    have = {post.recipient for post in uow.execute(of_kinds)}
     new = [build(uow.now, row, person.id) for person in people if person.id not in have]
     if new:
         uow.execute(insert(posts), new)
     return bool(new)
-
-
-def requests_to_notify(now: datetime, limit: int) -> Select[Any]:
-    due = (requests.c.next_notice_at <= now, requests.c.expires_at > now)
-    waiting = select(requests).where(text(NOTICE_PLANNED), *due)
-    return waiting.order_by(requests.c.next_notice_at).limit(limit)
 
 
 def _notify(

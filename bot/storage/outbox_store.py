@@ -1,24 +1,12 @@
 """The outbox: claims posts for delivery and records the results."""
 
 from collections.abc import Collection, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import (
-    Integer,
-    Select,
-    and_,
-    bindparam,
-    case,
-    delete,
-    exists,
-    or_,
-    select,
-    text,
-    update,
-)
+from sqlalchemy import Select, and_, case, delete, exists, or_, select, text, update
 
 from bot.cancellation.events import Event, EventName
 from bot.cancellation.lifecycle import UNDECIDED, Card
@@ -31,11 +19,10 @@ from bot.cancellation.posts import (
     RequestPost,
     StarterPost,
 )
-from bot.storage import queries
 from bot.storage.database import has_passed, read_value
 from bot.storage.job_store import get_announced, get_or_new
-from bot.storage.posts import DUE, FACTS_PRIORITY, SHOW_JOB
-from bot.storage.tables import IS_DUE, jobs, milliseconds, posts
+from bot.storage.posts import DUE, FACTS_PRIORITY, show_job
+from bot.storage.tables import IS_DUE, jobs, milliseconds, posts, requests
 from bot.storage.unit_of_work import Store, UnitOfWork, writes
 
 LEASE = timedelta(seconds=6)  #: of a claim without renewal; a post of a dead leader waits for it
@@ -47,10 +34,10 @@ ERROR_LENGTH = 200  #: characters of an error that are stored
 EARLIER_EDIT = "edit"  #: the kind of an edit of the edition before
 
 
-def _due_posts() -> Select[Any]:
-    """List the messages that are to be posted or edited, by priority and then by time.
+def _lock_due(now: datetime, owner: str, held: Collection[int], limit: int) -> Select[Any]:
+    """Lock the messages that are to be posted or edited, by priority and then by time.
 
-    Parameters: `owner`, the ids that it has `held`, `now`, `far`, `limit`.
+    Left out are those that the owner has `held`, and those that another replica locks.
 
     A request's card precedes all of its messages, but those to persons only until Slack refused it:
     a channel may take no posts. Messages of one kind to one recipient are posted in their order.
@@ -64,17 +51,17 @@ def _due_posts() -> Select[Any]:
     blocking = or_(is_card, and_(earlier.c.kind == posts.c.kind, same_recipient))
     before = (earlier.c.state == DUE, earlier.c.id < posts.c.id, blocking)
     after_another = exists().where(earlier.c.request == posts.c.request, *before)
-    now, far = (bindparam(name, type_=posts.c.due_at.type) for name in ("now", "far"))
+    far = now + LONGEST_DELAY
     # A claim of another replica is one of the edition before, or of a leader that is dead.
     is_over = or_(posts.c.lease_until.is_(None), has_passed(posts.c.lease_until, now, far))
-    is_free = or_(is_over, posts.c.lease_owner == bindparam("owner"))
+    is_free = or_(is_over, posts.c.lease_owner == owner)
     passed = has_passed(posts.c.due_at, now, far)
-    in_progress = posts.c.id.in_(bindparam("held", expanding=True))
     return (
         select(posts.c.id, posts.c.kind, posts.c.watched_job, posts.c.recipient)
-        .where(text(IS_DUE), passed, is_free, ~in_progress, ~after_another)
+        .where(text(IS_DUE), passed, is_free, posts.c.id.not_in(held), ~after_another)
         .order_by(posts.c.priority, posts.c.due_at, posts.c.id)
-        .limit(bindparam("limit", type_=Integer))
+        .limit(limit)
+        .with_for_update(of=posts, skip_locked=True)
     )
 
 
@@ -87,30 +74,7 @@ _IS_LATER_ANNOUNCEMENT = exists().where(
     _EARLIER.c.id < posts.c.id,
 )
 _IS_CHANGE = or_(posts.c.kind == EARLIER_EDIT, _IS_LATER_ANNOUNCEMENT)
-DUE_POSTS = _due_posts()
-_CHANGE_POST = update(posts).where(posts.c.id == bindparam("of"), posts.c.state == bindparam("was"))
-#: Lets the message `of` show its subject again when it is `due`, if no change is due anyway.
-_SHOW_AGAIN = (
-    update(posts)
-    .where(posts.c.id == bindparam("of"), posts.c.shown == posts.c.wanted)
-    .values(wanted=posts.c.wanted + 1, due_at=bindparam("due", type_=posts.c.due_at.type))
-)
-#: Locks the posts that may be delivered; posts that another replica locks are skipped.
-LOCK_DUE_POSTS = DUE_POSTS.with_for_update(of=posts, skip_locked=True)
 _IS_FIRST_TRY = and_(posts.c.state == DUE, posts.c.attempts == 0)
-#: Claims the locked posts `ids` for `owner` `until` then. Slack may have the first try of a message
-#: and take the next one for the same, so it is taken to show what the first one does.
-CLAIM_POSTS = (
-    update(posts)
-    .where(posts.c.id.in_(bindparam("ids", expanding=True)))
-    .values(
-        lease_owner=bindparam("owner", type_=posts.c.lease_owner.type),
-        lease_until=bindparam("until", type_=posts.c.lease_until.type),
-        attempts=posts.c.attempts + 1,
-        shown=case((_IS_FIRST_TRY, posts.c.wanted), else_=posts.c.shown),
-    )
-    .returning(posts)
-)
 
 
 class OutboxStore(Store):
@@ -141,9 +105,8 @@ class OutboxStore(Store):
             own = select(posts.c.id).where(posts.c.id.in_(list(held)), *mine)
             renewed = update(posts).where(posts.c.id.in_(own.with_for_update(skip_locked=True)))
             uow.execute(renewed.values(lease_until=uow.now + LEASE))
-        values = {"owner": owner, "held": list(held), "now": uow.now}
-        values |= {"far": uow.now + LONGEST_DELAY, "limit": limit + announcements}
-        due = _adopt(uow, uow.execute(LOCK_DUE_POSTS, values).all())
+        due_posts = _lock_due(uow.now, owner, held, limit + announcements)
+        due = _adopt(uow, uow.execute(due_posts).all())
         announced = [row.id for row in due if row.kind in ANNOUNCEMENTS]
         others = [row for row in due if row.kind not in ANNOUNCEMENTS and not row.recipient]
         claimed = [row.id for row in others]
@@ -151,8 +114,15 @@ class OutboxStore(Store):
         claimed = claimed[:limit] + announced[:announcements]
         if not claimed:
             return []
-        lease = {"ids": claimed, "owner": owner, "until": uow.now + LEASE}
-        rows = uow.execute(CLAIM_POSTS, lease).all()
+        # Slack may have the first try of a message and take the next one for the same, so it is
+        # taken to show what the first one does.
+        claim = update(posts).values(
+            lease_owner=owner,
+            lease_until=uow.now + LEASE,
+            attempts=posts.c.attempts + 1,
+            shown=case((_IS_FIRST_TRY, posts.c.wanted), else_=posts.c.shown),
+        )
+        rows = uow.execute(claim.where(posts.c.id.in_(claimed)).returning(posts)).all()
         # An UPDATE returns its rows in any order.
         return _posts(uow, sorted(rows, key=attrgetter("priority", "due_at", "id")))
 
@@ -161,8 +131,10 @@ class OutboxStore(Store):
         """Record the message's place, where it is edited from now on, or what an edit shows."""
         if post.is_edit:
             _end_delivery(uow, post, shown=post.wanted, error=None)
-            if post.attempts > 1:
-                uow.execute(_SHOW_AGAIN, {"of": post.id, "due": uow.now + LATE_EDIT})
+            if post.attempts > 1:  # unless a change is due anyway
+                is_shown = (posts.c.id == post.id, posts.c.shown == posts.c.wanted)
+                again = {"wanted": posts.c.wanted + 1, "due_at": uow.now + LATE_EDIT}
+                uow.execute(update(posts).where(*is_shown).values(**again))
             return
         # Without a place it cannot be edited.
         known = {"ts": ts} if ts else {"ts": ts, "shown": posts.c.wanted}
@@ -216,8 +188,8 @@ def _release(uow: UnitOfWork, post: Post, seconds: float, **values: object) -> N
 def _update(uow: UnitOfWork, post: Post, **values: object) -> bool:
     """Change a claimed post; False if another replica has ended its delivery."""
     was = PostState.SENT if post.is_edit else PostState.DUE
-    changed = uow.execute(_CHANGE_POST.values(**values), {"of": post.id, "was": was})
-    return bool(changed.rowcount)
+    claimed = update(posts).where(posts.c.id == post.id, posts.c.state == was)
+    return bool(uow.execute(claimed.values(**values)).rowcount)
 
 
 def _end_delivery(uow: UnitOfWork, post: Post, **values: object) -> None:
@@ -268,17 +240,17 @@ def _adopt(uow: UnitOfWork, due: Sequence[Any]) -> Sequence[Any]:
         if row.request:
             uow.refresh_card(uow.get(row.request))
         else:
-            uow.execute(SHOW_JOB, {"of": row.watched_job, "due": uow.now})
+            uow.execute(show_job(row.watched_job, uow.now))
     return [row for row in due if row.id not in adopted]
 
 
 def _posts(uow: UnitOfWork, rows: Sequence[Any]) -> list[Post]:
     """Build posts from their rows, with their requests and jobs as these are now."""
-    request_ids = {"ids": [row.request for row in rows if row.request]}
+    of_requests = requests.c.id.in_([row.request for row in rows if row.request])
     job_ids = {row.watched_job for row in rows if row.watched_job}
-    requests = {each.id: each for each in uow.get_all(queries.REQUESTS_BY_IDS, request_ids)}
+    asked = {each.id: each for each in uow.get_all(select(requests).where(of_requests))}
     announced = get_announced(uow, job_ids) if job_ids else {}
-    about = get_or_new(uow, {request.ref for request in requests.values()})
+    about = get_or_new(uow, {request.ref for request in asked.values()})
     claimed: list[Post] = []
     for row in rows:
         names = ("id", "client_msg_id", "attempts", "recipient", "wanted")
@@ -292,7 +264,7 @@ def _posts(uow: UnitOfWork, rows: Sequence[Any]) -> list[Post]:
             about_job = Announcement if message["kind"] in ANNOUNCEMENTS else StarterPost
             claimed.append(about_job(**message, job=announced[row.watched_job]))
             continue
-        request = requests[row.request]
+        request = asked[row.request]
         post = RequestPost(
             **message,
             request=request,

@@ -1,17 +1,15 @@
 """The rows of new messages, and the changes that each message is to show."""
 
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import asdict
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
-    Integer,
-    Select,
+    Update,
     and_,
-    bindparam,
     case,
     insert,
+    literal,
     literal_column,
     or_,
     select,
@@ -39,34 +37,24 @@ FACTS_PRIORITY = 1
 Execute = Callable[..., Any]
 #: A literal, not a parameter: databases use a partial index only for a literal condition.
 DUE: ColumnElement[str] = literal_column(f"'{PostState.DUE}'")
-_DUE_AT = bindparam("due", type_=posts.c.due_at.type)
-_IS_DUE_BEFORE = and_(text(IS_DUE), posts.c.due_at < _DUE_AT)
-_SHOW = update(posts).values(
-    wanted=posts.c.wanted + 1, due_at=case((_IS_DUE_BEFORE, posts.c.due_at), else_=_DUE_AT)
-)
-_PRIORITY = bindparam("rank", type_=Integer)
-_WAITS_BEFORE = and_(text(IS_DUE), posts.c.priority < _PRIORITY)
 #: Condition: the message is still to be posted, or Slack has it at a known place.
 _CAN_SHOW = or_(posts.c.state == DUE, posts.c.ts != "")
-#: Lets the messages of a `kind` about the request `of` show its row as it is now.
-SHOW_REQUEST = _SHOW.where(
-    posts.c.request == bindparam("of"), posts.c.kind == bindparam("of_kind"), _CAN_SHOW
-).values(priority=case((_WAITS_BEFORE, posts.c.priority), else_=_PRIORITY))
 _IS_DROPPED = and_(posts.c.state == PostState.DROPPED, posts.c.recipient.is_(None))
-#: The same for the watched job `of`. An announcement that its channel did not take is due again.
-SHOW_JOB = _SHOW.where(
-    posts.c.watched_job == bindparam("of"),
-    posts.c.kind != PostKind.ALARM,  # it shows what was said
-    or_(_CAN_SHOW, _IS_DROPPED),
-).values(state=case((_IS_DROPPED, DUE), else_=posts.c.state))
 
-#: Lets the announcement of the job with these attributes, and the question to its starter, show how
-#: the request for it ended.
-SHOW_END = _SHOW.where(
-    posts.c.watched_job == select(jobs.c.id).where(has_job(jobs)).scalar_subquery(),
-    posts.c.kind.in_((PostKind.ANNOUNCEMENT, PostKind.QUESTION)),
-    _CAN_SHOW,
-)
+
+def _show(due: datetime) -> Update:
+    """Let messages show their subjects as these are now, when they are due."""
+    is_due_before = and_(text(IS_DUE), posts.c.due_at < due)
+    due_at = case((is_due_before, posts.c.due_at), else_=literal(due, posts.c.due_at.type))
+    return update(posts).values(wanted=posts.c.wanted + 1, due_at=due_at)
+
+
+def show_job(job_id: int, due: datetime) -> Update:
+    """Do so for a watched job. An announcement that its channel did not take is due again."""
+    is_alarm = posts.c.kind == PostKind.ALARM  # it shows what was said
+    of_job = _show(due).where(posts.c.watched_job == job_id, ~is_alarm)
+    again = case((_IS_DROPPED, DUE), else_=posts.c.state)
+    return of_job.where(or_(_CAN_SHOW, _IS_DROPPED)).values(state=again)
 
 
 def new_post(
@@ -112,13 +100,18 @@ def refresh_card(
     `only_facts`: the job alone changed, which delays no card that shows a decision.
     """
     at, priority = now + delay, FACTS_PRIORITY if only_facts else _priority(request)
-    card = {"of_kind": PostKind.CARD, "due": at, "rank": priority}
-    second = {**card, "of_kind": PostKind.SECOND_CARD}
     copies_at = at if request.state.ended else now + max(delay, COPY_DELAY)
-    copies = {"of_kind": PostKind.COPY, "due": copies_at, "rank": priority + 1}
-    execute(SHOW_REQUEST, [{"of": request.id, **each} for each in (card, second, copies)])
-    if request.state.ended and not only_facts:
-        execute(SHOW_END, {"due": now, **asdict(request.ref)})
+    cards = (PostKind.CARD, PostKind.SECOND_CARD)
+    for kinds, due, rank in ((cards, at, priority), ((PostKind.COPY,), copies_at, priority + 1)):
+        waits_before = and_(text(IS_DUE), posts.c.priority < rank)
+        is_shown = (posts.c.request == request.id, posts.c.kind.in_(kinds), _CAN_SHOW)
+        in_order = case((waits_before, posts.c.priority), else_=rank)
+        execute(_show(due).where(*is_shown).values(priority=in_order))
+    if request.state.ended and not only_facts:  # the question to its starter shows it, too
+        job_id = select(jobs.c.id).where(has_job(jobs, request.ref)).scalar_subquery()
+        kinds = (PostKind.ANNOUNCEMENT, PostKind.QUESTION)
+        of_job = _show(now).where(posts.c.watched_job == job_id, posts.c.kind.in_(kinds))
+        execute(of_job.where(_CAN_SHOW))
 
 
 def show_second_card(
@@ -141,25 +134,15 @@ def show_second_card(
         execute(insert(posts), row | place | {"wanted": 1})
 
 
-def announce(execute: Execute, now: datetime, jobs: Iterable[Any]) -> None:
-    """Announce these rows of watched jobs, or let their announcements show them as they are now.
+def announce(execute: Execute, now: datetime, job: Any, *, is_new: bool) -> None:  # noqa: ANN401 - a database row
+    """Announce a watched job, or let its announcement show it as it is now.
 
     The card of a quarantine is the announcement of its job.
     """
-    announced = [job for job in jobs if job.quarantine != QuarantineDecision.CARD]
-    if new := [new_announcement(now, job, None) for job in announced if job.version == 1]:
-        execute(insert(posts), new)
-    # The question to its starter shows it, too.
-    if changed := [{"of": job.id, "due": now} for job in jobs if job.version > 1]:
-        execute(SHOW_JOB, changed)
-
-
-def announce_restore(execute: Execute, now: datetime, job: Any, *, is_new: bool) -> None:  # noqa: ANN401 - a database row
-    """Do the same for a restore into another project, whose row has no version."""
-    if is_new:
+    if not is_new:  # the question to its starter shows it, too
+        execute(show_job(job.id, now))
+    elif job.quarantine != QuarantineDecision.CARD:
         execute(insert(posts), new_announcement(now, job, None))
-    else:
-        execute(SHOW_JOB, {"of": job.id, "due": now})
 
 
 def alarm(execute: Execute, now: datetime, job: Job, own: Request | None) -> None:
@@ -174,11 +157,6 @@ def alarm(execute: Execute, now: datetime, job: Job, own: Request | None) -> Non
     recipients = [*execute(reached).scalars(), *([] if own else [None])]
     for each in recipients:
         execute(insert(posts), new_alarm(now, row, each))
-
-
-def posts_about(job_id: int, kinds: Collection[PostKind]) -> Select[Any]:
-    """Select the messages of these kinds about a watched job, delivered or not."""
-    return select(posts).where(posts.c.watched_job == job_id, posts.c.kind.in_(kinds))
 
 
 def new_announcement(now: datetime, job: Any, recipient: str | None) -> dict[str, Any]:  # noqa: ANN401 - a database row

@@ -2,13 +2,13 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
 
 import structlog
-from sqlalchemy import and_, bindparam, exists, func, or_, select, text
+from sqlalchemy import and_, exists, func, or_, select, text
 from sqlalchemy.sql.elements import ColumnElement
 
 from bot.atlas import JobRef
@@ -43,9 +43,6 @@ _BY_PERSON = or_(
         jobs.c.answer == StarterAnswer.NOT_MINE,
     ),
 )
-
-
-_NEWEST_OTHER = queries.NEWEST_REQUEST_FOR.where(requests.c.id != bindparam("but"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,11 +136,12 @@ class QuarantineStore(Store):
         Those wait for approvals, or have ended otherwise, so that the downloads would go on.
         """
         replaced = [each for each in uow.get_all(queries.OVER_AND_OPEN) if each.was_replaced]
-        newest = [
-            uow.get_or_none(_NEWEST_OTHER, {"but": own.id, **asdict(own.ref)}) for own in replaced
-        ]
-        pairs = zip(replaced, newest, strict=True)
-        return [own for own, by in pairs if by and by.state not in rules.CANCELS]
+        unguarded = []
+        for own in replaced:
+            others = queries.newest_request_for(own.ref).where(requests.c.id != own.id)
+            if (by := uow.get_or_none(others)) and by.state not in rules.CANCELS:
+                unguarded.append(own)
+        return unguarded
 
     @writes
     def guard(self, uow: UnitOfWork, own: Request) -> None:
@@ -198,7 +196,7 @@ def _count(uow: UnitOfWork, project_id: str, *conditions: ColumnElement[bool]) -
 
 def _open_request(uow: UnitOfWork, ref: JobRef) -> Request | None:
     """Lock the request that people made for a job before the watch saw it."""
-    return uow.lock_or_none(queries.OPEN_REQUEST_FOR.with_for_update(), asdict(ref))
+    return uow.lock_or_none(queries.open_request_for(ref).with_for_update())
 
 
 def _take_over(uow: UnitOfWork, waiting: Request | None, own: Request) -> None:

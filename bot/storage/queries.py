@@ -1,12 +1,14 @@
 """Statements that several stores share."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, Table, and_, bindparam, exists, func, or_, select, text
+from sqlalchemy import Select, Table, and_, exists, or_, select, text
 from sqlalchemy.sql.elements import ColumnElement
 
+from bot.atlas import JobRef
 from bot.cancellation.events import Recorded
 from bot.cancellation.job import ENDS
 from bot.cancellation.lifecycle import State
@@ -29,21 +31,24 @@ CHAIN_HEAD = select(chain_head.c.reference)
 RECORDED = select(audit_events.c.id, *(audit_events.c[name] for name in Recorded.__slots__))
 #: Reads the audit events request by request and in order.
 EVENTS = RECORDED.order_by(audit_events.c.request, audit_events.c.number)
-#: Reads the requests with these ids.
-REQUESTS_BY_IDS = select(requests).where(requests.c.id.in_(bindparam("ids", expanding=True)))
 
 
-def has_job(table: Table) -> ColumnElement[bool]:
-    """Condition: the row is of the job whose attributes are the parameters."""
-    return and_(*(table.c[name] == bindparam(name) for name in JOB))
+def has_job(table: Table, ref: JobRef) -> ColumnElement[bool]:
+    """Condition: the row is of this job."""
+    return and_(*(table.c[name] == value for name, value in asdict(ref).items()))
 
 
-#: Reads the open request for a job: there is at most one.
-OPEN_REQUEST_FOR = select(requests).where(has_job(requests), IS_OPEN)
-#: Reads the last request for a job, whether it has ended or not.
-NEWEST_REQUEST_FOR = (
-    select(requests).where(has_job(requests)).order_by(requests.c.created_at.desc()).limit(1)
-)
+def open_request_for(ref: JobRef) -> Select[Any]:
+    """Read the open request for a job: there is at most one."""
+    return select(requests).where(has_job(requests, ref), IS_OPEN)
+
+
+def newest_request_for(ref: JobRef) -> Select[Any]:
+    """Read the last request for a job, whether it has ended or not."""
+    of_job = select(requests).where(has_job(requests, ref))
+    return of_job.order_by(requests.c.created_at.desc()).limit(1)
+
+
 #: Condition: the download of a request has ended, as Atlas showed it.
 DOWNLOAD_HAS_ENDED = exists().where(
     *(jobs.c[name] == requests.c[name] for name in JOB), jobs.c.state.in_(ENDS)
@@ -54,11 +59,6 @@ _OF_OPEN_JOB = select(requests).where(requests.c.job_id.in_(_OPEN_JOBS))
 KEPT_AND_OPEN = _OF_OPEN_JOB.where(requests.c.state == State.KEPT)
 #: Reads the bot's own requests that are over, while the watch sees the job open.
 OVER_AND_OPEN = _OF_OPEN_JOB.where(requests.c.state == State.OVER, text(BY_BOT))
-#: Reads when all clusters of `project_id` were read; NULL if never, or before a jump of `now`.
-ALL_READ_AT = select(func.max(watch_leases.c.all_read_at).label("at")).where(
-    watch_leases.c.project_id == bindparam("project_id"),
-    watch_leases.c.all_read_at <= bindparam("now"),
-)
 
 
 def lock_project(execute: Callable[..., Any], project_id: str) -> None:

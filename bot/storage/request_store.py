@@ -1,11 +1,10 @@
 """Requests and decisions. Each change is one transaction with its audit events and messages."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timedelta
-from typing import Any
+from dataclasses import dataclass, replace
+from datetime import timedelta
 
-from sqlalchemy import Select, and_, bindparam, func, or_, select, text
+from sqlalchemy import and_, func, or_, select, text
 
 from bot.atlas import JobRef
 from bot.cancellation import errors
@@ -33,16 +32,9 @@ from bot.storage.request_writer import (
 from bot.storage.tables import UNREVIEWED, requests
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 
-COUNT_OPEN = select(func.count()).select_from(requests).where(queries.IS_OPEN)
-COUNT_UNREVIEWED = select(func.count()).select_from(requests).where(text(UNREVIEWED))
 #: Why a new request is approved.
 ACTED_ALONE = "the requester acted alone"
 NO_APPROVAL_NEEDED = "no approval was needed"
-_HAS_KEY = requests.c.key == bindparam("idempotency_key")
-_IS_OPEN_FOR_JOB = and_(queries.has_job(requests), queries.IS_OPEN)
-#: Reads the request with this idempotency key, first, and the open request for the job.
-SAME_KEY_OR_OPEN = select(requests).where(or_(_HAS_KEY, _IS_OPEN_FOR_JOB)).order_by(_HAS_KEY.desc())
-_ABOUT_JOB = select(requests).where(queries.has_job(requests))
 #: Checks a decision while the request's row is locked.
 Check = Callable[[Request], NotAllowed | None]
 
@@ -59,12 +51,15 @@ class RequestStore(Store):
     @reads
     def newest_request_for(self, uow: UnitOfWork, ref: JobRef) -> Request | None:
         """Find the last request for a job, whether it has ended or not."""
-        return uow.get_or_none(queries.NEWEST_REQUEST_FOR, asdict(ref))
+        return uow.get_or_none(queries.newest_request_for(ref))
 
     @reads
     def counts(self, uow: UnitOfWork) -> tuple[int, int]:
         """Count the requests that have not ended, and those that ran alone without a review."""
-        return uow.execute(COUNT_OPEN).scalar_one(), uow.execute(COUNT_UNREVIEWED).scalar_one()
+        count = select(func.count()).select_from(requests)
+        counts = (count.where(each) for each in (queries.IS_OPEN, text(UNREVIEWED)))
+        is_open, unreviewed = (uow.execute(each).scalar_one() for each in counts)
+        return is_open, unreviewed
 
     @writes
     def create(
@@ -80,8 +75,10 @@ class RequestStore(Store):
         `JobAlreadyRequested` if another one for the same job is open. `recipients` are the users
         who get a direct message about it, if it was acted alone.
         """
-        key_and_job = {"idempotency_key": request.key, **asdict(request.ref)}
-        if earlier := uow.get_or_none(SAME_KEY_OR_OPEN, key_and_job):
+        has_key = requests.c.key == request.key
+        same = or_(has_key, and_(queries.has_job(requests, request.ref), queries.IS_OPEN))
+        key_first = select(requests).where(same).order_by(has_key.desc())
+        if earlier := uow.get_or_none(key_first):
             if earlier.key == request.key:
                 return earlier
             _replace(uow, earlier, request, person)
@@ -153,7 +150,7 @@ class RequestStore(Store):
         if request.state is not State.FAILED:
             raise errors.AlreadyHandled(request)
         _allowed(check(request))
-        if taken := uow.get_or_none(queries.OPEN_REQUEST_FOR, asdict(request.ref)):
+        if taken := uow.get_or_none(queries.open_request_for(request.ref)):
             raise errors.JobAlreadyRequested(taken)
         needed = needed_for(request)
         is_kept = bool(request.approvals) and not request.by_bot and uow.now < request.expires_at
@@ -211,7 +208,7 @@ class RequestStore(Store):
         is_mine = answer is StarterAnswer.MINE
         name = EventName.DOWNLOAD_CLAIMED if is_mine else EventName.DOWNLOAD_DISOWNED
         record_about_job(uow, ref, name, actor=person)
-        found = uow.get_all(_ABOUT_JOB, asdict(ref))
+        found = uow.get_all(select(requests).where(queries.has_job(requests, ref)))
         for request in found:
             uow.refresh_card(request)
         if not is_mine:
@@ -231,8 +228,14 @@ class RequestStore(Store):
 
     @writes
     def end_due(self, uow: UnitOfWork, limit: int = 20) -> Sequence[Request]:
-        """End at most `limit` requests that wait in vain, which keeps the transaction short."""
-        due = uow.get_all(lock_due(uow.now, limit))
+        """End at most `limit` requests that wait in vain, which keeps the transaction short.
+
+        Those that are being decided just now are left out.
+        """
+        is_late = and_(requests.c.state == State.AWAITING, requests.c.expires_at <= uow.now)
+        in_vain = (requests.c.state.in_(UNDECIDED), or_(is_late, queries.DOWNLOAD_HAS_ENDED))
+        waiting = select(requests).where(queries.IS_OPEN, *in_vain).limit(limit)
+        due = uow.get_all(waiting.with_for_update(skip_locked=True))
         known = get_or_new(uow, [each.ref for each in due])
         ends = [(each, end_of_wait(each, known[each.ref])) for each in due]
         return [uow.transition(r, r.state, end.state, outcome=end.outcome) for r, end in ends]
@@ -279,14 +282,6 @@ def apply_judgement(uow: UnitOfWork, request: Request, judgement: Judgement) -> 
         uow.execute(UPDATE_REQUEST, {"of": request.id, **detail})
         uow.record_and_notify(request, EventName.APPROVALS_RAISED, detail=detail)
     return uow.get(request.id)
-
-
-def lock_due(now: datetime, limit: int) -> Select[Any]:
-    """Lock the requests that wait in vain, without those being decided just now."""
-    is_late = and_(requests.c.state == State.AWAITING, requests.c.expires_at <= now)
-    in_vain = (requests.c.state.in_(UNDECIDED), or_(is_late, queries.DOWNLOAD_HAS_ENDED))
-    due = select(requests).where(queries.IS_OPEN, *in_vain).limit(limit)
-    return due.with_for_update(skip_locked=True)
 
 
 def _add_approval(uow: UnitOfWork, request: Request, person: ActingPerson) -> None:

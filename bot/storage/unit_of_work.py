@@ -8,7 +8,7 @@ from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypedDict, TypeVar, Unpack
 
 import structlog
-from sqlalchemy import Connection, Update, bindparam, insert, select, update
+from sqlalchemy import Connection, Select, Update, insert, select, update
 
 from bot.cancellation.errors import AlreadyHandled, Conflict, RequestNotFound
 from bot.cancellation.events import TYPED_FIELDS, Event, EventName, chain
@@ -30,18 +30,6 @@ from bot.storage.tables import (
 )
 
 T = TypeVar("T")
-# Built once, because that takes longer than to run them.
-_REQUEST = select(requests).where(requests.c.id == bindparam("of"))
-_LOCK_REQUEST = _REQUEST.with_for_update()
-#: The approvals of some requests, oldest first.
-_APPROVALS = (
-    select(approvals)
-    .where(approvals.c.request.in_(bindparam("ids", expanding=True)))
-    .order_by(approvals.c.at, approvals.c.user)
-)
-_LOCK_CHAIN_HEAD = queries.CHAIN_HEAD.with_for_update()
-_SET_CHAIN_HEAD = update(chain_head)
-_INSERT_POSTS, _INSERT_EVENTS = map(insert, (posts, audit_events))
 
 log = structlog.get_logger(__name__)
 
@@ -84,25 +72,28 @@ class UnitOfWork:
     def load(self, rows: Sequence[Any]) -> list[Request]:
         """Build requests from their rows, with their approvals."""
         ids = [row.id for row in rows if row.approvals_needed]
-        given = self.execute(_APPROVALS, {"ids": ids}).all() if ids else []
+        of_these = select(approvals).where(approvals.c.request.in_(ids))
+        oldest_first = of_these.order_by(approvals.c.at, approvals.c.user)
+        given = self.execute(oldest_first).all() if ids else []
         return [request_from_row(row, [a for a in given if a.request == row.id]) for row in rows]
 
-    def get_all(self, statement: Any, values: Any = None) -> list[Request]:  # noqa: ANN401 - the same
-        return self.load(self.execute(statement, values).all())
+    def get_all(self, statement: Select[Any]) -> list[Request]:
+        return self.load(self.execute(statement).all())
 
-    def get_or_none(self, statement: Any, values: Any = None) -> Request | None:  # noqa: ANN401 - the same
+    def get_or_none(self, statement: Select[Any]) -> Request | None:
         """Return the first request that `statement` selects, or None."""
-        return next(iter(self.get_all(statement, values)), None)
+        return next(iter(self.get_all(statement)), None)
 
     def get(self, request_id: str) -> Request:
         """Return a request; raises `RequestNotFound`."""
-        if request := self.get_or_none(_REQUEST, {"of": request_id}):
+        if request := self.get_or_none(select(requests).where(requests.c.id == request_id)):
             return request
         raise RequestNotFound
 
     def lock(self, request_id: str) -> Request:
         """Return a request and lock its row until the end; raises `RequestNotFound`."""
-        if request := self.lock_or_none(_LOCK_REQUEST, {"of": request_id}):
+        with_id = select(requests).where(requests.c.id == request_id)
+        if request := self.lock_or_none(with_id.with_for_update()):
             return request
         raise RequestNotFound
 
@@ -245,20 +236,20 @@ class UnitOfWork:
         for request, delay in self._to_show.values():
             refresh_card(self.execute, request, self.now, delay)
         if self._posts:
-            self.execute(_INSERT_POSTS, self._posts)
+            self.execute(insert(posts), self._posts)
         if self.recorded:
             self._write_events()
 
     def _write_events(self) -> None:
         """Chain the events to the last one of the audit log, whose lock is taken last."""
-        head = self.execute(_LOCK_CHAIN_HEAD).scalar_one()
+        head = self.execute(queries.CHAIN_HEAD.with_for_update()).scalar_one()
         rows = []
         for event in self.recorded:
             chained = chain(event, head)
             head = chained.reference
             rows.append(asdict(chained))
-        self.execute(_INSERT_EVENTS, rows)
-        self.execute(_SET_CHAIN_HEAD, {"reference": head})
+        self.execute(insert(audit_events), rows)
+        self.execute(update(chain_head).values(reference=head))
 
 
 @dataclass(eq=False)

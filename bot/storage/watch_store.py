@@ -4,9 +4,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-from sqlalchemy import Delete, Select, and_, delete, func, insert, select, text, update
+from sqlalchemy import and_, delete, func, insert, select, text, update
 
 from bot.atlas import JobRef, JobState, RestoreJob, created_at
 from bot.cancellation.job import (
@@ -31,8 +31,6 @@ from bot.storage.unit_of_work import Store, UnitOfWork, writes
 
 #: For which a replica of the edition before, which knows no leader, leaves a project to this one.
 LEASE = timedelta(seconds=20)
-#: After a longer pause the watch forgets the clusters, and announces no jobs of that time.
-FORGET_AFTER = timedelta(days=7)
 CLUSTER_LIST = ""  #: in the place of a cluster's name: the list of clusters
 _OVER = ENDS | {JobState.GONE}
 RECENT = timedelta(minutes=10)  #: how young other restores are when they are recorded
@@ -62,20 +60,20 @@ class WatchStore(Store):
         lease = {"lease_owner": self.owner, "lease_until": uow.now + LEASE}
         lease |= {"all_read_at": read_at} if read_at else {}
         is_project = watch_leases.c.project_id == project_id
-        disowned = int(uow.execute(downloads_disowned(project_id)).scalar_one())
-        uow.after_commit.append(partial(self.on_disowned, project_id, disowned))
-        before = uow.execute(select(watch_leases).where(is_project)).first()
-        if before is None:
+        is_disowned = (jobs.c.project_id == project_id, text(IS_DISOWNED))
+        disowned = uow.execute(select(func.count()).select_from(jobs).where(*is_disowned))
+        uow.after_commit.append(partial(self.on_disowned, project_id, disowned.scalar_one()))
+        if not uow.execute(update(watch_leases).where(is_project).values(**lease)).rowcount:
             uow.execute(insert(watch_leases), {"project_id": project_id, **lease})
-            return
-        uow.execute(update(watch_leases).where(is_project).values(**lease))
-        if before.lease_until < uow.now - FORGET_AFTER:
-            uow.execute(_forget(project_id))
 
     @writes
     def forget(self, uow: UnitOfWork, project_id: str) -> None:
-        """Let the next read of a project that is not watched now be the first of each cluster."""
-        uow.execute(_forget(project_id))
+        """Forget the clusters of a project that is not watched now.
+
+        What runs at the next read is not new then, and what has ended is history.
+        """
+        is_project = watched_clusters.c.project_id == project_id
+        uow.execute(delete(watched_clusters).where(is_project))
 
     @writes
     def record_clusters(
@@ -100,7 +98,8 @@ class WatchStore(Store):
         listed = {*clusters, CLUSTER_LIST} if is_complete else {*clusters}
         if new := [{**row, "cluster_name": name} for name in sorted(listed - known)]:
             uow.execute(insert(watched_clusters), new)
-        with_open_jobs = uow.execute(clusters_with_open_jobs(project_id)).scalars()
+        is_open = (text(JOB_IS_OPEN), jobs.c.shown != "", jobs.c.project_id == project_id)
+        with_open_jobs = uow.execute(select(jobs.c.cluster_name).where(*is_open)).scalars()
         return sorted(set(with_open_jobs) - set(clusters))
 
     @writes
@@ -163,14 +162,10 @@ class WatchStore(Store):
     def _count(self, uow: UnitOfWork, project_id: str) -> None:
         """Report how many downloads are on record; after a lost answer the next read does."""
         self._counted.discard(project_id)
-        seen = int(uow.execute(downloads_seen(project_id)).scalar_one())
+        is_seen = (jobs.c.project_id == project_id, jobs.c.version > 0)
+        seen = uow.execute(select(func.count()).select_from(jobs).where(*is_seen)).scalar_one()
         uow.after_commit.append(partial(self._counted.add, project_id))
         uow.after_commit.append(partial(self.on_seen, project_id, seen))
-
-
-def _forget(project_id: str) -> Delete:
-    """Forget the clusters: what runs at the next read is not new, and what has ended is history."""
-    return delete(watched_clusters).where(watched_clusters.c.project_id == project_id)
 
 
 def _may_have_changed(
@@ -180,7 +175,8 @@ def _may_have_changed(
 
     The others are compared by their rows: to build a job takes four times as long.
     """
-    rows = {row.job_id: row for row in uow.execute(jobs_of(project_id, cluster))}
+    of_cluster = (jobs.c.project_id == project_id, jobs.c.cluster_name == cluster)
+    rows = {row.job_id: row for row in uow.execute(select(jobs).where(*of_cluster))}
     states = {read.id: read.state for read in reads}
     known = {
         job_id: to_job(row)
@@ -231,24 +227,3 @@ def _record_restores(uow: UnitOfWork, listing: Listing, known: Mapping[str, Job]
     for job in changes:
         change(uow, job.ref, partial(Job.listed, listing=listing))
     return [job for job in changes if job.is_new_restore]
-
-
-def jobs_of(project_id: str, cluster: str) -> Select[Any]:
-    return select(jobs).where(jobs.c.project_id == project_id, jobs.c.cluster_name == cluster)
-
-
-def downloads_seen(project_id: str) -> Select[Any]:
-    """Count the downloads of a project on record, by an index."""
-    of_project = (jobs.c.project_id == project_id, jobs.c.version > 0)
-    return select(func.count()).select_from(jobs).where(*of_project)
-
-
-def downloads_disowned(project_id: str) -> Select[Any]:
-    """Count the downloads of a project that their starters disowned, by an index of these."""
-    is_disowned = (jobs.c.project_id == project_id, text(IS_DISOWNED))
-    return select(func.count()).select_from(jobs).where(*is_disowned)
-
-
-def clusters_with_open_jobs(project_id: str) -> Select[Any]:
-    is_open = (text(JOB_IS_OPEN), jobs.c.shown != "", jobs.c.project_id == project_id)
-    return select(jobs.c.cluster_name).where(*is_open).distinct()

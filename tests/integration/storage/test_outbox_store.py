@@ -1,23 +1,17 @@
 """The outbox store: order of posts, claims, and results, on both databases."""
 
 import asyncio
+import time
 
 import psycopg
 import pytest
-from sqlalchemy import Connection
 
 from bot.cancellation.lifecycle import Card, Outcome, State
 from bot.cancellation.posts import PostKind, RequestPost
-from bot.storage.outbox_store import (
-    CLAIM_POSTS,
-    LATE_EDIT,
-    LEASE,
-    LOCK_DUE_POSTS,
-    LONGEST_DELAY,
-)
+from bot.storage.outbox_store import LATE_EDIT, LEASE, OutboxStore
+from bot.storage.unit_of_work import UnitOfWork
 from tests.integration.storage.conftest import Stores
 from tests.support.domain import ADA, RINA, a_request, a_waiting_request, allow, keep_all
-from tests.support.pauses import pause
 
 
 async def kinds(env: Stores) -> list[tuple[PostKind, str]]:
@@ -232,16 +226,12 @@ async def test_outcome_during_the_claim_of_a_card_update_enqueues_another(env: S
     env.clock.advance(5)  # a slow run: its card update is due
     claimed, loop = asyncio.Event(), asyncio.get_running_loop()
 
-    def slowly(db: Connection) -> None:
-        claim = {"owner": "replica-1", "held": [], "now": env.clock(), "limit": 1}
-        claim |= {"far": env.clock() + LONGEST_DELAY}
-        due = list(db.execute(LOCK_DUE_POSTS, claim).scalars())
-        mine = {"ids": due, "owner": "replica-1", "until": env.clock() + LEASE}
-        db.execute(CLAIM_POSTS, mine)
+    def slowly(_uow: UnitOfWork) -> None:
         loop.call_soon_threadsafe(claimed.set)
-        pause(db, 0.4)
+        time.sleep(0.4)  # in the thread of the transaction
 
-    claiming = asyncio.create_task(env.database.write(slowly))
+    slow = OutboxStore(env.database, env.clock, fence=slowly)
+    claiming = asyncio.create_task(slow.claim("replica-1", 1))
     await claimed.wait()
     await env.leases.settle(running, State.CANCELLED, Outcome())
     await claiming

@@ -4,7 +4,6 @@ import json
 from datetime import datetime, timedelta
 from typing import Any
 
-import pytest
 from sqlalchemy import select
 
 from bot.atlas import JobRef, JobState, RestoreJob
@@ -13,11 +12,7 @@ from bot.cancellation.posts import Announcement, RequestPost
 from bot.storage.history import RETENTION
 from bot.storage.outbox_store import LEASE as CLAIM
 from bot.storage.tables import posts
-from bot.storage.watch_store import (
-    FORGET_AFTER,
-    LEASE,
-    WatchStore,
-)
+from bot.storage.watch_store import WatchStore
 from tests.integration.storage.conftest import Stores
 from tests.support.domain import (
     ABE,
@@ -169,14 +164,10 @@ async def test_download_that_runs_when_its_cluster_becomes_watched_is_announced_
     assert [job for job, name, _ in events if name == "download:ended"] == [known.id]
 
 
-@pytest.mark.parametrize("is_off", [False, True], ids=["a week without a read", "switched off"])
-async def test_watch_of_a_project_starts_anew(env: Stores, *, is_off: bool) -> None:
+async def test_watch_of_a_project_starts_anew_after_it_was_switched_off(env: Stores) -> None:
     known = a_download()
     await start_watch(env.watch, known)
-    if is_off:
-        await env.watch.forget(PROJECT_ID)
-    else:
-        env.clock.advance(FORGET_AFTER.total_seconds() + LEASE.total_seconds() + 1)
+    await env.watch.forget(PROJECT_ID)
     await env.watch.record_watch(PROJECT_ID)
     await env.watch.record_clusters(PROJECT_ID, [CLUSTER])
     ended_job, running = a_download(expired=True), a_download()
