@@ -223,11 +223,10 @@ class Load(Generic[V]):
 
 @dataclass(eq=False)
 class AsyncCache(Generic[K, V]):
-    """Values by key. Errors of `load` other than `keep_on` remove an older value."""
+    """Values by key; an error of `load` removes no older one."""
 
     load: Callable[[K], Coroutine[Any, Any, V]]
     monotonic: Callable[[], float]
-    keep_on: type[BaseException] = Exception
     _entries: dict[K, Load[V]] = field(default_factory=dict, init=False)
     _loads: dict[K, Load[V]] = field(default_factory=dict, init=False)
 
@@ -245,11 +244,6 @@ class AsyncCache(Generic[K, V]):
                 await asyncio.wait({load.task})  # it may give what was true before `since`
             return await asyncio.shield((load or self._start(key)).task)
 
-    def get_stored(self, key: K, *, max_age: float = math.inf) -> V | None:
-        """Return the stored value without loading, or None if it is older than `max_age`."""
-        entry = self._fresh_entry(key, max_age)
-        return entry.task.result() if entry else None
-
     async def close(self) -> None:
         await cancel_and_wait(*(load.task for load in self._loads.values()))
 
@@ -265,11 +259,7 @@ class AsyncCache(Generic[K, V]):
 
     def _store(self, key: K, load: Load[V]) -> None:
         self._loads.pop(key, None)
-        if load.task.cancelled():
-            return
-        if error := load.task.exception():
-            if not isinstance(error, self.keep_on):
-                self._entries.pop(key, None)
+        if load.task.cancelled() or load.task.exception():
             return
         if len(self._entries) >= MAX_ENTRIES:
             self._entries = {k: e for k, e in self._entries.items() if self._fresh_entry(k, EXPIRY)}

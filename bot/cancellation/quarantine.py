@@ -30,10 +30,6 @@ LIMIT_REACHED = (
 )
 EXPECTED = "It was started by {name}, who may download without being asked."
 ENDED = "Nothing was sent: the download had ended before. {state}"
-NO_PLACE = (
-    "The bot cannot post in the channel of its cards, and the settings name no approver whom it"
-    " could reach directly: it does not cancel the download until people can see this card."
-)
 TAKEN_OVER = (
     "The download is in quarantine, and the bot cancels it unless an approver keeps it: request"
     " {request}."

@@ -9,14 +9,7 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from bot import atlas
-from bot.atlas import (
-    AtlasError,
-    AtlasUnavailable,
-    JobRef,
-    ReadItems,
-    RestoreJob,
-    TimedOut,
-)
+from bot.atlas import AtlasError, JobRef, ReadItems, RestoreJob, TimedOut
 from bot.cancellation.errors import CancellationError, RateLimitReserved
 from bot.services.projects import Project, Projects
 from bot.services.rate_limit import REFILL_PER_SECOND
@@ -145,8 +138,8 @@ class JobFinder:
         self._projects = projects
         self._timeout = timeout
         self._slots = asyncio.Semaphore(MAX_CONCURRENT_CALLS)
-        self._clusters = AsyncCache(self._read_clusters, monotonic, keep_on=AtlasUnavailable)
-        self._jobs = AsyncCache(self._read_jobs, monotonic, keep_on=AtlasUnavailable)
+        self._clusters = AsyncCache(self._read_clusters, monotonic)
+        self._jobs = AsyncCache(self._read_jobs, monotonic)
 
     async def close(self) -> None:
         """Cancel the calls in flight."""
@@ -154,12 +147,11 @@ class JobFinder:
         await self._jobs.close()
 
     async def clusters(self, project: Project, *, timeout: float) -> ReadItems[str]:
-        """Return the sorted names of the clusters that a project offers; cached if Atlas is slow.
+        """Return the sorted names of the clusters that a project offers.
 
         Raises `AtlasError`, also without an answer in time, or `UnknownProject`.
         """
-        key = (project.id, "")
-        names = await self._get_or_stale(self._clusters, key, CLUSTERS_MAX_AGE, timeout)
+        names = await self._get(self._clusters, (project.id, ""), CLUSTERS_MAX_AGE, timeout)
         return ReadItems(filter(project.offers, names), names.unread)
 
     async def jobs(
@@ -171,7 +163,7 @@ class JobFinder:
         """
         if refusal := project.refusal(cluster):
             raise refusal
-        return await self._get_or_stale(self._jobs, (project.id, cluster), 0.0, timeout)
+        return await self._get(self._jobs, (project.id, cluster), 0.0, timeout)
 
     async def search(
         self,
@@ -299,14 +291,3 @@ class JobFinder:
             return await cache.get(key, max_age=max_age, timeout=timeout)
         except TimeoutError as error:
             raise TimedOut from error
-
-    async def _get_or_stale(
-        self, cache: AsyncCache[Key, V], key: Key, max_age: float, timeout: float
-    ) -> V:
-        """Return the cache's value; an older one when Atlas does not answer."""
-        try:
-            return await self._get(cache, key, max_age, timeout)
-        except AtlasUnavailable:
-            if (stored := cache.get_stored(key)) is None:
-                raise
-            return stored

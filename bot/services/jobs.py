@@ -31,8 +31,6 @@ MAX_AGE = 6.0  #: seconds for which a read of a feed is served from the cache
 TIMEOUT = 15.0  #: seconds for one read with all its pages
 #: One read reaches back so far; the feed of an older job is read from its own start.
 LOOK_BACK = timedelta(hours=24)
-#: A later read reaches back so far before the newest known event: Atlas shows some events late.
-OVERLAP = timedelta(minutes=2)
 RESERVE = 3 / 4  #: the fraction of the rate limit that the reads of events leave
 RECENT = timedelta(minutes=10)  #: how young events must be for a monitor's first read to count them
 FRESH = 1.0  #: seconds for which a read that was made for another purpose counts as fresh
@@ -103,11 +101,6 @@ class ActivityFeeds:
         if self._monotonic() < self._free_at.get(project_id, 0.0):
             raise RateLimitReserved
         since = started_at - timedelta(minutes=1) if started_at else now - LOOK_BACK
-        known: tuple[ActivityEvent, ...] = ()
-        if (before := self._cache.get_stored(key)) and before.events is not None:
-            known = tuple(event for event in before.events if event.created >= since)
-            if known:  # read on by Atlas's clock, as the bot's may be ahead
-                since = max(since, min(before.read_at, known[0].created) - OVERLAP)
         try:
             with project.events.call(reserve=RESERVE):
                 events = await project.atlas.events(project_id, [RESTORE_REQUESTED], since)
@@ -116,8 +109,7 @@ class ActivityFeeds:
         except RateLimited as error:
             self._free_at[project_id] = self._monotonic() + (error.retry_after or 0.0)
             raise
-        unique = {event.id: event for event in (*known, *events)}.values()
-        newest_first = sorted(unique, key=lambda each: (each.created, each.id), reverse=True)
+        newest_first = sorted(events, key=lambda each: (each.created, each.id), reverse=True)
         return Feed(now, tuple(newest_first))
 
 

@@ -25,7 +25,6 @@ from bot.cancellation.posts import (
     people_to_notify,
     possible_approvers,
 )
-from bot.cancellation.quarantine import NO_PLACE
 from bot.services.projects import Projects
 from bot.services.runner import Runner
 from bot.storage.lease_store import LeaseStore
@@ -117,14 +116,11 @@ class Notifier:
             log.warning("message sent to approvers", **about, people=len(people))
 
     async def copy_card(self, request: Request) -> None:
-        """Send the card to each approver; without one, that of a quarantine says why."""
+        """Send the card to each approver whom the settings name, by id or by a group."""
         policy = self.projects.policy_or_none(request.ref)
-        if policy and can_reach_approvers(policy):
-            people = await self._approvers(policy, is_urgent=request.by_bot)
-            if await self.store.copy_card(request.id, people):
-                log.warning("card sent to approvers", request=request.id, people=len(people))
-        elif await self.store.record_no_place(request.id, NO_PLACE):
-            log.error("nobody sees the card", request=request.id, why=NO_PLACE)
+        people = await self._approvers(policy, is_urgent=request.by_bot) if policy else ()
+        if await self.store.copy_card(request.id, people):
+            log.warning("card sent to approvers", request=request.id, people=len(people))
 
     async def _approvers(self, policy: Policy, *, is_urgent: bool = True) -> Sequence[Person]:
         """Return whom to reach: people named by id need no answer of Slack where it is urgent."""

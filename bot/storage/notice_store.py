@@ -90,16 +90,6 @@ class NoticeStore(Store):
         others = [person for person in people if person.id != job.asked]
         return _send_about(uow, job, others, {PostKind.ALARM}, new_alarm)
 
-    @writes
-    def record_no_place(self, uow: UnitOfWork, request_id: str, because: str) -> bool:
-        """Show on a quarantine's card why its grace time does not begin; False if it does."""
-        request = uow.lock(request_id)
-        if request.state is not State.QUARANTINED or request.moved_because == because:
-            return False
-        uow.set_places(request_id, moved_because=because)
-        uow.refresh_card(uow.get(request_id))
-        return True
-
     @reads
     def unasked(self, uow: UnitOfWork) -> Sequence[Job]:
         """Return the open announced jobs about which the bot may still ask, newest first."""

@@ -58,7 +58,7 @@ class FakeAtlas(AtlasReader, AtlasCanceller):
         jobs: every cluster's jobs, newest first.
         events_found: the events of the activity feed, unless `feed_fault` is raised.
         feed_gate: what a read of the activity feed waits for.
-        feed_reads: how often the feed was read, and from when on last (`feed_since`).
+        feed_reads: how often the feed was read.
         faults: what a call about a cluster raises; under the empty name, the list of clusters.
         gates: what a call about a cluster waits for; under the empty name, the list of clusters.
         unread: the ids of jobs that cannot be read, in every cluster.
@@ -74,7 +74,6 @@ class FakeAtlas(AtlasReader, AtlasCanceller):
         self.feed_fault: Exception | None = None
         self.feed_gate: asyncio.Event | None = None
         self.feed_reads = 0
-        self.feed_since: datetime | None = None
         self.faults: dict[str, Exception] = {}
         self.gates: dict[str, asyncio.Event] = {}
         self.unread: list[str] = []
@@ -116,7 +115,6 @@ class FakeAtlas(AtlasReader, AtlasCanceller):
         self, project_id: str, event_types: Sequence[str], since: datetime
     ) -> list[ActivityEvent]:
         self.feed_reads += 1
-        self.feed_since = since
         if self.feed_gate:
             await self.feed_gate.wait()
         if self.feed_fault:

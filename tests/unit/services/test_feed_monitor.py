@@ -8,7 +8,7 @@ import structlog
 from bot.atlas import RESTORE_REQUESTED, ActivityEvent, RateLimited, RoleMissing, Unavailable
 from bot.cancellation.policy import Policies
 from bot.cancellation.starter import LISTED_AFTER
-from bot.services.jobs import OVERLAP, ActivityFeeds, FeedMonitor
+from bot.services.jobs import ActivityFeeds, FeedMonitor
 from bot.services.projects import Project, Projects
 from tests.support.clock import NOON, FakeClock
 from tests.support.domain import PROJECT_ID
@@ -70,28 +70,6 @@ async def test_event_that_is_a_minute_late_is_new(feed: Feed) -> None:
     assert await feed.read_after() == 1
 
 
-@pytest.mark.parametrize(
-    ("created", "since"),
-    [
-        (NOON - timedelta(hours=3), NOON - timedelta(hours=3) - OVERLAP),
-        (NOON + timedelta(hours=3), NOON + timedelta(seconds=15) - OVERLAP),
-    ],
-    ids=["before", "after the bot's clock"],
-)
-async def test_later_reads_reach_back_two_minutes_and_keep_older_events(
-    feed: Feed, created: datetime, since: datetime
-) -> None:
-    feed.atlas.events_found.append(event(created))
-    await feed.read_after()
-    feed.atlas.events_found.clear()
-    await feed.read_after()
-
-    assert feed.atlas.feed_since == since
-    recent = await feed.feeds.read_since(PROJECT_ID, None, max_age=60)
-    assert recent is not None
-    assert len(recent.events or ()) == 1
-
-
 async def test_read_after_a_longer_fault_reaches_back_to_the_last_good_one(feed: Feed) -> None:
     await feed.read_after()
     before = feed.clock.now
@@ -114,12 +92,7 @@ async def test_feed_is_not_read_before_atlas_s_retry_after_is_over(feed: Feed) -
     assert reads == [1, 1, 1, 2]
 
 
-@pytest.mark.parametrize("is_known", [False, True])
-async def test_event_is_found_while_the_bots_clock_is_ahead_of_atlas(
-    feed: Feed, is_known: bool
-) -> None:
-    if is_known:
-        feed.atlas.events_found.append(event(NOON - timedelta(minutes=30)))
+async def test_event_is_found_while_the_bots_clock_is_ahead_of_atlas(feed: Feed) -> None:
     feed.clock.advance(600)
     await feed.read_after()
     feed.atlas.events_found.append(event(NOON + timedelta(seconds=20), 2))
