@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import exists, func, insert, select, text, tuple_, update
+from sqlalchemy import ColumnElement, exists, func, insert, select, text, tuple_, update
 
 from bot.atlas import JobRef, JobState, RestoreJob, created_at
 from bot.cancellation.events import EventName
@@ -44,13 +44,6 @@ FOLLOWED_FOR = SETTLED_AFTER
 #: The columns with the name and the value of an attribute of `Job`.
 _SAME = ("first_seen_at", "changed_at", "live_since", "until", "version", "asked")
 _JOB = tuple_(*(jobs.c[name] for name in JOB))
-#: The jobs whose announcement has a button.
-_ANNOUNCED = (
-    select(jobs)
-    .where(text(JOB_IS_OPEN), jobs.c.version > 0)
-    .order_by(jobs.c.id.desc())
-    .limit(MAX_FOLLOWED)
-)
 #: The newest rows only: jobs are never deleted.
 _IS_NEW = jobs.c.id > select(func.max(jobs.c.id) - MAX_FOLLOWED).scalar_subquery()
 starter_from_json = TypeAdapter(StartedBy).validate_json
@@ -101,6 +94,16 @@ def get_or_new(uow: UnitOfWork, refs: Collection[JobRef]) -> dict[JobRef, Job]:
     new = {ref.project_id for ref in refs if ref not in known}
     waits = {project_id: expected_wait_in(uow, project_id) for project_id in new}
     return {ref: known.get(ref) or Job.new(ref, waits[ref.project_id], uow.now) for ref in refs}
+
+
+def newest_open(uow: UnitOfWork, *conditions: ColumnElement[bool]) -> Sequence[Any]:
+    """Read the jobs whose announcement has a button, newest first.
+
+    Sorted here: by their order SQLite would read all jobs, and not the index of the open ones.
+    """
+    is_open = select(jobs).where(text(JOB_IS_OPEN), jobs.c.version > 0, *conditions)
+    rows = uow.execute(is_open).all()
+    return sorted(rows, key=lambda row: -row.id)[:MAX_FOLLOWED]
 
 
 def get_announced(uow: UnitOfWork, row_ids: Collection[int]) -> dict[int, Job]:
@@ -202,7 +205,7 @@ class JobStore(Store):
         is_changed = (jobs.c.shown != "", jobs.c.changed_at > uow.now - FOLLOWED_FOR)
         rows = uow.execute(select(jobs).where(_IS_NEW, *is_changed))
         changed = [row for row in rows if row.version or to_job(row).is_new_restore]
-        others = [*uow.execute(queries.KEPT_AND_OPEN), *uow.execute(_ANNOUNCED), *changed]
+        others = [*uow.execute(queries.KEPT_AND_OPEN), *newest_open(uow), *changed]
         known = get_or_new(uow, [*dict.fromkeys([*waiting, *map(to_ref, others)])])
         return [_known(uow, job, waiting.get(ref)) for ref, job in known.items()]
 

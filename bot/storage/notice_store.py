@@ -12,12 +12,10 @@ from bot.cancellation.job import Job
 from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.people import Person
 from bot.cancellation.posts import ANNOUNCEMENTS, Notice, PostKind
-from bot.storage.job_store import to_job
+from bot.storage.job_store import newest_open, to_job
 from bot.storage.posts import new_alarm, new_announcement, new_job_post
-from bot.storage.tables import JOB_IS_OPEN, NOTICE_PLANNED, jobs, posts, requests
+from bot.storage.tables import NOTICE_PLANNED, jobs, posts, requests
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
-
-MAX_UNASKED = 100  #: jobs that are looked at in one step
 
 
 @dataclass(eq=False)
@@ -93,9 +91,7 @@ class NoticeStore(Store):
     @reads
     def unasked(self, uow: UnitOfWork) -> Sequence[Job]:
         """Return the open announced jobs about which the bot may still ask, newest first."""
-        unasked = (text(JOB_IS_OPEN), jobs.c.version > 0, jobs.c.asked == "")
-        newest = select(jobs).where(*unasked).order_by(jobs.c.id.desc()).limit(MAX_UNASKED)
-        return [to_job(row) for row in uow.execute(newest)]
+        return [to_job(row) for row in newest_open(uow, jobs.c.asked == "")]
 
     @writes
     def ask(self, uow: UnitOfWork, job: Job, user: str) -> bool:

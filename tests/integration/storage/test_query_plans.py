@@ -65,6 +65,8 @@ WORK: dict[str, Work] = {
     "job by its id": lambda env, _: env.jobs.with_id(JOB_ID, [PROJECT_ID]),
     "history": lambda env, _: env.history.recent(10, [PROJECT_ID]),
     "watched jobs": announce,
+    "starters to ask": lambda env, _: env.notices.unasked(),
+    "jobs that are followed": lambda env, _: env.jobs.followed(),
     "record of the watch": lambda env, _: env.watch.record_watch(PROJECT_ID),
 }
 
