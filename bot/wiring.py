@@ -58,13 +58,11 @@ class AtlasClients:
     settings: AtlasSettings
     metrics: Metrics
     projects: Projects
-    _connections: list[AtlasHttp] = field(default_factory=list)
-    _readers: dict[Credentials, AtlasReader] = field(default_factory=dict)
-    _cancellers: dict[AtlasReader, AtlasCanceller] = field(default_factory=dict)
+    _clients: dict[Credentials, tuple[AtlasHttp, AtlasReader]] = field(default_factory=dict)
 
     def reader(self, credentials: Credentials) -> AtlasReader:
         """Return the reader of these credentials; it is built at its first use."""
-        if credentials not in self._readers:
+        if credentials not in self._clients:
             http = AtlasHttp(
                 credentials,
                 base_url=self.settings.base_url,
@@ -73,15 +71,12 @@ class AtlasClients:
                 observe=self._observe,
                 on_login_refused=self.metrics.login_refused.inc,
             )
-            reader = AtlasReader(http)
-            self._connections.append(http)
-            self._readers[credentials] = reader
-            self._cancellers[reader] = AtlasCanceller(http)
-        return self._readers[credentials]
+            self._clients[credentials] = http, AtlasReader(http)
+        return self._clients[credentials][1]
 
     def canceller_of(self, project: Project) -> AtlasCanceller:
         """Return what sends the DELETE of a project's request, for the runner alone."""
-        return self._cancellers[project.atlas]
+        return AtlasCanceller(self._clients[project.atlas.credentials][0])
 
     def project(self, project: ProjectSettings) -> Project:
         return Project(
@@ -103,7 +98,7 @@ class AtlasClients:
         )
 
     async def close(self) -> None:
-        for http in self._connections:
+        for http, _ in self._clients.values():
             await http.aclose()
 
     def _observe(self, call: CallRecord) -> None:

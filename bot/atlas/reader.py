@@ -225,8 +225,7 @@ class AtlasReader:
     ) -> AsyncIterator[list[_T]]:
         """Yield the parsed items of each page; where pages have no links, a short one is the last.
 
-        Raises `UnreadableAnswer` after `MAX_PAGES`, or when a page that links to a next one is
-        empty or repeats the one before. Pages without links end at `MAX_EVENT_PAGES`.
+        Raises `UnreadableAnswer` after `MAX_PAGES`. Pages without links end at `MAX_EVENT_PAGES`.
         """
 
         def parse_page(payload: object) -> tuple[list[_T], bool]:
@@ -235,16 +234,13 @@ class AtlasReader:
                 raise self._unreadable(call, "it is not a page of a list")
             return [parse(item) for item in results], has_next(payload)
 
-        deadline, before = self._deadline(timeout), list[_T]()
+        deadline = self._deadline(timeout)
         for number in range(1, (MAX_PAGES if linked else MAX_EVENT_PAGES) + 1):
             page = replace(call, page=number)
             items, goes_on = await self._read(page, parse_page, deadline, retry=retry)
             yield items
             if not goes_on and (linked or len(items) < ITEMS_PER_PAGE):
                 return
-            if linked and items == before:
-                break
-            before = items
         if linked:
             raise UnreadableAnswer(ENDLESS, status=200, call=f"GET {call.path_for(self.version)}")
 

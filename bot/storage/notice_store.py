@@ -1,9 +1,7 @@
 """Direct messages: notices to approvers, and the question to a starter."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
-from typing import Any
 
 from sqlalchemy import insert, select, text, update
 
@@ -13,7 +11,7 @@ from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.people import Person
 from bot.cancellation.posts import ANNOUNCEMENTS, Notice, PostKind
 from bot.storage.job_store import newest_open, to_job
-from bot.storage.posts import new_alarm, new_announcement, new_job_post
+from bot.storage.posts import new_job_post
 from bot.storage.tables import NOTICE_PLANNED, jobs, posts, requests
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 
@@ -80,13 +78,13 @@ class NoticeStore(Store):
     @writes
     def announce(self, uow: UnitOfWork, job: Job, people: Sequence[Person]) -> bool:
         """Enqueue the announcement of a watched job for each of `people` who was not sent it."""
-        return _send_about(uow, job, people, ANNOUNCEMENTS, new_announcement)
+        return _send_about(uow, job, people, PostKind.ANNOUNCEMENT)
 
     @writes
     def raise_alarm(self, uow: UnitOfWork, job: Job, people: Sequence[Person]) -> bool:
         """Enqueue the alarm for each of `people` who was not sent it, but the one who was asked."""
         others = [person for person in people if person.id != job.asked]
-        return _send_about(uow, job, others, {PostKind.ALARM}, new_alarm)
+        return _send_about(uow, job, others, PostKind.ALARM)
 
     @reads
     def unasked(self, uow: UnitOfWork) -> Sequence[Job]:
@@ -106,18 +104,14 @@ class NoticeStore(Store):
         return True
 
 
-def _send_about(
-    uow: UnitOfWork,
-    job: Job,
-    people: Sequence[Person],
-    kinds: Collection[PostKind],
-    build: Callable[[datetime, Any, str], dict[str, Any]],
-) -> bool:
-    """Enqueue a message about a watched job for each of `people` who was sent none of its kinds."""
+def _send_about(uow: UnitOfWork, job: Job, people: Sequence[Person], kind: PostKind) -> bool:
+    """Enqueue a message about a watched job for each of `people` who was sent none."""
+    kinds = ANNOUNCEMENTS if kind in ANNOUNCEMENTS else {kind}
     row = uow.execute(select(jobs).where(jobs.c.id == job.id).with_for_update()).one()
     of_kinds = select(posts).where(posts.c.watched_job == row.id, posts.c.kind.in_(kinds))
     have = {post.recipient for post in uow.execute(of_kinds)}
-    new = [build(uow.now, row, person.id) for person in people if person.id not in have]
+    ids = [person.id for person in people if person.id not in have]
+    new = [new_job_post(uow.now, row, kind, each) for each in ids]
     if new:
         uow.execute(insert(posts), new)
     return bool(new)

@@ -142,7 +142,7 @@ def announce(execute: Execute, now: datetime, job: Any, *, is_new: bool) -> None
     if not is_new:  # the question to its starter shows it, too
         execute(show_job(job.id, now))
     elif job.quarantine != QuarantineDecision.CARD:
-        execute(insert(posts), new_announcement(now, job, None))
+        execute(insert(posts), new_job_post(now, job, PostKind.ANNOUNCEMENT))
 
 
 def alarm(execute: Execute, now: datetime, job: Job, own: Request | None) -> None:
@@ -156,18 +156,7 @@ def alarm(execute: Execute, now: datetime, job: Job, own: Request | None) -> Non
     reached = select(posts.c.recipient).distinct().where(about, posts.c.recipient != job.asked)
     recipients = [*execute(reached).scalars(), *([] if own else [None])]
     for each in recipients:
-        execute(insert(posts), new_alarm(now, row, each))
-
-
-def new_announcement(now: datetime, job: Any, recipient: str | None) -> dict[str, Any]:  # noqa: ANN401 - a database row
-    """Return the row of a new message; a restore into another project has no version."""
-    kind = PostKind.ANNOUNCEMENT if job.version else PostKind.RESTORE
-    row = new_job_post(now, job, kind, recipient, job.version)
-    return row | {"priority": ANNOUNCEMENT_PRIORITY}
-
-
-def new_alarm(now: datetime, job: Any, recipient: str | None) -> dict[str, Any]:  # noqa: ANN401 - a database row
-    return new_job_post(now, job, PostKind.ALARM, recipient)
+        execute(insert(posts), new_job_post(now, row, PostKind.ALARM, each))
 
 
 def new_job_post(
@@ -175,14 +164,16 @@ def new_job_post(
     job: Any,  # noqa: ANN401 - a database row
     kind: PostKind,
     recipient: str | None = None,
-    number: int = 0,
 ) -> dict[str, Any]:
-    """Return the row of a new message about a watched job."""
+    """Return the row of a new message; a restore into another project has no version."""
+    is_announcement = kind is PostKind.ANNOUNCEMENT
+    kind = PostKind.RESTORE if is_announcement and not job.version else kind
+    number = job.version if is_announcement else 0
     subject = f"{job.project_id}/{job.cluster_name}/{job.job_id}"
     return {
         "watched_job": job.id,
         "recipient": recipient,
-        "priority": FIRST,
+        "priority": ANNOUNCEMENT_PRIORITY if is_announcement else FIRST,
         "kind": kind,
         "at": now,
         "detail": "{}",

@@ -176,24 +176,13 @@ async def test_all_pages_of_a_list_are_read() -> None:
     assert [r.url.params["pageNum"] for r in script.requests] == ["1", "2", "3"]
 
 
-@pytest.mark.parametrize(
-    ("pages", "read"),
-    [
-        ([page(rels=("next",))], 1),
-        ([page(download_job(), rels=("next",))], 2),
-        ([page(download_job(id=f"{n:024x}"), rels=("next",)) for n in range(99)], MAX_PAGES),
-    ],
-    ids=["empty", "repeated", "new"],
-)
-async def test_endless_list_fails_early_with_its_own_sentence(
-    pages: list[httpx.Response], read: int
-) -> None:
-    script = ScriptedTransport(*pages)
+async def test_endless_list_fails_with_its_own_sentence() -> None:
+    script = ScriptedTransport(page(download_job(), rels=("next",)))
     async with client(script) as atlas:
         with pytest.raises(UnreadableAnswer, match="a list without an end"):
             await atlas.restore_jobs(PROJECT, CLUSTER)
 
-    assert len(script.requests) == read
+    assert len(script.requests) == MAX_PAGES
 
 
 async def test_clusters_and_projects_are_parsed() -> None:
