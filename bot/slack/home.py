@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from bot.atlas import JobRef
 from bot.cancellation import policy as rules
 from bot.cancellation.errors import CancellationError, ChannelNotAllowed
 from bot.cancellation.job import TO_COME, Job
-from bot.cancellation.lifecycle import Request
+from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.policy import Policy
 from bot.services.job_search import Search
 from bot.services.projects import Project
@@ -81,8 +82,9 @@ class HomeTab:
         except CancellationError as error:
             jobs = [_failed(f":no_entry: {_why_no_jobs(error)}", error)]
         viewer = await lists.viewer_of(directory, self._actor, channel, candidates)
+        quarantined = partial(history.in_states, State.QUARANTINED)
         parts = (
-            self._requests(viewer, history.quarantined, RequestParts.quarantine, MAX_URGENT),
+            self._requests(viewer, quarantined, RequestParts.quarantine, MAX_URGENT),
             self._requests(viewer, self._awaiting, RequestParts.waiting, MAX_WAITING),
             self._requests(viewer, history.unreviewed, RequestParts.unreviewed, review=True),
             self._past(projects, viewer),
@@ -99,8 +101,8 @@ class HomeTab:
         shown = listing.jobs[: MAX_JOBS + len(self._above)]
         known = await lists.known_jobs(self._deps, listing, shown)
         try:
-            own = await self._deps.history.quarantined()
-            running = await self._deps.history.running()
+            own = await self._deps.history.in_states(State.QUARANTINED)
+            running = await self._deps.history.in_states(State.APPROVED, State.CANCELLING)
         except CancellationError:
             own = running = ()  # the part about quarantine says so
         follows = self._follows(own) | {each.ref: BEING_CANCELLED for each in running}
@@ -142,7 +144,7 @@ class HomeTab:
         return show(RequestParts(viewer, self._deps.links, service.projects.policy, known), own)
 
     async def _awaiting(self) -> list[Request]:
-        awaiting = await self._deps.history.awaiting()
+        awaiting = await self._deps.history.in_states(State.AWAITING)
         return [each for each in awaiting if self._actor.id not in each.approved_by]
 
     async def _may(self, request: Request, *, review: bool = False) -> bool:

@@ -45,21 +45,9 @@ class History(Store):
         return [PastRequest(each, lead_of(each, jobs[each.ref])) for each in newest]
 
     @reads
-    def awaiting(self, uow: UnitOfWork) -> Sequence[Request]:
-        """Return the requests that wait for approval, oldest first."""
-        return uow.get_all(queries.requests_awaiting(uow.now, MAX_AWAITING))
-
-    @reads
-    def quarantined(self, uow: UnitOfWork) -> Sequence[Request]:
-        """Return the bot's own requests that wait for people, oldest first."""
-        states = [State.QUARANTINED]
-        return uow.get_all(queries.requests_awaiting(uow.now, MAX_AWAITING, states))
-
-    @reads
-    def running(self, uow: UnitOfWork) -> Sequence[Request]:
-        """Return the requests that are being carried out."""
-        states = (State.APPROVED, State.CANCELLING)
-        return uow.get_all(select(requests).where(requests.c.state.in_(states)))
+    def in_states(self, uow: UnitOfWork, *states: State) -> Sequence[Request]:
+        """Return the requests in these states, which are open, oldest first."""
+        return uow.get_all(queries.requests_in(states, uow.now, MAX_AWAITING))
 
     @reads
     def unreviewed(self, uow: UnitOfWork) -> Sequence[Request]:

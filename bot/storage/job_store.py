@@ -200,7 +200,7 @@ class JobStore(Store):
 
         Those that have just ended too, because the feed may name their starters later.
         """
-        undecided = queries.requests_awaiting(uow.now, MAX_FOLLOWED, UNDECIDED)
+        undecided = queries.requests_in(UNDECIDED, uow.now, MAX_FOLLOWED)
         waiting = {request.ref: request for request in uow.get_all(undecided)}
         is_changed = (jobs.c.shown != "", jobs.c.changed_at > uow.now - FOLLOWED_FOR)
         rows = uow.execute(select(jobs).where(_IS_NEW, *is_changed))

@@ -66,13 +66,10 @@ def lock_project(execute: Callable[..., Any], project_id: str) -> None:
     execute(select(watch_leases).where(watch_leases.c.project_id == project_id).with_for_update())
 
 
-def requests_awaiting(
-    now: datetime, limit: int, states: Iterable[State] = (State.AWAITING,)
-) -> Select[Any]:
-    """List the requests that wait for people in one of these states, oldest first."""
-    undecided = requests.c.state.in_(list(states))
+def requests_in(states: Iterable[State], now: datetime, limit: int) -> Select[Any]:
+    """List the requests in these states, which are open, oldest first; expired ones are over."""
     in_time = or_(requests.c.state != State.AWAITING, requests.c.expires_at > now)
-    waiting = select(requests).where(IS_OPEN, undecided, in_time)
+    waiting = select(requests).where(IS_OPEN, requests.c.state.in_(list(states)), in_time)
     return waiting.order_by(requests.c.created_at).limit(limit)
 
 

@@ -67,11 +67,11 @@ async def test_waiting_requests_come_oldest_first_until_they_expire(env: Stores)
     await asked(env)
     first = await env.store.create(a_waiting_request(created_at=NOON), RINA)
     second = await env.store.create(a_waiting_request(created_at=NOON + timedelta(minutes=1)), RINA)
-    listed = [each.id for each in await env.history.awaiting()]
+    listed = [each.id for each in await env.history.in_states(State.AWAITING)]
     env.clock.advance(3600)
 
     assert listed == [first.id, second.id]
-    assert await env.history.awaiting() == []
+    assert await env.history.in_states(State.AWAITING) == []
 
 
 async def test_lead_of_a_cancellation_counts_to_the_expected_link(env: Stores) -> None:

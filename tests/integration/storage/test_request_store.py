@@ -120,7 +120,9 @@ async def test_approval_and_its_end_concern_one_person_and_one_request(env: Stor
 
     await env.store.approve(second.id, RINA, allow, void_ada)
 
-    approved_by = {each.id: each.approved_by for each in await env.history.awaiting()}
+    approved_by = {
+        each.id: each.approved_by for each in await env.history.in_states(State.AWAITING)
+    }
     assert approved_by == {first.id: {ADA.id, ABE.id}, second.id: {ABE.id, RINA.id}}
 
 
