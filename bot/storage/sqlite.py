@@ -2,7 +2,6 @@
 
 import os
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -16,11 +15,6 @@ from sqlalchemy import URL, Connection, NullPool, create_engine, event
 from bot.storage.executor import WRITES, Executor
 
 THREADS = 4  #: for transactions: SQLite has one writer, the others read
-#: Seconds for which the switch of a new file to write-ahead logging is retried, and between tries.
-#: SQLite's busy timeout does not cover it: when 6 connections switched a new file concurrently,
-#: one of them failed in 4 of 100 runs.
-WAL_TIMEOUT = 2.0
-WAL_RETRY_INTERVAL = 0.02
 #: Bytes of free disk below which the database counts as full: a few dozen requests.
 MIN_FREE_BYTES = 1024 * 1024
 #: Why a file is not used any more.
@@ -175,22 +169,10 @@ def _configure(timeout: float, connection: sqlite3.Connection, _record: object) 
     # Turns the driver's implicit BEGIN off: `_begin` distinguishes reads from writes.
     connection.isolation_level = None
     connection.execute(f"PRAGMA busy_timeout = {round(timeout * 1000)}").close()
-    _enable_wal(connection)
+    # The first start switches a new file, and tries again where another one does so just now.
+    connection.execute("PRAGMA journal_mode = WAL").close()
     connection.execute("PRAGMA synchronous = FULL").close()  # a commit survives a power failure
     connection.execute("PRAGMA foreign_keys = ON").close()
-
-
-def _enable_wal(connection: sqlite3.Connection) -> None:
-    deadline = time.monotonic() + WAL_TIMEOUT
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL").close()
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                raise
-            time.sleep(WAL_RETRY_INTERVAL)
-        else:
-            return
 
 
 def _begin(connection: Connection) -> None:
