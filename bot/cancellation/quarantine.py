@@ -11,7 +11,7 @@ from bot.cancellation.lifecycle import Ask, Ending, JobFingerprint, Request, Sta
 from bot.cancellation.starter import StartedBy, StarterKind, is_named
 
 LIMIT_WINDOW = timedelta(hours=1)  #: in which the bot cancels `limit` downloads of a project
-#: How old a download is when an expected starter ends its quarantine: events are up to 16 s late.
+#: How old a quarantine is, by the bot's clock, when an expected starter ends it: events are late.
 FEED_SHOWS_AFTER = timedelta(seconds=20)
 LONGEST_SILENCE = timedelta(seconds=8)  #: of Slack, after which grace times start again
 NOT_KEPT = "No approver kept the download within the grace time."

@@ -111,7 +111,7 @@ class Quarantine:
 
     def _is_too_early(self, each: Quarantined) -> bool:
         """Whether an expected starter cannot be certain yet."""
-        return self.store.now() < each.request.ref.started_at + rules.FEED_SHOWS_AFTER
+        return self.store.now() < each.request.created_at + rules.FEED_SHOWS_AFTER
 
     async def _measure(self, shown: Sequence[Quarantined]) -> list[Quarantined]:
         """Return the requests whose grace time is over, and record the ends of those that begin."""

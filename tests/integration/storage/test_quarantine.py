@@ -267,13 +267,20 @@ async def test_void_keep_takes_the_place_of_a_request_that_waits_and_waits_for_o
     assert await env.replicas[0].kept.step() == RETRY_INTERVAL  # for the one that runs
 
 
-@pytest.mark.parametrize(("another", "state"), [(False, State.KEPT), (True, State.QUARANTINED)])
+@pytest.mark.parametrize(
+    ("atlas_clock", "another", "state"),
+    [(0, False, State.KEPT), (0, True, State.QUARANTINED), (-30, True, State.QUARANTINED)],
+)
 async def test_expected_starter_ends_the_quarantine_once_the_feed_shows_late_events(
-    database: Database, another: bool, state: State
+    database: Database, atlas_clock: int, another: bool, state: State
 ) -> None:
     env = QuarantineEnv(database, replace(ENFORCED, grace=3 * FEED_SHOWS_AFTER))
     await env.start()
-    job_id = await quarantined(env)
+    env.clock.jump(atlas_clock)
+    job_id = env.begin(1)
+    env.clock.jump(-atlas_clock)
+    await env.read_jobs()
+    await env.second()
     env.show_starter(job_id, "ETL@shop.example")
     await env.find_starters()
     if another:
