@@ -10,7 +10,7 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot.cancellation import errors
-from bot.cancellation.lifecycle import Request
+from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.people import NO_ONE
 from bot.slack import blockkit, ids, mrkdwn
 from bot.slack.client import Links, code_of
@@ -289,11 +289,11 @@ def see_card(request: Request, links: Links | None) -> str:
 
 def asked_already(request: Request, links: Links | None) -> str:
     """Say who asked to cancel this download before, and what becomes of it (mrkdwn)."""
-    return (
-        f"{mrkdwn.asker(request)} asked to cancel this download already, "
-        f"{mrkdwn.date(request.created_at)}. {mrkdwn.request_status(request)}"
-        f"{see_card(request, links)}"
-    )
+    what = f"{mrkdwn.asker(request)} asked to cancel this download already,"
+    if request.state is State.QUARANTINED:
+        what = "This download is in quarantine already, since"
+    when, status = mrkdwn.date(request.created_at), mrkdwn.request_status(request)
+    return f"{what} {when}. {status}{see_card(request, links)}"
 
 
 def sentence_for(error: Exception, links: Links | None = None) -> str:

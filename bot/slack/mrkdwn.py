@@ -37,7 +37,7 @@ STATE_LABELS: Mapping[State, str] = {
     State.WITHDRAWN: ":leftwards_arrow_with_hook: Withdrawn: the bot does not cancel this download",
     State.QUARANTINED: ":inbox_tray: Keep or cancel this download? It is in quarantine",
     State.KEPT: ":unlock: Kept: the download goes on",
-    State.OBSERVED: ":eyes: Not kept, but the bot does not cancel this download",
+    State.OBSERVED: ":eyes: Not kept: the bot does not cancel this download",
 }
 
 #: The predicate of each state, after "This request".
