@@ -15,6 +15,7 @@ from bot.cancellation import errors
 from bot.cancellation.lifecycle import UNDECIDED, Ask, JobFingerprint, Request, State
 from bot.cancellation.policy import Policy, check_reason, check_typed_name, may_cancel
 from bot.cancellation.posts import are_reached_directly, can_reach_approvers
+from bot.cancellation.quarantine import Mode
 from bot.cli import jobs, output
 from bot.cli.jobs import FormatOption, Target, TargetArgument
 from bot.cli.output import Progress, fields_of, lines_of, with_link
@@ -210,12 +211,12 @@ class CancelCommand:
 
     async def _join(self, request: Request) -> int:
         when = request.created_at.isoformat(sep=" ", timespec="seconds")
-        asked_by = request.requester or "The bot"
+        what = f"{request.requester or 'The bot'} asked to cancel this download already,"
+        if request.state is State.QUARANTINED:
+            what = "This download is in quarantine already, since"
         is_same = without_secrets(self.options.reason) in {"", request.ask.reason}
         dropped = "" if is_same else f" {REASON_DROPPED}"
-        self.progress.note(
-            f"{asked_by} asked to cancel this download already, {when}.{dropped}", request
-        )
+        self.progress.note(f"{what} {when}.{dropped}", request)
         return await self._follow(request)
 
     async def _report_ended(self) -> int:
@@ -293,9 +294,20 @@ def describe_progress(request: Request, policy: Policy) -> str:
         without = SENT_DIRECTLY if is_sent else NO_CARD
         where = f"its card is in channel {request.channel}" if request.channel else without
         where = where.format(approve=deployment.command(f"approve {request.id}"))
+        if request.state is State.QUARANTINED:
+            return f"Request {request.id}: {what_follows(request, policy)}; {where}."
         missing = mrkdwn.count(request.approvals_missing, "approval")
         return f"Request {request.id} waits for {missing}: {where}."
     return f"Request {request.id} ended as {request.state}. {request.outcome.sentence}".strip()
+
+
+def what_follows(request: Request, policy: Policy) -> str:
+    """Say what the bot does about a download in quarantine (pure)."""
+    if policy.quarantine.mode is not Mode.ENFORCE:
+        return "the bot only observes, and does not cancel it"
+    grace = mrkdwn.duration(request.expires_at - request.created_at)
+    when = f"at {ends}" if (ends := request.grace_ends_at) else f"{grace} after its card is seen"
+    return f"the bot cancels it {when}, unless an approver keeps it"
 
 
 def exit_code(request: Request | None, job: RestoreJob) -> int:

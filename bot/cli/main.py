@@ -139,8 +139,8 @@ def demo(
     if fault and fault not in PRESETS:
         known = ", ".join(sorted(PRESETS))
         fail(f"There is no fault {fault!r}; there are: {known}.", WRONG_USAGE)
-    if script and (port is not None or as_json):
-        given = "--json" if as_json else "--port"
+    if script and (port is not None or as_json or no_browser):
+        given = "--json" if as_json else "--no-browser" if no_browser else "--port"
         fail(f"--script serves no page, so {given} has no effect: leave one out.", WRONG_USAGE)
     if every and (not script or fault or approvals is not None):
         fail("--all belongs to --script, without --fault and --approvals.", WRONG_USAGE)

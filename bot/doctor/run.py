@@ -106,7 +106,11 @@ def not_watched(
         elif names:
             places.append(f"{', '.join(names)} of {project.label}")
     what = "; ".join(places)
-    return [WATCH.ok(f"it does not watch {what}: no watch channel is set")] if places else []
+    follows = (
+        "no watch channel is set, so a new download there is neither announced nor on record, "
+        "and is cancelled only if people ask for it"
+    )
+    return [WATCH.ok(f"it does not watch {what}: {follows}")] if places else []
 
 
 async def check_database(database_url: str) -> CheckResult:

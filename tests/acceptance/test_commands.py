@@ -55,6 +55,7 @@ def only_stderr_has_sentences(ran: CommandResult) -> bool:
         ("demo", "--port", "70000"),
         ("demo", "--script", "--port", "8080"),
         ("demo", "--script", "--json"),
+        ("demo", "--script", "--no-browser"),
         ("demo", "--all"),
         ("demo", "--script", "--all", "--fault", "slow"),
         ("audit", "--format", "xml"),

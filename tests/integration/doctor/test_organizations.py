@@ -69,5 +69,10 @@ async def test_projects_and_clusters_that_are_not_watched_are_named(tmp_path: Pa
         projects = settings_of(tmp_path, atlas, toml).projects
     (result,) = not_watched(projects, {"b" * 24: ["prod-eu", "test-eu"]})
 
-    assert result.message == "it does not watch off; test-eu of shop: no watch channel is set"
+    unwatched, _, follows = result.message.partition(": ")
+    assert unwatched == "it does not watch off; test-eu of shop"
+    assert follows == (
+        "no watch channel is set, so a new download there is neither announced nor on record, "
+        "and is cancelled only if people ask for it"
+    )
     assert not_watched(projects[1:], {"b" * 24: ["prod-eu"]}) == []

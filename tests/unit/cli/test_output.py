@@ -2,11 +2,18 @@
 
 import io
 import re
+from datetime import datetime
 
 import pytest
 import typer
 
+from bot.cancellation.lifecycle import State
+from bot.cancellation.policy import Policy
+from bot.cancellation.quarantine import Mode, QuarantinePolicy
+from bot.cli.cancel import describe_progress
 from bot.cli.output import OutputFormat, format_of, write_table
+from tests.support.clock import NOON
+from tests.support.domain import a_request
 from tests.support.terminal import Terminal
 
 HEADERS = ("Cluster", "Restore job")
@@ -50,3 +57,26 @@ def test_unknown_format_ends_the_command_with_2() -> None:
         format_of("yaml")
 
     assert error.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("mode", "ends_at", "follows"),
+    [
+        (Mode.ENFORCE, NOON, f"the bot cancels it at {NOON}, unless an approver"),
+        (
+            Mode.ENFORCE,
+            None,
+            "cancels it 30 min after its card is seen, unless an approver",
+        ),
+        (Mode.OBSERVE, NOON, "the bot only observes, and does not cancel it"),
+    ],
+)
+def test_quarantine_in_the_way_says_what_the_bot_does_soon(
+    mode: Mode, ends_at: datetime | None, follows: str
+) -> None:
+    held = a_request(requester="", state=State.QUARANTINED, grace_ends_at=ends_at, channel="C0OPS")
+    policy = Policy(approvals=1, quarantine=QuarantinePolicy(mode=mode))
+    sentence = describe_progress(held, policy)
+
+    assert follows in sentence
+    assert "card is in channel C0OPS" in sentence
