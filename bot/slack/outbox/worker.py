@@ -12,6 +12,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.cancellation.errors import RightsNotChecked, StorageError
 from bot.cancellation.job import Job
+from bot.cancellation.lifecycle import Request
 from bot.cancellation.posts import Announcement, Post, PostKind, RequestPost
 from bot.log_config import bind_to_log
 from bot.slack.errors import (
@@ -280,9 +281,10 @@ class Outbox:
         else:
             await self.store.mark_sent(post, channel, ts)
         match post:
-            case Announcement(kind=PostKind.ANNOUNCEMENT, recipient=None, place=None, job=job) if (
-                not job.was_running
-            ):
+            case (
+                Announcement(kind=PostKind.ANNOUNCEMENT, recipient=None, place=None, job=job)
+                | RequestPost(kind=PostKind.CARD, place=None, request=Request(by_bot=True), job=job)
+            ) if job and not job.was_running:
                 self.on_announced(job)
         done = f"{NAMES.get(post.kind, post.kind)} {'edited' if post.is_edit else 'posted'}"
         log.info(done, channel=channel, ts=ts, **_subject(post))

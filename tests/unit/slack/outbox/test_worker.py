@@ -13,6 +13,7 @@ import pytest
 from bot.atlas import JobRef, JobState
 from bot.cancellation.errors import NotRecorded, RightsNotChecked
 from bot.cancellation.events import EventName
+from bot.cancellation.job import Job
 from bot.cancellation.lifecycle import Card, State
 from bot.cancellation.policy import Policies, Policy
 from bot.cancellation.posts import Announcement, Post, PostKind, RequestPost
@@ -666,6 +667,20 @@ async def test_announcement_is_posted_in_the_watch_channel(worker: Worker) -> No
     (call,) = worker.posted
     assert (call["channel"], call["client_msg_id"]) == (WATCH, post.client_msg_id)
     assert worker.store.sent == [(1, "C0OPS", TS)]
+
+
+async def test_announcement_and_card_of_a_quarantine_are_counted_once_for_the_job(
+    worker: Worker,
+) -> None:
+    counted: list[Job] = []
+    worker.outbox.on_announced = counted.append
+    new, quarantined = samples.watched_job(id=1), samples.watched_job(id=2)
+    own = replace(a_card(2, requester=""), job=quarantined)
+    others = [replace(a_card(3), job=quarantined), replace(own, id=4, place=HERE)]
+
+    await worker.deliver(samples.announcement(job=new), own, *others)
+
+    assert counted == [new, quarantined]
 
 
 async def test_change_updates_the_announcement(worker: Worker) -> None:
