@@ -33,7 +33,7 @@ from bot.slack.dialog.state import (
     submit_problem,
 )
 from bot.slack.dialog.views import Content
-from bot.slack.errors import sentence_for
+from bot.slack.errors import CALL_ERRORS, sentence_for, translate_error
 from bot.slack.home import republish
 from bot.slack.payloads import Actor, actor_of
 
@@ -49,6 +49,8 @@ CHECK_THE_BOX = "Check the box to cancel without approval, which ends that reque
 RULES_CHANGED = "The rules for this job changed after this dialog was opened: open it again."
 #: Closes all views of the dialog.
 CLOSE: Response = {"response_action": "clear"}
+#: Seconds between the reads of a request until its card is posted.
+CARD_POLL_INTERVALS = (0.3, 0.7, 1.0, 2.0, 4.0)
 
 
 def register(app: AsyncApp, deps: Dependencies) -> None:
@@ -115,6 +117,7 @@ class Submissions:
             return refusal(error, view, self.deps.links)
         if request.channel == state.asked_in:
             return CLOSE
+        self.deps.background.start(self._link_card(request, str(view["id"])), "link to the card")
         return update_with(views.posted_elsewhere(request))
 
     async def decide(
@@ -162,6 +165,21 @@ class Submissions:
             alone=alone,
         )
         return await self.deps.service.submit(submission)
+
+    async def _link_card(self, request: Request, view_id: str) -> None:
+        """Add a link to the card to the dialog, once the card is posted."""
+        for interval in CARD_POLL_INTERVALS:
+            await self.deps.sleep(interval)
+            current = await self.deps.service.requests.get(request.id)
+            if url := self.deps.links.card_of(current):
+                view = views.without_state(views.posted_elsewhere(current, url))
+                try:
+                    # Slack gives no hash for the answer to a submission, which this replaces.
+                    await self.deps.client.views_update(view_id=view_id, view=view)
+                except CALL_ERRORS as error:
+                    # The dialog was closed or Slack is unavailable; it already shows the channel.
+                    log.info("card could not be linked", error=translate_error(error).sentence)
+                return
 
 
 def asked(state: DialogState, view: Mapping[str, Any]) -> Ask | None:

@@ -181,12 +181,13 @@ def opener_of(view: View) -> Again | None:
     return (ids.COMMAND, typed) if typed else None
 
 
-def posted_elsewhere(request: Request) -> Content:
-    """Confirm a submission whose card is in another channel."""
+def posted_elsewhere(request: Request, card: str | None = None) -> Content:
+    """Confirm a submission whose card is in another channel; `card` is the card's URL."""
     is_dm = is_direct(request.channel)
     where = "your direct messages with the bot" if is_dm else mrkdwn.channel(request.channel)
-    text = f":white_check_mark: The request is recorded. Its card is in {where}."
-    return Content(blocks=[blockkit.section(text)])
+    link = f" {mrkdwn.link(card, 'Go to the card')}." if card else ""
+    text = f"The request is recorded. Its card is in {where}.{link}"
+    return Content(blocks=[blockkit.section(f":white_check_mark: {text}")])
 
 
 def internal_error(failed: View, reference: str) -> dict[str, Any]:

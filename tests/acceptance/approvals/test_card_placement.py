@@ -36,14 +36,15 @@ async def asked_from(env: BotEnvironment, where: str) -> tuple[str, Json]:
     return job[1], dialog
 
 
-async def test_card_goes_to_the_audit_channel_and_the_dialog_names_it(
+async def test_card_goes_to_the_audit_channel_and_the_requester_gets_a_private_link(
     tmp_path: Path,
 ) -> None:
     async with open_approval_environment(tmp_path, AUDITED, before=with_audit) as env:
         job, dialog = await asked_from(env, "ops")
         card = await shows(env, job, "awaiting", AUDIT)
+        address = f"https://sandbox.slack.com/archives/{AUDIT}/p{card['ts'].replace('.', '')}"
+        await env.slack.until(lambda: address in str(env.slack.state.view_of("rina")))
 
-        assert f"<#{AUDIT}>" in str(env.slack.state.view_of("rina"))
         assert "The card goes to #audit." in env.slack.state.text_of(dialog)
         assert env.slack.state.messages("ops") == []
         await click(env, "ada", card, APPROVE)

@@ -59,13 +59,24 @@ async def test_repeated_submission_creates_one_request(bolt: BoltHarness) -> Non
 @pytest.mark.parametrize(
     ("standing", "where"), [(DIRECTLY, "direct messages with the bot"), (AUDITED, "<#C0AUDIT>")]
 )
-async def test_channel_of_a_card_elsewhere_is_named(
-    bolt: BoltHarness, standing: Placement, where: str
+async def test_card_in_another_channel_is_linked(
+    new_bolt: NewBolt, standing: Placement, where: str
 ) -> None:
-    answer = await bolt.send(payloads.submission(view(standing)))
+    posted = asyncio.Event()
+
+    async def sleep(_seconds: float) -> None:
+        await posted.wait()
+
+    bolt = new_bolt(sleep=sleep)
+    answer = await bolt.ack(payloads.submission(view(standing)))
+    (request,) = await bolt.requests()
+    await bolt.note_card(request, "C0AUDIT", "1700000000.000100")
+    posted.set()
+    await bolt.finish()
 
     assert answer.body["response_action"] == "update"
     assert where in words(answer.body)
+    assert "https://shop.slack.com/archives/C0AUDIT/p1700000000000100" in words(bolt.shown[-1])
 
 
 async def test_members_of_approver_groups_are_counted_at_the_submission(new_bolt: NewBolt) -> None:
