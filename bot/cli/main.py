@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import json
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -28,6 +29,9 @@ from bot.slack.manifest import manifest
 from bot.startup_checks import StartError
 from bot.tasks import cancel_and_wait, stop_event
 from bot.timings import DEFAULT_TIMINGS, Timings
+
+#: Addresses that Slack accepts and that need no quoting in YAML.
+ADDRESS = re.compile(r"https://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*[A-Za-z0-9])?")
 
 log = structlog.get_logger(__name__)
 
@@ -236,16 +240,21 @@ def report(settings: Settings, found: Sequence[CheckResult], form: DoctorFormat)
 
 @app.command("manifest", short_help="Print the Slack app's manifest.")
 def manifest_command(
+    http: Annotated[
+        str | None, typer.Option(help="Where Slack reaches the bot, as https://bot.example.com.")
+    ] = None,
     command: Annotated[
         str, typer.Option(help="The slash command: BOT_COMMAND.")
     ] = "/cancel-restore",
 ) -> None:
-    """Print the Slack app's manifest; its comments say what to change for HTTP."""
+    """Print the Slack app's manifest: for Socket Mode, or for HTTP at an address."""
     try:
         name = slash_command(command)
     except ValueError as error:
         fail(f"--command {error}.", WRONG_USAGE)
-    typer.echo(manifest(name), nl=False)
+    if http is not None and not ADDRESS.fullmatch(http):
+        fail("--http must be an address such as https://bot.example.com.", WRONG_USAGE)
+    typer.echo(manifest(name, http), nl=False)
 
 
 @app.command("schema", short_help="Print the JSON Schema of the projects file.")

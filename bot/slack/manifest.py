@@ -39,11 +39,15 @@ OPTIONAL_SCOPES: Final[Mapping[str, str]] = {
 PATH: Final = "/slack/events"
 
 
-def manifest(command: str = "/cancel-restore") -> str:
-    """Return the manifest as YAML; its comments say what to change for HTTP."""
+def manifest(command: str = "/cancel-restore", address: str | None = None) -> str:
+    """Return the manifest as YAML: for HTTP at the URL `address`, else for Socket Mode."""
     text = files("bot.slack").joinpath("manifest.yml.template").read_text(encoding="utf-8")
     text = text.replace("{{scopes}}", _commented(SCOPES)).replace("{{command}}", command)
-    return text.replace("{{optional}}", _commented(OPTIONAL_SCOPES))
+    text = text.replace("{{optional}}", _commented(OPTIONAL_SCOPES))
+    if address is None:
+        return text
+    text = text.replace("# HTTP: ", "").replace("https://YOUR-HOST", address.removesuffix(PATH))
+    return text.replace("socket_mode_enabled: true", "socket_mode_enabled: false")
 
 
 def _commented(scopes: Mapping[str, str]) -> str:

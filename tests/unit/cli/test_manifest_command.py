@@ -20,12 +20,21 @@ def test_manifest_without_a_url_equals_the_file() -> None:
     assert run() == (0, Path("manifest.yml").read_text(encoding="utf-8"), "")
 
 
-def test_each_place_for_the_address_of_http_is_marked() -> None:
-    text = Path("manifest.yml").read_text(encoding="utf-8")
+def test_manifest_for_http_has_the_address_at_each_endpoint() -> None:
+    code, out, _ = run("--http", "https://bot.example.com:8443")
 
-    assert text.count(f"# HTTP: url: https://YOUR-HOST{PATH}") == 1
-    assert text.count(f"# HTTP: request_url: https://YOUR-HOST{PATH}") == 2
-    assert 'the three lines marked "HTTP:"' in " ".join(text.replace("#", "").split())
+    assert (code, out.count("\n  socket_mode_enabled: false\n")) == (0, 1)
+    assert out.count(f"url: https://bot.example.com:8443{PATH}\n") == 3
+
+
+@pytest.mark.parametrize(
+    "given", ["", "http://bot.example.com", "https://", "https://x?x=1", "https://x\nsettings: {}"]
+)
+def test_address_that_slack_rejects_is_wrong_usage(given: str) -> None:
+    code, out, err = run("--http", given)
+
+    assert (code, out) == (2, "")
+    assert "https://bot.example.com" in err
 
 
 def test_given_command_is_declared_and_named() -> None:

@@ -44,9 +44,9 @@ BESIDES = {
 
 
 def both() -> list[dict[str, Any]]:
-    """Return the manifest for Socket Mode, and for HTTP as its comments say."""
-    http = manifest().replace("# HTTP: ", "").replace("mode_enabled: true", "mode_enabled: false")
-    return [yaml.safe_load(manifest()), yaml.safe_load(http.replace("YOUR-HOST", "example.com"))]
+    """Return the manifest for Socket Mode, and for HTTP."""
+    http = manifest(address="https://bot.example.com")
+    return [yaml.safe_load(manifest()), yaml.safe_load(http)]
 
 
 @pytest.mark.parametrize("given", both(), ids=["socket-mode", "http"])
