@@ -30,10 +30,7 @@ LIMIT_REACHED = (
 )
 EXPECTED = "It was started by {name}, who may download without being asked."
 ENDED = "Nothing was sent: the download had ended before. {state}"
-TAKEN_OVER = (
-    "The download is in quarantine, and the bot cancels it unless an approver keeps it: request"
-    " {request}."
-)
+TAKEN_OVER = "The bot cancels the download unless an approver keeps it: request {request}."
 
 
 #: The states of a request that replaced a quarantine and cancels the download, or cannot any more.
@@ -149,8 +146,7 @@ def ending(
     return Ending.explained(State.APPROVED, NOT_KEPT)
 
 
-#: A request, when it entered quarantine, and whether copies show its card.
-Stay: TypeAlias = tuple[str, datetime, bool]
+Stay: TypeAlias = tuple[str, bool]  #: a request, and whether copies show its card
 
 
 class GraceClock:

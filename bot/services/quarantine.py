@@ -117,14 +117,14 @@ class Quarantine:
         """Return the requests whose grace time is over, and record the ends of those that begin."""
         now, due = self.store.now(), []
         going_on = self.clock.going_on(map(_stay, shown), now)
-        begun: dict[str, datetime] = {}
+        begun: list[tuple[Request, datetime]] = []
         for each in shown:
             ends_at = each.request.grace_ends_at
             if ends_at and _stay(each) in going_on:
                 due += [each] if ends_at <= now else []
             else:
                 policy = self.projects.policy(each.request.ref)
-                begun[each.request.id] = now + policy.quarantine.grace
+                begun.append((each.request, now + policy.quarantine.grace))
         if begun:
             await self.store.record_ends(begun)
         return due
@@ -156,7 +156,7 @@ class Quarantine:
 
 
 def _stay(each: Quarantined) -> Stay:
-    return each.request.id, each.request.changed_at, bool(each.copies)
+    return each.request.id, bool(each.copies)
 
 
 @dataclass(eq=False)

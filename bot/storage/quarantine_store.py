@@ -1,11 +1,10 @@
 """Quarantined downloads: the bot's own requests, from the first read of the job to their end."""
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from typing import Any
 
 import structlog
 from sqlalchemy import and_, exists, func, or_, select, text
@@ -102,17 +101,17 @@ class QuarantineStore(Store):
 
     @reads
     def waiting(self, uow: UnitOfWork) -> Sequence[Quarantined]:
-        """Return the requests that can be kept."""
-        quarantined = select(requests).where(queries.IS_OPEN, _IS_QUARANTINED)
-        oldest_first = quarantined.order_by(requests.c.created_at).limit(MAX_WAITING)
-        waiting = _with_jobs(uow, uow.execute(oldest_first).all())
+        """Return the requests that can be kept, and those whose replacement has sent no DELETE."""
+        oldest_first = queries.requests_in([State.QUARANTINED], uow.now, MAX_WAITING)
+        unsent = [own for own, by in _replaced(uow) if not (by.state.ended or by.sent.count)]
+        waiting = _with_jobs(uow, [*uow.get_all(oldest_first), *unsent])
         copies = _copies(uow, [each.request.id for each in waiting])
         return [replace(each, copies=copies.get(each.request.id, ())) for each in waiting]
 
     @reads
     def kept(self, uow: UnitOfWork) -> Sequence[Quarantined]:
         """Return the requests whose downloads are kept, while these can be cancelled."""
-        return _with_jobs(uow, uow.execute(queries.KEPT_AND_OPEN).all())
+        return _with_jobs(uow, uow.get_all(queries.KEPT_AND_OPEN))
 
     @writes
     def void_keep(self, uow: UnitOfWork, kept: Quarantined, watched: WatchedCluster) -> bool:
@@ -135,13 +134,7 @@ class QuarantineStore(Store):
 
         Those wait for approvals, or have ended otherwise, so that the downloads would go on.
         """
-        replaced = [each for each in uow.get_all(queries.OVER_AND_OPEN) if each.was_replaced]
-        unguarded = []
-        for own in replaced:
-            others = queries.newest_request_for(own.ref).where(requests.c.id != own.id)
-            if (by := uow.get_or_none(others)) and by.state not in rules.CANCELS:
-                unguarded.append(own)
-        return unguarded
+        return [own for own, by in _replaced(uow) if by.state not in rules.CANCELS]
 
     @writes
     def guard(self, uow: UnitOfWork, own: Request) -> None:
@@ -153,12 +146,12 @@ class QuarantineStore(Store):
             _quarantine_again(uow, own, State.OVER, watched)
 
     @writes
-    def record_ends(self, uow: UnitOfWork, ends: Mapping[str, datetime]) -> None:
-        """Record new ends of grace times, by the ids of their requests."""
-        for request_id, ends_at in ends.items():
-            grace = {"of": request_id, "expected": State.QUARANTINED, "grace_ends_at": ends_at}
-            if request := uow.lock_or_none(CHANGE_REQUEST, grace):
-                uow.refresh_card(request)
+    def record_ends(self, uow: UnitOfWork, ends: Sequence[tuple[Request, datetime]]) -> None:
+        """Record new ends of grace times."""
+        for request, ends_at in ends:
+            grace = {"of": request.id, "expected": request.state, "grace_ends_at": ends_at}
+            if changed := uow.lock_or_none(CHANGE_REQUEST, grace):
+                uow.refresh_card(changed)
 
     @writes
     def end(self, uow: UnitOfWork, request: Request, ending: Callable[[int], Ending]) -> Request:
@@ -169,13 +162,15 @@ class QuarantineStore(Store):
         project_id = request.ref.project_id
         queries.lock_project(uow.execute, project_id)
         decided = ending(_count(uow, project_id, _IS_CANCELLED, _is_recent(uow)))
+        by = _open_request(uow, request.ref) if request.was_replaced else None
+        if by and not by.sent.count and decided.state is State.APPROVED:
+            _take_over(uow, by, request)
+            uow.transition(request, State.OVER, State.QUARANTINED, reply=False)
         return uow.transition(request, State.QUARANTINED, decided.state, outcome=decided.outcome)
 
 
 def _copies(uow: UnitOfWork, request_ids: Sequence[str]) -> Mapping[str, set[str]]:
     """Return the states of the copies of cards, by the id of the request."""
-    if not request_ids:
-        return {}
     of_requests = (posts.c.request.in_(request_ids), posts.c.kind == PostKind.COPY)
     found: defaultdict[str, set[str]] = defaultdict(set)
     for row in uow.execute(select(posts.c.request, posts.c.state).where(*of_requests)):
@@ -200,10 +195,10 @@ def _open_request(uow: UnitOfWork, ref: JobRef) -> Request | None:
 
 
 def _take_over(uow: UnitOfWork, waiting: Request | None, own: Request) -> None:
-    """Let the bot's own request take the place of one that waits for approvals."""
+    """Let the bot's own request take the place of one that waits for approvals, or for Slack."""
     if waiting:
         outcome = Outcome(sentence=rules.TAKEN_OVER.format(request=own.id))
-        uow.transition(waiting, State.AWAITING, State.WITHDRAWN, outcome=outcome)
+        uow.transition(waiting, waiting.state, State.WITHDRAWN, outcome=outcome)
 
 
 def _quarantine_again(
@@ -215,10 +210,17 @@ def _quarantine_again(
     uow.transition(own, expected, State.QUARANTINED, parameters=grace, reply=reply)
 
 
-def _with_jobs(uow: UnitOfWork, rows: Sequence[Any]) -> list[Quarantined]:
-    loaded = uow.load(rows)
-    jobs = get_or_new(uow, [each.ref for each in loaded])
-    return [Quarantined(request=each, job=jobs[each.ref]) for each in loaded]
+def _replaced(uow: UnitOfWork) -> Iterator[tuple[Request, Request]]:
+    """Yield the bot's own requests that others replaced, with the newest for the job."""
+    for own in uow.get_all(queries.OVER_AND_OPEN):
+        others = queries.newest_request_for(own.ref).where(requests.c.id != own.id)
+        if own.was_replaced and (by := uow.get_or_none(others)):
+            yield own, by
+
+
+def _with_jobs(uow: UnitOfWork, found: Sequence[Request]) -> list[Quarantined]:
+    jobs = get_or_new(uow, [each.ref for each in found])
+    return [Quarantined(request=each, job=jobs[each.ref]) for each in found]
 
 
 def _blocks(watched: WatchedCluster, request: Request | None) -> bool:

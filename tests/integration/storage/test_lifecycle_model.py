@@ -73,10 +73,10 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
         {State.APPROVED, State.DENIED, State.EXPIRED, State.WITHDRAWN, State.OVER}
     ),
     State.QUARANTINED: frozenset({State.APPROVED, State.KEPT, State.OBSERVED, State.OVER}),
-    State.APPROVED: frozenset({State.CANCELLING}),
+    State.APPROVED: frozenset({State.CANCELLING, State.WITHDRAWN}),
     State.CANCELLING: frozenset(
         {State.CANCELLED, State.OVER, State.REFUSED, State.CHANGED, State.FAILED}
-        | {State.AWAITING, State.QUARANTINED, State.KEPT, State.OBSERVED}
+        | {State.AWAITING, State.QUARANTINED, State.KEPT, State.OBSERVED, State.WITHDRAWN}
     ),
     State.FAILED: frozenset({State.APPROVED, State.AWAITING}),
     State.KEPT: frozenset({State.QUARANTINED}),

@@ -474,6 +474,32 @@ async def test_quarantine_goes_on_where_the_request_that_replaced_it_ends_before
     assert await AuditLog(env.database).verify() == []
 
 
+@pytest.mark.parametrize("is_sent", [False, True])
+async def test_grace_time_ends_also_while_the_run_that_replaced_the_quarantine_waits_for_slack(
+    env: QuarantineEnv, *, is_sent: bool
+) -> None:
+    held = await env.request(job_id := await quarantined(env))
+    shown_at = env.shown_at[job_id]
+    await pass_seconds(env, GRACE - 10)
+    request = await env.requests.create(a_request(ref=held.ref, shown=held.shown), RINA)
+    leases = LeaseStore(env.database, env.clock, "runner")
+    run = await leases.claim(request.id)
+    assert run
+    if is_sent:
+        await leases.record_delete_sent(run)
+    await pass_seconds(env, 20)
+
+    states = [(await env.requests.get(each.id)).state for each in (held, request)]
+    if is_sent:
+        assert states == [State.OVER, State.CANCELLING]
+        return
+    assert states == [State.CANCELLED, State.WITHDRAWN]
+    assert GRACE <= env.seconds_held(job_id, shown_at) <= GRACE + 5
+    with pytest.raises(AlreadyHandled):
+        await leases.record_delete_sent(run)
+    assert await AuditLog(env.database).verify() == []
+
+
 @pytest.mark.parametrize("ended", [State.REFUSED, State.FAILED, State.CHANGED])
 async def test_quarantine_returns_with_a_full_grace_time_where_the_run_that_replaced_it_fails(
     env: QuarantineEnv, ended: State

@@ -1,6 +1,6 @@
 """Which downloads are quarantined, how long, and their state at the end."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -95,8 +95,8 @@ def test_ending_in_observe_differs_from_that_in_off() -> None:
     assert "settings of today" in off.outcome.sentence
 
 
-def goes_on(clock: GraceClock, seconds: float, entered: datetime = NOON) -> bool:
-    return bool(clock.going_on([("r", entered, False)], NOON + timedelta(seconds=seconds)))
+def goes_on(clock: GraceClock, seconds: float) -> bool:
+    return bool(clock.going_on([("r", False)], NOON + timedelta(seconds=seconds)))
 
 
 def test_grace_time_begins_at_the_first_answer_and_goes_on() -> None:
@@ -111,13 +111,6 @@ def test_interruption_starts_every_grace_time_again() -> None:
     clock.interrupt()
 
     assert [goes_on(clock, 1.0), goes_on(clock, 2.0)] == [False, True]
-
-
-def test_request_that_left_quarantine_and_is_back_has_a_full_grace_time() -> None:
-    clock = GraceClock()
-    goes_on(clock, 0.0)
-
-    assert not goes_on(clock, 3.0, entered=NOON + timedelta(seconds=2))
 
 
 @pytest.mark.parametrize("seconds", [LONGEST_SILENCE.total_seconds() + 1, -1.0])
