@@ -171,7 +171,17 @@ class LeaderLoops:
         return wanted
 
     async def watch(self, project: Project) -> None:
-        last_read = self._core.metrics.watch_success
+        metrics, name = self._core.metrics, project.name
+
+        def on_read() -> None:
+            """Report a read by the name as it is now, which is the id until Atlas has answered."""
+            nonlocal name
+            now = self._core.projects.get_or_none(project.id) or project
+            if now.name != name:
+                metrics.stop_watch(name)
+                name = now.name
+            metrics.watch_success.labels(project=name).set_to_current_time()
+
         watcher = Watcher(
             self._core.projects,
             project.id,
@@ -181,14 +191,14 @@ class LeaderLoops:
             interval=self._core.settings.watch_interval.total_seconds(),
             events_interval=self._core.settings.events_interval.total_seconds(),
             timings=self._core.timings,
-            on_read=lambda: last_read.labels(project=project.name).set_to_current_time(),
+            on_read=on_read,
             on_listed=self._jobs.follow,
         )
         try:
             await watcher.run()
         finally:
             # What is not watched any more is not late; the new leader has the numbers.
-            self._core.metrics.stop_watch(project.name)
+            metrics.stop_watch(name)
 
     def start_webhook(
         self, start: Callable[[Loop, str], asyncio.Task[None]]

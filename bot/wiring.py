@@ -215,8 +215,8 @@ class CoreServices:
 
         def on_read(access: KeyAccess) -> None:
             if access.secret_expires_at:
-                expiry = access.secret_expires_at.timestamp()
-                self.metrics.secret_expires.labels(project=project.name).set(expiry)
+                expires, name = access.secret_expires_at, self.projects.get(project.id).name
+                self.metrics.secret_expires.labels(project=name).set(expires.timestamp())
             self.projects.update(project.id, key_may_cancel=access.may_cancel)
 
         async def read() -> float:

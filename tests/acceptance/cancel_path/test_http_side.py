@@ -13,6 +13,7 @@ from bot.sandbox.atlas import FakeAtlasServer
 from bot.sandbox.atlas.example import CLIENT_ID
 from bot.sandbox.slack import FakeSlackServer, Fault
 from tests.acceptance.environment import RUNNING, SERVICE_ACCOUNT, BotEnvironment, open_environment
+from tests.support.domain import PROJECT_ID
 
 
 async def readiness(env: BotEnvironment, wanted: int, seconds: float = 20.0) -> dict[str, object]:
@@ -86,8 +87,10 @@ async def test_metrics_have_the_secret_the_watch_and_refused_logins(tmp_path: Pa
         atlas.world.service_accounts[CLIENT_ID].expires_at = "2030-01-01T00:00:00Z"
 
     async with open_environment(tmp_path, ACCOUNT, before=expiring) as env:
-        read = await metric(env, "cancel_restore_watch_last_success_timestamp_seconds", 1)
-        expires = await metric(env, "cancel_restore_atlas_secret_expires_timestamp_seconds", 1)
+        name = r'_timestamp_seconds\{project="shop-prod"\}'  # that of the project in Atlas
+        read = await metric(env, f"cancel_restore_watch_last_success{name}", 1)
+        expires = await metric(env, f"cancel_restore_atlas_secret_expires{name}", 1)
+        _, text = await env.get("/metrics")
         refused = await metric(env, "cancel_restore_atlas_login_refused_total", 0)
         env.atlas.world.service_accounts[CLIENT_ID].secret = "another"
         env.atlas.token_issuer.forget()
@@ -96,3 +99,4 @@ async def test_metrics_have_the_secret_the_watch_and_refused_logins(tmp_path: Pa
     assert abs(read - time.time()) < 60
     assert expires == datetime(2030, 1, 1, tzinfo=UTC).timestamp()
     assert refused == 0
+    assert PROJECT_ID not in text
