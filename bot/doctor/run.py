@@ -11,14 +11,10 @@ from urllib.parse import quote
 from aiohttp import web
 from sqlalchemy import (
     URL,
-    Column,
     Connection,
-    Integer,
-    MetaData,
     NullPool,
-    Table,
     create_engine,
-    literal_column,
+    false,
     make_url,
     select,
     text,
@@ -39,8 +35,8 @@ from bot.web.server import PortTaken, WebError, WebServer
 SERVICE_TIMEOUT = 60.0
 DATABASE_TIMEOUT = 5  #: seconds to wait for the database, or for a lock in it
 DATABASE = Subject("database", "DATABASE_URL", "Database")
-#: A table whose creation is rolled back.
-PROBE = Table("cancel_restore_doctor", MetaData(), Column("probe", Integer))
+#: Its effect is rolled back.
+PROBE = text("CREATE TABLE cancel_restore_doctor (probe INTEGER)")
 EMPTY = "it opens, is writable, and is empty: `serve` creates the tables when it starts"
 PORT = Subject("http", "HOST, PORT", "HTTP")
 WATCH = Subject("watch", "watch", "Atlas")
@@ -176,8 +172,7 @@ def _check_schema(connection: Connection) -> CheckResult:
     except SchemaError as error:
         return DATABASE.problem(error.why, error.do)
     if version != NEWEST:
-        PROBE.create(connection)  # as an update of the schema does
-        connection.execute(PROBE.insert().values(probe=1))
+        connection.execute(PROBE)  # as an update of the schema does
         if version is None:
             return DATABASE.ok(EMPTY)
         return DATABASE.warning(
@@ -186,7 +181,7 @@ def _check_schema(connection: Connection) -> CheckResult:
         )
     # Insert zero rows into every table, for which the database checks the permission too.
     for table in metadata.sorted_tables:
-        no_rows = select(table).where(literal_column("1") == literal_column("0"))
+        no_rows = select(table).where(false())
         connection.execute(table.insert().from_select(table.columns.keys(), no_rows))
     connection.execute(text("UPDATE alembic_version SET version_num = version_num"))
     return DATABASE.ok(f"it opens, is writable, and has the newest tables ({NEWEST})")

@@ -26,12 +26,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-#: Keys of messages, blocks and attachments that hold text, and those that hold nested objects.
-KEYS = (
-    "text", "title", "pretext", "fallback", "value", "url", "title_link", "from_url",
-    "blocks", "elements", "fields", "attachments", "rows", "accessory", "element", "message",
-)  # fmt: skip
-
 #: Characters around names and ids in prose.
 PUNCTUATION = "*_~.,;:!?()[]{}'\""
 
@@ -162,8 +156,7 @@ def _texts(part: object, depth: int = 8) -> Iterator[str]:
     if isinstance(part, str):
         yield part
     elif isinstance(part, list | dict) and depth:
-        inner = part if isinstance(part, list) else [part.get(key) for key in KEYS]
-        for each in inner:
+        for each in part if isinstance(part, list) else part.values():
             yield from _texts(each, depth - 1)
 
 
