@@ -20,8 +20,7 @@ from bot.services.projects import Projects
 from bot.services.runner import Runner
 from bot.storage.quarantine_store import Quarantined, QuarantineStore
 
-#: Seconds for the last read of a job before its quarantine ends or its keep is void, and of the
-#: activity feed.
+#: Seconds for the last read of a job and of the feed before a quarantine ends, or a keep is void.
 READ_TIMEOUT = 3.0
 FEED_TIMEOUT = 2.0
 FEED_MAX_AGE = 2.0  #: seconds for which a read of the feed counts as the last one

@@ -139,11 +139,12 @@ class Run:
         return job
 
     async def _read_people(self) -> None:
-        self._people_read_at = self.monotonic()
+        began = self.monotonic()
         try:
             self._people = await self.runner.rights.people_of(self.request)
         except RightsNotChecked as error:
             self._people = error
+        self._people_read_at = began  # that of the answer: beside a failed GET it may come late
 
     async def _judge(self) -> Judgement:
         """Judge by the people that were read beside the job, or now if that was too long ago."""

@@ -13,7 +13,7 @@ from bot.cancellation.lifecycle import DeleteAttempts, Outcome, Request, State
 from bot.cancellation.people import Kind, Person
 from bot.cancellation.policy import Policies, Policy
 from bot.services.projects import Project, Projects
-from bot.services.rights import RightsCheck
+from bot.services.rights import ResolvePeople, RightsCheck
 from bot.services.runner import Runner
 from bot.storage.database import Database
 from bot.storage.lease_store import LeaseStore
@@ -185,6 +185,7 @@ async def run(
     *slack_answers: Kind | Exception,
     policy: Policy | Policies | None = None,
     slack_seconds: float = 0.0,
+    resolve: ResolvePeople | None = None,
 ) -> tuple[State, Outcome]:
     store = store or FakeLeaseStore()
 
@@ -196,6 +197,8 @@ async def run(
     on_ask = partial(atlas.clock.advance, slack_seconds)
     slack = ScriptedSlack([*slack_answers], on_ask=on_ask) if slack_answers else None
     runner = a_runner(store, atlas, policy, slack, sleep=sleep, monotonic=atlas.clock.monotonic)
+    if resolve:
+        runner.rights = RightsCheck(runner.projects, resolve)
     await runner.run(store.request.id)
     assert store.settled
     return store.settled

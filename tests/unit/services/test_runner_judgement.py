@@ -1,13 +1,15 @@
 """The judgement before each DELETE: a run reads the people from Slack, and waits for them."""
 
 import asyncio
+from collections.abc import Collection
+from dataclasses import dataclass, field
 
 import pytest
 
-from bot.atlas import JobRef, RateLimited, RestoreJob
+from bot.atlas import JobNotFound, JobRef, RateLimited, RestoreJob
 from bot.cancellation.errors import ReadOnly, RightsNotChecked
 from bot.cancellation.lifecycle import Approval, Request, State
-from bot.cancellation.people import NO_ONE, Kind, People
+from bot.cancellation.people import NO_ONE, Kind, People, Person
 from bot.cancellation.policy import ClusterPolicy, Policies, Policy
 from bot.services.runner import (
     APPROVALS_MISSING,
@@ -127,6 +129,36 @@ async def test_people_who_were_read_beside_the_job_count_for_a_second(
     state, _ = await run(atlas, None, Kind.MEMBER, Kind.DEACTIVATED)
 
     assert state is settled
+
+
+@dataclass(slots=True)
+class AnsweringLast(ScriptedAtlas):
+    """An Atlas whose last read lets Slack answer that was asked beside the first."""
+
+    slack_answers: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def restore_job(self, ref: JobRef, *, timeout: float | None = None) -> RestoreJob:
+        if len(self.reads) == 1:
+            self.slack_answers.set()
+            for _ in range(10):
+                await asyncio.sleep(0)
+        return await ScriptedAtlas.restore_job(self, ref, timeout=timeout)
+
+
+async def test_late_answer_about_people_does_not_count_as_one_of_the_last_read() -> None:
+    atlas = AnsweringLast(reads=[*[JobNotFound(status=404)] * 4, THERE])
+    first = [True]
+
+    async def resolve(users: Collection[str], _groups: Collection[str]) -> dict[str, Person]:
+        kind = Kind.DEACTIVATED
+        if first and first.pop():
+            await atlas.slack_answers.wait()
+            kind = Kind.MEMBER
+        return {user: Person(id=user, team="T1", kind=kind) for user in users}
+
+    await run(atlas, resolve=resolve)
+
+    assert "DELETE" not in atlas.calls
 
 
 async def test_slack_that_takes_more_than_a_second_lets_no_delete_be_sent() -> None:
