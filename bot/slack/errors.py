@@ -105,7 +105,7 @@ ERROR_CODES: Mapping[type[SlackError], tuple[str, ...]] = {
     ),
     InvalidToken: (
         "invalid_auth", "not_authed", "token_revoked", "token_expired", "account_inactive",
-        "org_login_required", "ekm_access_denied", "missing_scope", "not_allowed_token_type",
+        "org_login_required", "missing_scope", "not_allowed_token_type",
     ),
     CannotPost: (
         "channel_not_found", "not_in_channel", "is_archived", "restricted_action",
@@ -114,6 +114,7 @@ ERROR_CODES: Mapping[type[SlackError], tuple[str, ...]] = {
         "cannot_reply_to_message", "thread_not_found", "messages_tab_disabled",
         "user_not_in_channel", "user_not_found", "user_disabled", "cannot_dm_bot", "access_denied",
         "team_access_not_granted", "no_permission", "posting_to_channel_denied",
+        "ekm_access_denied",
     ),
     MessageNotEditable: ("cant_update_message", "edit_window_closed", "is_inactive"),
     MessageDeleted: ("message_not_found",),

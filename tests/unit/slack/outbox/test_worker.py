@@ -256,7 +256,7 @@ async def test_limited_post_waits_also_where_its_retry_after_cannot_be_recorded(
     assert (len(worker.posted), worker.retried) == (1, [1, 2])
 
 
-@pytest.mark.parametrize("code", ["no_permission", "not_in_channel", "is_archived"])
+@pytest.mark.parametrize("code", ["no_permission", "not_in_channel", "ekm_access_denied"])
 async def test_card_that_its_channel_refuses_moves_to_the_requester(
     worker: Worker, code: str
 ) -> None:
