@@ -63,7 +63,8 @@ class Reloader:
 
 def merge(old: Settings, new: Settings) -> Settings:
     """Return `old` with what may change without a restart, wherever `new` has a partner."""
-    names = {str(each.name).casefold() for each in new.projects}
+    known = {each.identity for each in old.projects}
+    names = {str(each.name).casefold() for each in new.projects if each.identity in known}
     update: dict[str, Any] = {"risks": new.risks}
     for kind in ("projects", "organizations"):
         before, after = by_partner(getattr(old, kind)), by_partner(getattr(new, kind))
@@ -77,8 +78,7 @@ def _merged(old: Holder, new: Holder | None, names: Collection[str]) -> Holder:
     if new is None:
         is_taken = str(old.name).casefold() in names
         return old.model_copy(update={"name": old.identity}) if is_taken else old
-    kept = {"name": new.name or old.name, "credentials": old.credentials}
-    return new.model_copy(update=kept)
+    return new.model_copy(update={"name": new.name or old.name, "credentials": old.credentials})
 
 
 def by_partner(holders: Sequence[Holder]) -> Mapping[Hashable, Holder]:

@@ -146,6 +146,15 @@ async def test_changed_entries_of_clusters_are_applied_and_named(
     assert line["needs_restart"] == []
 
 
+async def test_removed_project_keeps_a_name_that_only_a_new_project_has(
+    environment: ReloadEnvironment,
+) -> None:
+    line = await environment.reload(SHOP_TABLE.replace(SHOP, LAB))
+
+    assert [(each.id, each.name) for each in environment.settings.projects] == [(SHOP, "shop")]
+    assert (line["changed"], line["needs_restart"]) == ([], ["new: shop", "removed: shop"])
+
+
 async def test_name_of_a_removed_project_belongs_to_the_one_that_has_it_now(
     environment: ReloadEnvironment,
 ) -> None:
