@@ -105,7 +105,7 @@ def loading(state: DialogState) -> Content:
         what = f"Looking up {mrkdwn.job(ref)}"
     else:
         where = f"{mrkdwn.code(cluster)} in all projects" if cluster else "all clusters"
-        what = f"Searching {where} for job {mrkdwn.code(job_id or '')}"
+        what = f"Looking up job {mrkdwn.code(job_id or '')} in {where}"
     return Content(
         blocks=[blockkit.section(f"{HOURGLASS} {what} …", block_id=ids.LOADING)], close=BACK
     )
