@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any
 
 import structlog
@@ -130,7 +131,7 @@ class Flow:
         if known is None:
             result = await deps.finder.search(job_id, projects, cluster=state.cluster)
         if result.found is None:
-            return views.not_found(state, result)
+            return views.not_found(state, result, _why_left_out(projects, state.cluster))
         ref = result.found.job(job_id)
         self.state = state.about(ref)
         return await self._job(ref)
@@ -243,6 +244,13 @@ class Flow:
         except CancellationError as error:
             return sentence_for(error)
         return "" if known else f"There is no cluster {mrkdwn.code(word)}."
+
+
+def _why_left_out(projects: Sequence[Project], cluster: str | None) -> str:
+    """Say who may ask in clusters that the search left out, with the rights of the person."""
+    found = ([each.refusal(cluster)] if cluster else each.refusals.values() for each in projects)
+    refusal = next(filter(None, chain.from_iterable(found)), None)
+    return sentence_for(refusal) if refusal else ""
 
 
 def failure(state: DialogState, error: Exception, links: Links) -> Content:

@@ -35,6 +35,7 @@ modal = partial(blockkit.modal, callback_id=ids.DIALOG, title="Cancel a download
 
 MAX_PROJECTS = 10  #: projects that one sentence names
 HOURGLASS = ":hourglass_flowing_sand:"
+LEFT_OUT = ":no_entry: Clusters in which you may not ask were not searched."
 NOT_SEARCHED = "Flex and serverless clusters are not searched: Atlas has no call to cancel there."
 
 
@@ -238,7 +239,8 @@ def ask_reason(dialog: str, request_id: str, *, in_home: bool = False) -> View:
     )
 
 
-def not_found(state: DialogState, result: Search) -> Content:
+def not_found(state: DialogState, result: Search, left_out: str = "") -> Content:
+    """Say where the job is not; `left_out` says why other clusters were not searched."""
     job_id, cluster = state.job_id or "", state.cluster
     count = mrkdwn.count(len(result.searched), "cluster")
     where = f"in {mrkdwn.code(cluster) if cluster else count}"
@@ -248,6 +250,7 @@ def not_found(state: DialogState, result: Search) -> Content:
     note = "Nothing was done." if cluster else f"{NOT_SEARCHED} Nothing was done."
     blocks = [
         blockkit.section(f"{text}{f' of {projects}' if projects else ''}.", block_id=ids.JOB),
+        *([blockkit.section(f"{LEFT_OUT} {left_out}")] if left_out else []),
         *unavailable_blocks(result.unavailable),
         blockkit.context(note),
         *([read_button("Try again")] if result.unavailable else []),

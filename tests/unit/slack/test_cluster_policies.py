@@ -15,6 +15,7 @@ from bot.cancellation.posts import Post, PostKind
 from bot.services.projects import Project, Projects
 from bot.slack import home, ids
 from bot.slack.dialog import job_details
+from bot.slack.dialog.views import LEFT_OUT
 from bot.slack.outbox.messages import MessageBuilder, Unneeded
 from tests.support.domain import ABE, ADA, JOB_ID, PROJECT_ID, RINA, a_job, a_request
 from tests.support.fake_atlas import FakeAtlas
@@ -80,6 +81,20 @@ async def test_typed_cluster_in_which_a_person_may_not_ask_is_not_read(bolt: Bol
 
     assert "prod-eu" not in bolt.atlas[PROJECT_ID].calls
     assert "may not" in json.dumps(bolt.shown[-1])
+
+
+@pytest.mark.parametrize("text", [f"prod-eu {JOB_ID}", JOB_ID])
+async def test_search_says_that_it_left_out_clusters_and_who_may_ask_there(
+    new_bolt: NewBolt, text: str
+) -> None:
+    bolt = new_bolt(POLICIES, "shop-prod", "lab")
+    await bolt.send(payloads.command(text, user=ABE.id))
+
+    shown = json.dumps(bolt.shown[-1])
+    assert "was not found" in shown
+    assert (
+        f"{LEFT_OUT} You may not ask for a download to be cancelled. Please ask <@U0RINA>" in shown
+    )
 
 
 @pytest.mark.parametrize(("cluster", "refused"), [("prod-eu", True), ("test-eu", False)])
