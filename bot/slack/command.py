@@ -10,7 +10,7 @@ import structlog
 from bot.atlas import InvalidName, JobRef, is_object_id
 from bot.cancellation.errors import AlreadyHandled, CancellationError
 from bot.cancellation.lifecycle import UNDECIDED, Request, State
-from bot.services.projects import Project, Projects
+from bot.services.projects import Projects
 from bot.slack import blockkit, deployment, grammar, ids, mrkdwn
 from bot.slack.decisions import Decisions, decide_when_possible
 from bot.slack.dependencies import Dependencies, Interaction
@@ -60,7 +60,7 @@ FORMS: Mapping[str, str] = {
 def register(app: "AsyncApp", deps: Dependencies) -> None:
     async def cancel_restore(ack: "AsyncAck", body: dict[str, Any]) -> None:
         typed, by = str(body.get("text") or ""), deps.interaction(body)
-        to = route(grammar.parse(typed), by.channel, deps.service.projects, typed)
+        to = route(grammar.parse(typed), by.channel, deps.service.projects)
         if isinstance(to, str):
             await ack(**blockkit.private(to))
             _log(by, "command typed", "text")
@@ -72,7 +72,7 @@ def register(app: "AsyncApp", deps: Dependencies) -> None:
         """Do what the button's value says, which is a command."""
         await ack()
         typed, by = str(body["actions"][0].get("value") or ""), deps.interaction(body)
-        to = route(grammar.parse(typed), by.channel, deps.service.projects, typed)
+        to = route(grammar.parse(typed), by.channel, deps.service.projects)
         is_click = body["actions"][0]["action_id"] == ids.OPEN  # else a typed command, again
         dispatch(deps, by_click(to) if is_click else to, by, event)
 
@@ -88,8 +88,8 @@ def register(app: "AsyncApp", deps: Dependencies) -> None:
     app.action(ids.OPEN)(partial(button, "button clicked"))
 
 
-def route(command: Command, channel: str, projects: Projects, typed: str = "") -> Route:
-    """Choose the route of a command, parsed from what was `typed` (pure)."""
+def route(command: Command, channel: str, projects: Projects) -> Route:
+    """Choose the route of a command (pure)."""
     match command:
         case grammar.OpenDialog():
             return _route_dialog(command, channel, projects)
@@ -98,9 +98,6 @@ def route(command: Command, channel: str, projects: Projects, typed: str = "") -
         case grammar.Help():
             return help_text
         case InvalidCommand():
-            # The text itself may be a project's name that the grammar rejects.
-            if typed and (project := projects.find(grammar.normalise(typed))):
-                return _pickers(channel, project)
             return invalid(command)
 
 
@@ -114,7 +111,10 @@ def _route_dialog(command: grammar.OpenDialog, channel: str, projects: Projects)
     if project is None and command.project:
         return partial(unknown_project, command.project)
     if job_id is None:
-        return _pickers(channel, project, cluster)
+        project_id = project.id if project else None
+        return DialogState(
+            asked_in=channel, project_id=project_id, cluster=cluster, has_pickers=True
+        )
     if project is None or cluster is None:
         return DialogState(asked_in=channel, cluster=cluster, job_id=job_id)
     try:
@@ -122,11 +122,6 @@ def _route_dialog(command: grammar.OpenDialog, channel: str, projects: Projects)
     except InvalidName as error:
         return with_example(mrkdwn.escape(str(error)))
     return DialogState(asked_in=channel).about(ref)
-
-
-def _pickers(channel: str, project: Project | None, word: str | None = None) -> DialogState:
-    project_id = project.id if project else None
-    return DialogState(asked_in=channel, project_id=project_id, cluster=word, has_pickers=True)
 
 
 def route_message(message: Mapping[str, Any], channel: str, projects: Projects) -> Route:

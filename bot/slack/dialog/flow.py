@@ -158,17 +158,12 @@ class Flow:
         return await self._choose_job(project, self.state.cluster)
 
     async def _choose_project(self, projects: Sequence[Project]) -> str:
-        """Select what the typed word names, a project or its cluster; return why not (mrkdwn)."""
-        word, only = self.state.cluster, projects[0] if len(projects) == 1 else None
-        named = self.dialog.deps.service.projects.find(word) if word else None
+        """Select the only project, or that with the typed cluster; return why not (mrkdwn)."""
+        project, cluster = projects[0] if len(projects) == 1 else None, self.state.cluster
         owners: Sequence[Project] = []
-        project: Project | None
-        if word and (only is None or named == only):
-            owners = await self._with_cluster(projects, word)
-        if named is not None and named in projects and not owners:
-            project, cluster = named, None
-        else:
-            project, cluster = only or (owners[0] if len(owners) == 1 else None), word
+        if cluster and project is None:
+            owners = await self._with_cluster(projects, cluster)
+            project = owners[0] if len(owners) == 1 else None
         self.state = replace(
             self.state,
             project_id=project.id if project else None,
@@ -176,7 +171,7 @@ class Flow:
         )
         if len(projects) > 1:
             self._add(project_picker(projects, self.state.project_id))
-        return _ambiguous_cluster(word, owners) if word and project is None else ""
+        return _ambiguous_cluster(cluster, owners) if cluster and project is None else ""
 
     async def _choose_cluster(self, project: Project) -> Content:
         finder = self.dialog.deps.finder

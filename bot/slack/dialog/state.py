@@ -46,7 +46,7 @@ class DialogState:
     """What a dialog is about, and the channel of the command or the click.
 
     A job without its project or its cluster is searched. With pickers, project, cluster and job
-    are selected in this order; at the opening, `cluster` may be a project's name.
+    are selected in this order.
     """
 
     asked_in: str

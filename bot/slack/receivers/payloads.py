@@ -12,6 +12,8 @@ from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
 from slack_sdk.socket_mode.request import SocketModeRequest
 
+from bot.slack.payloads import read_object
+
 #: Answers a payload: `async_dispatch` of Bolt's app.
 Dispatch: TypeAlias = Callable[[AsyncBoltRequest], Awaitable[BoltResponse]]
 
@@ -101,12 +103,7 @@ def _parse_form(text: str) -> Object:
 
 
 def _parse(text: str, name: str, types: dict[str, tuple[str, ...]]) -> Object:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        raise InvalidPayload(f"The {name} is not JSON.") from None
-    if not isinstance(value, dict):
-        raise InvalidPayload(f"The {name} is not a JSON object.")
+    value = read_object(text)
     _validate_typed(value, name, types)
     return value
 
