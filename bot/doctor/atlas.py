@@ -107,6 +107,7 @@ READ_FEED = (
     "may keep it. The role GROUP_READ_ONLY allows it."
 )
 FEED_SPAN = timedelta(hours=1)  #: how far back the check reads the activity feed
+WAIT = "Try again in a few minutes; https://status.mongodb.com tells of outages."
 NO_CLUSTERS = "Check that the project is the right one, if it should have clusters."
 READ_CLUSTERS = "Reading clusters needs the role GROUP_READ_ONLY."
 UNREAD = "They are left out, also by the watch. Look at them in Atlas, and update this program."
@@ -275,7 +276,8 @@ class ProjectChecks:
         try:
             self._add(await self._read_jobs(clusters))
         except AtlasError as error:
-            raise self._failed("atlas_restore_jobs", error, role_to_read_jobs(access)) from error
+            hint = role_to_read_jobs(access) if isinstance(error, RoleMissing) else WAIT
+            raise self._failed("atlas_restore_jobs", error, hint) from error
         feed = self._subjects["atlas_activity_feed"]
         try:
             since = self.now - FEED_SPAN

@@ -188,10 +188,8 @@ async def test_unsigned_requests_get_one_log_line_a_minute(slack: ClientSession)
     [
         (FORM, b"payload=notjson", "The payload has an unknown type."),
         (FORM, b"payload=" + b"%5B" * 500, "The payload has an unknown type."),
-        (FORM, b"payload=[1]", "The payload has an unknown type."),
         (FORM, b"payload={}", "The payload has an unknown type."),
         (FORM, b"payload=%7B%22type%22%3A%5B%5D%7D", "The payload has an unknown type."),
-        (FORM, b"payload=%FF", "The payload has an unknown type."),
         (FORM, b"", "The form has neither a command nor a payload."),
         (FORM, b"command=", "The form has neither a command nor a payload."),
         (FORM, b"command=/x", "The form has a missing or invalid user_id."),
@@ -201,7 +199,6 @@ async def test_unsigned_requests_get_one_log_line_a_minute(slack: ClientSession)
         (FORM + "; charset=klingon", COMMAND, "The body must be in UTF-8."),
         (JSON, b"{", "The body has an unknown type."),
         (JSON, b"[" * 1900, "The body has an unknown type."),
-        (JSON, b'"text"', "The body has an unknown type."),
         (JSON, b'{"type": "event_callback", "event": {"type": "\\ud800"}}', SURROGATES),
         (JSON, b'{"type": "nonsense"}', "The body has an unknown type."),
         (JSON, b'{"type": "event_callback"}', NO_EVENT),
