@@ -254,14 +254,14 @@ def _posts(uow: UnitOfWork, rows: Sequence[Any]) -> list[Post]:
     claimed: list[Post] = []
     for row in rows:
         names = ("id", "client_msg_id", "attempts", "recipient", "wanted")
-        message: dict[str, Any] = {name: getattr(row, name) for name in names}
-        message["kind"] = PostKind(row.kind)
-        is_card = row.kind in (PostKind.CARD, PostKind.COPY)
+        kind = read_value(row, posts.c.kind, PostKind, PostKind.REPLY)
+        message: dict[str, Any] = {"kind": kind} | {name: getattr(row, name) for name in names}
+        is_card = kind in (PostKind.CARD, PostKind.COPY)
         message["only_facts"] = is_card and row.priority == FACTS_PRIORITY + bool(row.recipient)
         if row.state == PostState.SENT:
             message["place"] = Card(channel=row.channel, ts=row.ts)
         if row.watched_job:
-            about_job = Announcement if message["kind"] in ANNOUNCEMENTS else StarterPost
+            about_job = Announcement if kind in ANNOUNCEMENTS else StarterPost
             claimed.append(about_job(**message, job=announced[row.watched_job]))
             continue
         request = asked[row.request]

@@ -132,8 +132,11 @@ async def test_damaged_value_in_any_column_is_named_and_the_rest_is_printed(
 #: The columns whose texts have a form of their own.
 UNREADABLE = [
     *(jobs.c[name] for name in ("started_by", "shown", "state", "phase", "quarantine", "answer")),
-    *(requests.c.shown, requests.c.outcome, posts.c.detail, posts.c.event),
+    *(requests.c.shown, requests.c.outcome, posts.c.detail, posts.c.event, posts.c.kind),
 ]
+#: In what the download of a damaged row ends, if the bot does not cancel it: nothing is sent where
+#: it is not known what was shown, and before people see a card.
+INSTEAD = {"requests.shown": State.CHANGED, "posts.kind": State.QUARANTINED}
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -159,9 +162,7 @@ async def test_value_that_cannot_be_read_harms_its_row_alone_and_is_named_once(
             await env.second()
     DAMAGED.clear()  # of this process
 
-    assert env.shown_at.keys() == {damaged, other}
-    assert await env.state(other) is State.CANCELLED
-    is_lost = column is requests.c.shown  # what was shown is not known, so nothing is sent
-    assert await env.state(damaged) is (State.CHANGED if is_lost else State.CANCELLED)
+    states = [await env.state(each) for each in (damaged, other)]
+    assert states == [INSTEAD.get(str(column), State.CANCELLED), State.CANCELLED]
     (place,) = [line["place"] for line in lines if line["log_level"] == "error"]
     assert place in str(named)
