@@ -260,12 +260,12 @@ def next_step(shown: JobFingerprint, sent: DeleteAttempts, job: RestoreJob) -> S
 
     The order matters. A cancelled job counts as cancelled by this request only if one of its
     DELETEs may have taken effect, and not if it failed too: it may have ended by itself. A DELETE
-    is sent only if this GET shows the job unchanged.
+    is sent only if this GET shows the job unchanged; after one, a changed job may still end by it.
     """
     if job.cancelled and not job.failed:
         return Step.CANCELLED if sent.may_have_taken_effect else Step.OVER
     if job.is_over:
         return Step.OVER
     if shown != JobFingerprint.of(job):
-        return Step.CHANGED
+        return Step.WAIT if sent.may_have_taken_effect else Step.CHANGED
     return Step.WAIT if sent.accepted else Step.SEND

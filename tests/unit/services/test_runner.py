@@ -117,6 +117,7 @@ REJECTION = {"status": 400, "code": REJECTED.code, "sentence": str(REJECTED)}
             {},
         ),
         ("GET there, DELETE accepted, GET there, GET there, GET cancelled", State.CANCELLED, {}),
+        ("GET there, DELETE lost, GET another snapshot, GET cancelled", State.CANCELLED, {}),
         (
             "GET there, DELETE accepted, GET cancelled and failed",
             State.OVER,
