@@ -30,7 +30,6 @@ from bot.atlas.logins import (
 )
 from bot.atlas.protocol import TOKEN_PATH, ApiCall, ApiVersion, parse_body
 from bot.atlas.transport import (
-    MAX_CONNECTIONS,
     CallRecord,
     InstrumentedTransport,
     ResponseTooLarge,
@@ -39,10 +38,9 @@ from bot.atlas.transport import (
 
 _T = TypeVar("_T")
 
-#: The share of a call's timeout for connecting. A connect timeout comes before the call's own, so
-#: that it is known that nothing was sent.
+#: The share of a call's timeout for connecting, or waiting for a free connection. These timeouts
+#: come before the call's own, so that it is known that nothing was sent.
 CONNECT_SHARE = 0.7
-POOL_SHARE = 0.7  #: the share for getting a free connection; the rest is for the call
 
 
 @dataclass(eq=False)
@@ -67,9 +65,6 @@ class AtlasHttp:
     monotonic: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
-        # Calls wait here and not in httpx's pool, which scans all its connections for each waiting
-        # call whenever a call begins or ends: some hundreds would keep the CPU busy.
-        self._connections = asyncio.Semaphore(MAX_CONNECTIONS)
         self._tasks: set[asyncio.Task[httpx.Response]] = set()
         auth: PooledDigestAuth | ClientCredentialsAuth
         if isinstance(self.credentials, DigestKey):
@@ -114,12 +109,8 @@ class AtlasHttp:
         return (await self._send("DELETE", call, deadline)).status_code
 
     async def _send(self, method: str, call: ApiCall, deadline: float) -> httpx.Response:
-        """Send one call, with a handshake if needed.
-
-        The limit of one call, `request_timeout`, begins once a connection is free.
-        """
+        """Send one call within `request_timeout`, with a handshake if needed."""
         name = f"{method} {call.path_for(self.version)}"
-        await self._acquire_connection(name, deadline)
         timeout = min(self.request_timeout, deadline - self.monotonic())
         try:
             response = await self._send_in_task(method, call, timeout)
@@ -130,14 +121,6 @@ class AtlasHttp:
             self.on_login_refused()
             raise
         return response
-
-    async def _acquire_connection(self, name: str, deadline: float) -> None:
-        """Wait for a free connection; `_on_done` releases it."""
-        try:
-            async with asyncio.timeout((deadline - self.monotonic()) * POOL_SHARE):
-                await self._connections.acquire()
-        except TimeoutError:
-            raise TimedOut(detail="all connections are busy", call=name) from None
 
     async def _send_in_task(self, method: str, call: ApiCall, timeout: float) -> httpx.Response:
         """Send `call` in a task of its own, which is cancelled together with the caller.
@@ -157,7 +140,6 @@ class AtlasHttp:
 
     def _on_done(self, task: asyncio.Task[httpx.Response]) -> None:
         self._tasks.discard(task)
-        self._connections.release()
         if not task.cancelled():
             task.exception()  # marks it as retrieved: a caller that was cancelled does not
 

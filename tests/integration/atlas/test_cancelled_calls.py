@@ -32,7 +32,6 @@ async def test_calls_cancelled_at_any_moment_release_their_connections(
 ) -> None:
     """Especially while the end of the answer is read."""
     monkeypatch.setattr("bot.atlas.transport.MAX_CONNECTIONS", CONNECTIONS)
-    monkeypatch.setattr("bot.atlas.http.MAX_CONNECTIONS", CONNECTIONS)
     async with FakeAtlasServer() as atlas, AtlasClient(KEY, base_url=atlas.url) as client:
         await client.restore_job(JOB)
         for _ in range(CONNECTIONS):
