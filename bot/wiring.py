@@ -42,10 +42,10 @@ from bot.web.metrics import Metrics
 Report: TypeAlias = Callable[[int], Awaitable[int]]
 KEY_ACCESS_AGE = 240.0  #: seconds for which what Atlas says about a key is not read again
 KEY_ACCESS_RETRY = 60.0  #: seconds until a key is read again that Atlas did not answer about
-BACKUP_PATH = "/backup/"  #: all paths that contain this share one rate limit per project
-#: The end of the path of the activity feed, which has a rate limit of its own.
+#: These paths share one rate limit per project.
+BACKUP_PATH = re.compile(r"/groups/([0-9a-f]{24})/.*/backup/")
+#: The end of the path of the activity feed.
 EVENTS_PATH = "/events"
-PROJECT_PATH = re.compile(r"/groups/([0-9a-f]{24})/")
 FEED_REFUSALS = frozenset({400, 401, 403, 404})
 
 log = structlog.get_logger(__name__)
@@ -106,13 +106,9 @@ class AtlasClients:
         # A feed that is refused is no fault: only the starters of jobs are not known then.
         if not (call.path.endswith(EVENTS_PATH) and call.status in FEED_REFUSALS):
             self.metrics.observe_atlas_call(call.method, call.status, call.seconds)
-        found = PROJECT_PATH.search(call.path)
+        found = BACKUP_PATH.search(call.path)
         project = self.projects.get_or_none(found[1]) if found else None
-        if project is None or not call.status or call.challenge:
-            return
-        if call.path.endswith(EVENTS_PATH):
-            project.events.update(call.rate_limit_remaining, call.rate_limit)
-        if BACKUP_PATH in call.path:
+        if project and call.status and not call.challenge:
             project.backups.update(call.rate_limit_remaining, call.rate_limit)
 
 

@@ -12,7 +12,6 @@ from bot import atlas
 from bot.atlas import AtlasError, JobRef, ReadItems, RestoreJob, TimedOut
 from bot.cancellation.errors import CancellationError, RateLimitReserved
 from bot.services.projects import Project, Projects
-from bot.services.rate_limit import REFILL_PER_SECOND
 from bot.tasks import AsyncCache, cancel_and_wait
 
 T = TypeVar("T")
@@ -200,13 +199,12 @@ class JobFinder:
     ) -> Search:
         """List the cancellable jobs, of clusters named `cluster` if it is given.
 
-        Cached ones are at most `max_age` seconds old. Fresher ones are read as long as repeated
-        listings cannot exhaust the rate limit.
+        Those of many clusters may be cached for `max_age` seconds, so that repeated listings
+        cannot exhaust the rate limit.
         """
         search, deadline = Search(cluster=cluster), self._deadline()
         clusters = await self._list_clusters(search, projects, deadline)
-        age = min(max_age, len(clusters) / REFILL_PER_SECOND)
-        age = age if len(clusters) > ALWAYS_FRESH_CLUSTERS else 0.0
+        age = max_age if len(clusters) > ALWAYS_FRESH_CLUSTERS else 0.0
 
         async def read(ref: ClusterRef) -> ReadItems[RestoreJob]:
             return await self._get(self._jobs, ref.key, age, READ_TIMEOUT)

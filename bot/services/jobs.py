@@ -31,7 +31,6 @@ MAX_AGE = 6.0  #: seconds for which a read of a feed is served from the cache
 TIMEOUT = 15.0  #: seconds for one read with all its pages
 #: One read reaches back so far; the feed of an older job is read from its own start.
 LOOK_BACK = timedelta(hours=24)
-RESERVE = 3 / 4  #: the fraction of the rate limit that the reads of events leave
 RECENT = timedelta(minutes=10)  #: how young events must be for a monitor's first read to count them
 FRESH = 1.0  #: seconds for which a read that was made for another purpose counts as fresh
 #: Seconds for which the details of a job wait for the activity feed; it is added later if slower.
@@ -102,8 +101,7 @@ class ActivityFeeds:
             raise RateLimitReserved
         since = started_at - timedelta(minutes=1) if started_at else now - LOOK_BACK
         try:
-            with project.events.call(reserve=RESERVE):
-                events = await project.atlas.events(project_id, [RESTORE_REQUESTED], since)
+            events = await project.atlas.events(project_id, [RESTORE_REQUESTED], since)
         except AtlasRejected:
             return Feed(now, None)
         except RateLimited as error:

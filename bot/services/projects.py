@@ -11,7 +11,7 @@ from bot.atlas import AtlasError, AtlasReader, JobRef, ReadItems
 from bot.atlas import Project as AtlasProject
 from bot.cancellation.errors import KeyMayNotCancel, NotAllowed, UnknownProject
 from bot.cancellation.policy import Policies, Policy, matches, may_cancel
-from bot.services.rate_limit import RateLimitBudget, events_budget
+from bot.services.rate_limit import RateLimitBudget
 from bot.timings import Timings
 
 log = structlog.get_logger(__name__)
@@ -31,9 +31,8 @@ class Project:
     key_may_cancel: bool | None = field(default=None, compare=False)
     #: Why the person for whom this project was looked up may not ask, by policy.
     refusals: Mapping[Policy, NotAllowed] = field(default_factory=dict, compare=False)
-    #: The rate limits of its backup calls, and of reads of its activity feed.
+    #: The rate limit of its backup calls.
     backups: RateLimitBudget = field(default_factory=RateLimitBudget, repr=False, compare=False)
-    events: RateLimitBudget = field(default_factory=events_budget, repr=False, compare=False)
 
     def refusal(self, cluster: str) -> NotAllowed | None:
         """Return why the person for whom this project was looked up may not ask in a cluster."""
@@ -118,9 +117,8 @@ class Projects:
             known = self._by_id.get(project.id, project)
             # Of other credentials it is not known yet what they may do.
             access = known.key_may_cancel if known.atlas is project.atlas else None
-            self._by_id[project.id] = replace(
-                project, key_may_cancel=access, backups=known.backups, events=known.events
-            )
+            kept = replace(project, key_may_cancel=access, backups=known.backups)
+            self._by_id[project.id] = kept
         self._gone = (self._gone | self._listed) - found.keys()
         self._listed = frozenset(found)
 

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import dataclass
 from enum import IntEnum
 
 from bot.cancellation.errors import RateLimitReserved
@@ -13,8 +13,6 @@ from bot.cancellation.errors import RateLimitReserved
 #: minute). Atlas may change both; the headers of its answers override them.
 BUCKET_SIZE = 1200
 REFILL_PER_SECOND = 500 / 60
-EVENTS_BUCKET_SIZE = 300  #: the same two for its reads of events
-EVENTS_REFILL_PER_SECOND = 100 / 60
 RESERVE = 1 / 5  #: the fraction of the bucket that searches leave
 MARGIN = 16  #: calls on top of the reserve that others (another replica, say) may have in flight
 PROBE_INTERVAL = 10.0  #: seconds without calls after which one call checks for a refill
@@ -25,12 +23,10 @@ class RateLimitBudget:
     """Tracks one project's token bucket by the headers of Atlas's answers."""
 
     monotonic: Callable[[], float] = time.monotonic
-    _: KW_ONLY
-    limit: int = BUCKET_SIZE  #: the documented size of the bucket, until headers give another
-    refill: float = REFILL_PER_SECOND  #: its documented refill, in tokens a second
 
     def __post_init__(self) -> None:
-        self._remaining = float(self.limit)
+        self._limit = BUCKET_SIZE  # until headers give another
+        self._remaining = float(self._limit)
         self._updated_at = self.monotonic()
         self._in_flight = 0
         self._has_headers = False
@@ -42,7 +38,7 @@ class RateLimitBudget:
             self._remaining -= 1
             return
         self._has_headers = True
-        self.limit = limit or self.limit
+        self._limit = limit or self._limit
         self._remaining, self._updated_at = float(remaining), self.monotonic()
 
     @contextmanager
@@ -58,7 +54,7 @@ class RateLimitBudget:
 
     def _may_call(self, reserve: float) -> bool:
         self._estimate_refill()
-        if self._remaining - self._in_flight > self.limit * reserve + MARGIN:
+        if self._remaining - self._in_flight > self._limit * reserve + MARGIN:
             return True
         # Atlas's refill was seen to come in jumps, so a single call checks from time to time.
         if self._in_flight or self.monotonic() - self._updated_at < PROBE_INTERVAL:
@@ -71,13 +67,9 @@ class RateLimitBudget:
         if self._has_headers:
             return
         now = self.monotonic()
-        refilled = self._remaining + (now - self._updated_at) * self.refill
-        self._remaining = min(self.limit, refilled)
+        refilled = self._remaining + (now - self._updated_at) * REFILL_PER_SECOND
+        self._remaining = min(self._limit, refilled)
         self._updated_at = now
-
-
-def events_budget() -> RateLimitBudget:
-    return RateLimitBudget(limit=EVENTS_BUCKET_SIZE, refill=EVENTS_REFILL_PER_SECOND)
 
 
 @dataclass
