@@ -8,9 +8,8 @@ from typing import TypeAlias
 
 from sqlalchemy import and_, delete, func, insert, select, text, update
 
-from bot.atlas import JobRef, JobState, RestoreJob, created_at
+from bot.atlas import JobRef, RestoreJob, created_at
 from bot.cancellation.job import (
-    ENDS,
     Job,
     Listing,
     QuarantineDecision,
@@ -32,7 +31,6 @@ from bot.storage.unit_of_work import Store, UnitOfWork, writes
 #: For which a replica of the edition before, which knows no leader, leaves a project to this one.
 LEASE = timedelta(seconds=20)
 CLUSTER_LIST = ""  #: in the place of a cluster's name: the list of clusters
-_OVER = ENDS | {JobState.GONE}
 RECENT = timedelta(minutes=10)  #: how young other restores are when they are recorded
 
 OnCount: TypeAlias = Callable[[str, int], None]
@@ -121,7 +119,7 @@ class WatchStore(Store):
         New downloads of a cluster that is not watched are only known.
         """
         queries.lock_project(uow.execute, project_id)
-        known = _may_have_changed(uow, project_id, cluster, reads)
+        known = _known(uow, project_id, cluster, reads)
         first, first_for_restores = _begin_read(
             uow,
             project_id,
@@ -134,7 +132,7 @@ class WatchStore(Store):
             ref = JobRef(project_id, cluster, job_id)
             change(uow, ref, Job.unread_at_first if first else lambda job: job)
         listing = Listing(
-            jobs={read.id: read for read in reads if read.id in known},
+            jobs={read.id: read for read in reads},
             now=uow.now,
             read_at=read_at or uow.now,
             first=first,
@@ -168,24 +166,16 @@ class WatchStore(Store):
         uow.after_commit.append(partial(self.on_seen, project_id, seen))
 
 
-def _may_have_changed(
+def _known(
     uow: UnitOfWork, project_id: str, cluster: str, reads: Sequence[RestoreJob]
 ) -> dict[str, Job]:
-    """Return the jobs of a cluster that are new, open or in another state than recorded, by id.
-
-    The others are compared by their rows: to build a job takes four times as long.
-    """
+    """Return the recorded jobs of a cluster, and the new ones, by id."""
     of_cluster = (jobs.c.project_id == project_id, jobs.c.cluster_name == cluster)
-    rows = {row.job_id: row for row in uow.execute(select(jobs).where(*of_cluster))}
-    states = {read.id: read.state for read in reads}
-    known = {
-        job_id: to_job(row)
-        for job_id, row in rows.items()
-        if not (row.shown and row.state in _OVER) or states.get(job_id, row.state) != row.state
-    }
+    rows = uow.execute(select(jobs).where(*of_cluster))
+    known = {row.job_id: to_job(row) for row in rows}
     wait = expected_wait_in(uow, project_id)
     for read in reads:
-        if read.id not in rows:
+        if read.id not in known:
             ref = JobRef(project_id, cluster, read.id)
             known[read.id] = Job.new(ref, wait, uow.now)
             if not is_download(read) and created_at(read.id) > uow.now - RECENT:
