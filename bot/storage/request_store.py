@@ -243,8 +243,8 @@ class RequestStore(Store):
 
 def add_request(uow: UnitOfWork, request: Request, person: ActingPerson | None) -> None:
     """Add a new request with its first event and its card; `person` is None for the bot."""
-    uow.add(request)
     job = change(uow, request.ref, lambda job: job.with_link(request.shown.expires_at), asked=True)
+    uow.add(request)
     detail = {
         **request.ask.to_detail(),
         "approvals_needed": request.approvals_needed,

@@ -47,8 +47,7 @@ class Places(TypedDict, total=False):
 class UnitOfWork:
     """Reads and writes of one transaction, all with the same time.
 
-    Transitions are written immediately, because their conditions decide. Events and messages are
-    collected and written at the end with one statement for each table, which is faster than many.
+    Events, and the requests whose cards show them, are collected and written at the end.
     """
 
     def __init__(self, db: Connection, now: datetime) -> None:
@@ -56,12 +55,10 @@ class UnitOfWork:
         # Whole milliseconds, so that rows and events have the same times.
         self.now = now.replace(microsecond=now.microsecond // 1000 * 1000)
         self._counts: dict[str, int] = {}  # events of requests that this transaction has locked
-        self._new: dict[str, Request] = {}
         self.recorded: list[Event] = []
         self.after_commit: list[Callable[[], None]] = []
         self.has_written = False
         self.has_messages = False  # new ones, or changes that Slack is to show
-        self._posts: list[dict[str, Any]] = []
         self._to_show: dict[str, tuple[Request, timedelta]] = {}  # the last of each request
 
     def execute(self, statement: Any, values: Any = None) -> Any:  # noqa: ANN401 - statements and results of any shape
@@ -116,8 +113,8 @@ class UnitOfWork:
         return self.load([row])[0]
 
     def add(self, request: Request) -> None:
-        """Add a new request; `flush` fails where a unique index refuses it."""
-        self._new[request.id] = request
+        """Add a new request; fails where a unique index refuses it."""
+        self.execute(INSERT_REQUEST, request_to_row(request))
         self._counts[request.id] = 0
 
     def transition(
@@ -217,26 +214,21 @@ class UnitOfWork:
         is_kept = kind in (PostKind.REPLY, PostKind.COPY)
         detail = json.dumps(event.detail if is_kept else {})
         post = new_post(request, kind, event.name, event.number, self.now, recipient=recipient)
-        self._posts.append(post | {"actor": event.actor, "detail": detail})
+        self.execute(insert(posts), post | {"actor": event.actor, "detail": detail})
 
     def refresh_card(self, request: Request, *, delay: timedelta = NO_DELAY) -> None:
         """Let the card of a request and its copies show it as it is now, after `delay`."""
         self._to_show[request.id] = request, delay
 
     def flush(self) -> None:
-        """Write new requests, messages and audit events."""
-        for request in self._new.values():
-            row = request_to_row(request) | {"event_count": self._counts[request.id]}
-            self.execute(INSERT_REQUEST, row)
+        """Write what is collected."""
         # Events about jobs change no request.
         changed = {event.request for event in self.recorded} & self._counts.keys()
-        for request_id in changed - self._new.keys():
+        for request_id in changed:
             count = {"event_count": self._counts[request_id]}
             self.execute(UPDATE_REQUEST, {"of": request_id, **count})
         for request, delay in self._to_show.values():
             refresh_card(self.execute, request, self.now, delay)
-        if self._posts:
-            self.execute(insert(posts), self._posts)
         if self.recorded:
             self._write_events()
 
