@@ -247,14 +247,15 @@ async def run_id_checks(directory: Directory, planned: Iterable[PlannedCheck]) -
 
 def check_approvers(subject: Subject, policy: Policy, able: int) -> CheckResult:
     """Check whether enough people can approve; of large groups not all are counted."""
-    message = f"{policy.approvals} required, {able} can approve"
-    if able < policy.approvals:
-        return subject.problem(message, MORE)
-    if able == policy.approvals and not policy.self_approval:
+    required = policy.approvals
+    if able < required:
+        return subject.problem(f"{required} required, but only {able} can approve", MORE)
+    message = f"{required} required, {able} can approve"
+    if able == required and not policy.self_approval:
         return subject.warning(f"{message}; too few remain when one of them asks", MORE)
     if not policy.notify_approvers:
         return subject.warning(f"{message}, and get no direct message", TURN_ON)
     if able > MAX_RECIPIENTS:
-        message = f"{policy.approvals} required; of those who can approve"
+        message = f"{required} required; of those who can approve"
         return subject.warning(f"{message}, {MAX_RECIPIENTS} get direct messages", FEWER)
     return subject.ok(f"{message}, and get the card of a request directly")

@@ -183,19 +183,6 @@ async def test_unreachable_slack_keeps_the_start_waiting_and_is_logged(
     assert "RuntimeWarning" not in log
 
 
-async def test_ids_unknown_to_slack_are_logged_at_the_start(env: DoctorEnvironment) -> None:
-    """Else only people without their cards would notice a missing channel."""
-    with BotProcess(env.environ({"BOT_CHANNELS": "C0OPS00001,C0NOPE"}), Timings()) as bot:
-        await wait_until(lambda: '"setting":' in bot.log)
-        lines = [json.loads(line) for line in bot.log.splitlines()]
-    (named,) = (line for line in lines if "setting" in line)
-
-    assert named["level"] == "warning"
-    assert named["setting"] == "BOT_CHANNELS: C0NOPE"
-    assert "the channel does not exist" in named["why"]
-    assert named["what_to_do"]
-
-
 async def test_key_refused_by_atlas_is_logged_at_the_start(env: DoctorEnvironment) -> None:
     wrong = {"MONGODB_ATLAS_PRIVATE_API_KEY": "not-this-one"}
     with BotProcess(env.environ(wrong), Timings()) as bot:
