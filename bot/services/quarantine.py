@@ -109,8 +109,8 @@ class Quarantine:
         return bool(early)
 
     def _is_too_early(self, each: Quarantined) -> bool:
-        """Whether an expected starter cannot be certain yet."""
-        return self.store.now() < each.request.created_at + rules.FEED_SHOWS_AFTER
+        """Whether an expected starter cannot be certain yet; not once the clock was set back."""
+        return abs(self.store.now() - each.request.created_at) < rules.FEED_SHOWS_AFTER
 
     async def _measure(self, shown: Sequence[Quarantined]) -> list[Quarantined]:
         """Return the requests whose grace time is over, and record the ends of those that begin."""

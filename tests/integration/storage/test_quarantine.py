@@ -327,12 +327,14 @@ async def test_short_grace_time_does_not_cancel_a_download_of_a_starter_who_is_e
     assert [at_the_end, await env.state(job_id)] == [State.QUARANTINED, State.KEPT]
 
 
+@pytest.mark.parametrize("jump", [0, -600])
 async def test_expected_starter_whose_event_an_unread_job_may_have_keeps_no_download(
-    env: QuarantineEnv,
+    env: QuarantineEnv, jump: int
 ) -> None:
     job_id = await quarantined(env)
     env.show_starter(job_id, "ETL@shop.example")
     await env.replicas[0].jobs.follow()
+    env.clock.jump(jump)
     await pass_seconds(env, GRACE + 5)
 
     assert await env.state(job_id) is State.CANCELLED
