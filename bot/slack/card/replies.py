@@ -7,7 +7,7 @@ from typing import Any
 from bot.atlas import JobState
 from bot.cancellation.events import EventName
 from bot.cancellation.job import lead_of
-from bot.cancellation.lifecycle import State
+from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.people import NO_ONE, People
 from bot.cancellation.policy import Policy
 from bot.cancellation.posts import RequestPost, own_part
@@ -25,7 +25,7 @@ from bot.slack.card.views import (
     review_button,
 )
 from bot.slack.client import Links
-from bot.slack.deployment import labelled
+from bot.slack.deployment import command_code, labelled
 
 ON_CARD = f"*{APPROVE}* and *{DENY}* are on the card."
 MAY_APPROVE = f"May approve: {{who}}. {ON_CARD}"
@@ -102,6 +102,17 @@ def direct_message(post: RequestPost, links: Links) -> dict[str, Any]:
         message["blocks"].append(blockkit.actions(review_button(post.request)))
         return message
     return blockkit.message(f"{text}\n{reason}\nRead {card}, and click *{MARK}* there.")
+
+
+def without_card(request: Request, code: str) -> str:
+    """Tell the requester, as safe mrkdwn, that Slack takes no card of the request."""
+    step = f"{command_code('history')} shows how it ends."
+    if request.state is State.AWAITING:
+        step = f"An approver can type {command_code(f'approve {request.id}')}."
+    return (
+        f":warning: Slack takes no message about your request to cancel {mrkdwn.summary(request)}, "
+        f"so no card shows it (Slack: {code}). {mrkdwn.request_status(request)} {step}"
+    )
 
 
 def _format(template: str, post: RequestPost) -> str:

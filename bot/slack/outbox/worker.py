@@ -15,6 +15,8 @@ from bot.cancellation.job import Job
 from bot.cancellation.lifecycle import Request
 from bot.cancellation.posts import Announcement, Post, PostKind, RequestPost
 from bot.log_config import bind_to_log
+from bot.slack import blockkit
+from bot.slack.card.replies import without_card
 from bot.slack.errors import (
     CALL_ERRORS,
     MAX_RETRY_AFTER,
@@ -93,6 +95,7 @@ class Outbox:
         self._wakeup = asyncio.Event()
         self._in_progress: dict[asyncio.Task[None], Post] = {}
         self._stopping = False
+        self._told: set[str] = set()  # the requests without a card whose requesters know it
         self._rate_limits = RateLimits(self.timings, self.monotonic)
 
     def wake(self) -> None:
@@ -244,6 +247,7 @@ class Outbox:
             await self.send_directly(post)
         match action, post:
             case RetryLater(seconds), _:
+                await self._tell_requester(post, message, error)
                 await self.store.retry_later(post, seconds, error.sentence)
             case Action.MOVE_CARD, RequestPost():
                 because = reason_to_move(post.request, self.messages.policy(post), error)
@@ -260,6 +264,22 @@ class Outbox:
                 await self._mark_sent(post, message.channel, message.ts or "")
             case _:
                 await self._drop(post, error.sentence)
+
+    async def _tell_requester(self, post: Post, message: Message, error: SlackError) -> None:
+        """Tell a requester once, where they asked, that their direct message has no card either."""
+        if not (isinstance(post, RequestPost) and post.kind is PostKind.CARD):
+            return
+        request, is_refused = post.request, isinstance(error, (CannotPost, SlackRejected))
+        is_last = message.ts is None and message.channel == request.requester
+        if not (is_refused and is_last) or request.id in self._told:
+            return
+        self._told.add(request.id)
+        content = blockkit.message(without_card(request, error.code))
+        place: dict[str, Any] = {"channel": request.ask.asked_in, "user": request.requester}
+        try:
+            await self.client.chat_postEphemeral(**place, **content)
+        except CALL_ERRORS as refused:
+            log.warning("requester not told", why=translate_error(refused).sentence)
 
     async def _drop(self, post: Post, why: str) -> None:
         await self.store.drop(post, why)

@@ -267,6 +267,26 @@ async def test_card_that_its_channel_refuses_moves_to_the_requester(
     assert code in because
 
 
+@pytest.mark.parametrize(
+    ("state", "step"),
+    [
+        (State.AWAITING, "An approver can type `/cancel-restore approve request-1`."),
+        (State.CANCELLED, "`/cancel-restore history` shows how it ends."),
+    ],
+)
+async def test_requester_whose_direct_message_takes_no_card_either_is_told_once_where_they_asked(
+    worker: Worker, state: State, step: str
+) -> None:
+    card = a_card(channel=RINA.id, state=state)
+    await worker.deliver(card, card, answers=["cannot_dm_bot", "cannot_dm_bot"])
+
+    (said,) = worker.slack.called("chat.postEphemeral")
+    assert (said["channel"], said["user"]) == ("C0OPS", RINA.id)
+    assert "no card shows it (Slack: cannot_dm_bot)" in said["text"]
+    assert step in said["text"]
+    assert worker.retried == [1, 1]
+
+
 async def test_reply_that_its_thread_refuses_goes_to_the_requester(worker: Worker) -> None:
     await worker.deliver(a_reply(), answers=["restricted_action_thread_locked"])
 
