@@ -30,7 +30,6 @@ from bot.tasks import cancel_and_wait, log_errors, wait_up_to
 from bot.timings import DEFAULT_TIMINGS, Timings, backoff
 
 SOURCE = "cancel-restore"  #: also the prefix of all types
-MAX_ANSWER_BYTES = 64 * 1024  #: bytes of an answer that are read, so that its connection can stay
 
 
 def cloud_event(event: Recorded) -> CloudEvent:
@@ -79,9 +78,12 @@ class WebhookClient:
     async def post(self, event: CloudEvent) -> str | None:
         """Post an event once; return why the receiver did not take it, or None if it did."""
         body = JSONFormat().write(event)
+        headers = self._headers(event.get_id(), body)
+        post = self._http.stream("POST", self._url, content=body, headers=headers)
         try:
             with anyio.fail_after(self._timeout):
-                status = await self._send(body, self._headers(event.get_id(), body))
+                async with post as response:
+                    status = response.status_code  # no more of the answer is read
         except TimeoutError:
             return f"there was no answer within {self._timeout:.0f} s"
         except (httpx.HTTPError, OSError) as error:
@@ -98,16 +100,6 @@ class WebhookClient:
             "webhook-timestamp": str(int(now.timestamp())),
             "webhook-signature": self._signer.sign(event_id, now, body.decode()),
         }
-
-    async def _send(self, body: bytes, headers: dict[str, str]) -> int:
-        """Return the status; the rest of a long answer is not read."""
-        async with self._http.stream("POST", self._url, content=body, headers=headers) as response:
-            read = 0
-            async for chunk in response.aiter_raw():
-                read += len(chunk)
-                if read > MAX_ANSWER_BYTES:
-                    break
-            return response.status_code
 
 
 MAX_IN_FLIGHT = 8  #: requests whose events are sent at the same time
