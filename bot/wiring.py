@@ -14,10 +14,8 @@ from bot.atlas import (
     AtlasError,
     AtlasHttp,
     AtlasReader,
-    AtlasUnavailable,
     CallRecord,
     Credentials,
-    KeyAccess,
 )
 from bot.services.job_search import JobFinder
 from bot.services.jobs import ActivityFeeds, Jobs
@@ -40,8 +38,8 @@ from bot.web.metrics import Metrics
 
 #: Takes the number of connections that a process holds, returns that of the others.
 Report: TypeAlias = Callable[[int], Awaitable[int]]
-KEY_ACCESS_AGE = 240.0  #: seconds for which what Atlas says about a key is not read again
-KEY_ACCESS_RETRY = 60.0  #: seconds until a key is read again that Atlas did not answer about
+KEY_ACCESS_INTERVAL = 300.0  #: seconds between two reads of what a key may do
+LONGEST_WAIT_FOR_NAMES = 60.0  #: seconds until the first read
 #: These paths share one rate limit per project.
 BACKUP_PATH = re.compile(r"/groups/([0-9a-f]{24})/.*/backup/")
 #: The end of the path of the activity feed.
@@ -209,31 +207,22 @@ class CoreServices:
         Those are the first reads, so that these calls need no login of their own.
         """
 
-        def on_read(access: KeyAccess) -> None:
+        async def read() -> None:
+            await self.pacer.wait()
+            try:
+                access = await project.atlas.key_access(project.id)
+            except AtlasError as error:
+                log.info("what the key may do is not known", project=project.id, why=str(error))
+                return
             if access.secret_expires_at:
                 expires, name = access.secret_expires_at, self.projects.get(project.id).name
                 self.metrics.secret_expires.labels(project=name).set(expires.timestamp())
             self.projects.update(project.id, key_may_cancel=access.may_cancel)
 
-        async def read() -> float:
-            await self.pacer.wait()
-            return await read_key_access(project, on_read)
-
-        await asyncio.wait({after}, timeout=KEY_ACCESS_RETRY)
-        await repeat(read, KEY_ACCESS_RETRY, "key not read")
+        await asyncio.wait({after}, timeout=LONGEST_WAIT_FOR_NAMES)
+        await repeat(read, KEY_ACCESS_INTERVAL, "key not read")
 
     async def check_database(self) -> str | None:
         """Return a sentence for `/readyz` unless the database can be written."""
         problem = await self.database.check_writable()
         return problem and f"The database cannot be written ({problem}): check DATABASE_URL."
-
-
-async def read_key_access(project: Project, on_read: Callable[[KeyAccess], None]) -> float:
-    """Read what the key of a project may do; return further seconds until the next read."""
-    try:
-        on_read(await project.atlas.key_access(project.id))
-    except AtlasError as error:
-        log.info("what the key may do is not known", project=project.id, why=str(error))
-        if isinstance(error, AtlasUnavailable):
-            return 0.0
-    return KEY_ACCESS_AGE

@@ -4,11 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from bot.atlas import AtlasReader, JobRef, KeyAccess, RoleMissing, Unavailable
+from bot.atlas import JobRef
 from bot.cancellation.errors import KeyMayNotCancel, ReadOnly, UnknownProject
 from bot.cancellation.policy import Policies, Policy
 from bot.services.projects import Project, Projects
-from bot.wiring import read_key_access
 from tests.support.domain import JOB_ID, PROJECT_ID
 from tests.support.fake_atlas import FakeAtlas
 
@@ -66,28 +65,3 @@ def test_updated_project_equals_the_one_before() -> None:
 
     assert before in projects.all
     assert before.policies != projects.all[0].policies
-
-
-@pytest.mark.parametrize(
-    ("answer", "pause"), [(Unavailable(), 0), (RoleMissing(), 240), (KeyAccess(), 240)]
-)
-async def test_key_is_read_again_sooner_without_an_answer(
-    answer: Exception | KeyAccess, pause: float
-) -> None:
-    found: list[KeyAccess] = []
-    project = Project(id=PROJECT_ID, name="shop", policies=Policies(), atlas=KeyAtlas(answer))
-
-    assert await read_key_access(project, found.append) == pause
-    assert found == [answer] * isinstance(answer, KeyAccess)
-
-
-class KeyAtlas(AtlasReader):
-    """Answers what the key may do."""
-
-    def __init__(self, answer: Exception | KeyAccess) -> None:
-        self.answer = answer
-
-    async def key_access(self, project_id: str) -> KeyAccess:
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        return self.answer
