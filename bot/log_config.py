@@ -18,7 +18,7 @@ from urllib.parse import quote, quote_plus
 
 import structlog
 from pydantic import SecretStr
-from structlog.contextvars import bound_contextvars
+from structlog.contextvars import bound_contextvars, get_contextvars
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 #: Bolt's warning when `SLACK_BOT_TOKEN` is in the environment; the client has the token.
@@ -244,8 +244,17 @@ def bind_to_log(request: str | None) -> Iterator[None]:
         yield
 
 
+def current_request_id() -> str | None:
+    return get_contextvars().get("request")
+
+
 def new_request_id() -> str:
     return secrets.token_hex(16)
+
+
+def id_of_new_request() -> str:
+    """Return the id that its command got for the log, else a new one."""
+    return current_request_id() or new_request_id()
 
 
 def is_request_id(value: object) -> bool:

@@ -14,7 +14,7 @@ from bot.cancellation.lifecycle import Ask, Request, State
 from bot.cancellation.people import ActingPerson
 from bot.cancellation.policy import Policy
 from bot.cancellation.posts import recipients
-from bot.log_config import new_request_id, without_secrets
+from bot.log_config import id_of_new_request, without_secrets
 from bot.services.jobs import Jobs
 from bot.services.projects import Projects
 from bot.services.rights import RightsCheck
@@ -55,7 +55,7 @@ class CancellationService:
         if refusal := refusal_of(policy, submission):
             raise refusal
         name = self.projects.get(submission.ask.ref.project_id).name
-        request = new_request(policy, name, submission, new_request_id(), self.requests.now())
+        request = new_request(policy, name, submission, id_of_new_request(), self.requests.now())
         members = submission.approver_members or frozenset()
         # Without a channel the outbox sends them the card itself.
         notified = recipients(policy, person.id, members) if request.channel else ()

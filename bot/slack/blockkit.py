@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+from bot.log_config import current_request_id
 from bot.slack.payloads import read_object
 
 Block: TypeAlias = dict[str, Any]
@@ -146,8 +147,10 @@ HOME_KEY = "home"
 
 
 def encode_metadata(values: Mapping[str, Any]) -> str:
-    """Encode a view's `private_metadata`; `ValueError` if too long."""
-    text = json.dumps(values, ensure_ascii=False, separators=(",", ":"))
+    """Encode a view's `private_metadata`, with the current request; `ValueError` if too long."""
+    request = current_request_id()
+    known = {REQUEST_KEY: request} if request else {}
+    text = json.dumps({**known, **values}, ensure_ascii=False, separators=(",", ":"))
     if len(text) > METADATA:
         raise ValueError(f"{len(text)} characters do not fit into private_metadata")
     return text

@@ -12,7 +12,7 @@ from slack_bolt.authorization import AuthorizeResult
 from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
 
-from bot.log_config import bind_to_log, is_request_id
+from bot.log_config import bind_to_log, is_request_id, new_request_id
 from bot.slack import command, decisions, home, ids, lists, mrkdwn, question
 from bot.slack.blockkit import REQUEST_KEY, decode_metadata, plain, private
 from bot.slack.client import SlackClient
@@ -77,21 +77,28 @@ class App(AsyncApp):
 
     async def async_dispatch(self, req: AsyncBoltRequest) -> BoltResponse:
         began = time.perf_counter()
+        new_id = new_request_id() if may_begin(req.body) else None
         try:
-            with bind_to_log(request_in(req.body)):
+            with bind_to_log(request_in(req.body) or new_id):
                 return await super().async_dispatch(req)
         finally:
             self._on_ack(time.perf_counter() - began)
 
 
 def request_in(body: Mapping[str, Any]) -> str | None:
-    """Return the id of the request that a payload is about."""
+    """Return the id of the request that a payload is about, or that its dialog may become."""
     action = _action(body)
     is_decision = action.get("action_id") in CARD_ACTIONS
     view = body.get("view")
     metadata = decode_metadata(view) if isinstance(view, dict) else {}
     found = action.get("value") if is_decision else metadata.get(REQUEST_KEY)
     return found if isinstance(found, str) and is_request_id(found) else None
+
+
+def may_begin(body: Mapping[str, Any]) -> bool:
+    """Return whether a payload may open the dialog of a new request."""
+    opens = _action(body).get("action_id") == ids.OPEN
+    return opens or "command" in body or body.get("type") == "message_action"
 
 
 def _action(body: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.contextvars import bound_contextvars
 
 from bot.cancellation.lifecycle import JobFingerprint
 from bot.cancellation.policy import Policy
+from bot.log_config import new_request_id
 from bot.slack import ids
 from bot.slack.channels import Placement
 from bot.slack.dialog import job_details
@@ -112,9 +114,11 @@ def test_longest_state_fits_into_private_metadata() -> None:
     placement = Placement(channel="C0OPS", because="x" * 4000)
     longest = replace(job_ref(), cluster_name="x" * 64)
     state = DialogState(asked_in="C" * 20, has_pickers=True).about(longest)
-    content = job_details.details(samples.sight(), Policy(), placement, LINKS)
-    written = dialog_views.view(state, content)["private_metadata"]
+    with bound_contextvars(request=new_request_id()):
+        content = job_details.details(samples.sight(), Policy(), placement, LINKS)
+        written = dialog_views.view(state, content)["private_metadata"]
 
+    assert "request" in json.loads(written)
     assert len(written) < 3000
 
 
