@@ -379,6 +379,22 @@ class LifeCycle(RuleBasedStateMachine):
             if not self._too_late(answer, self.model[request_id], State.QUARANTINED):
                 self._moved(self.model[request_id], answer, state)
 
+    @rule(number=NUMBERS)
+    def end_grace_time_of_a_replaced_one(self, number: int) -> None:
+        """The run that replaced it waits for Slack; one that may have sent a DELETE goes on."""
+        request_id = self._own(number, State.OVER)
+        if request_id is None or self.model[request_id].state is not State.OVER:
+            return
+        entry, own = self.model[request_id], self.do(self.store.get(request_id))
+        open_ = [self.do(self.store.get(key)) for key in self._open_for(entry.job)]
+        answer = self.do_or_fail(self.quarantine.end(own, lambda _count: Ending(State.APPROVED)))
+        if not own.was_replaced or not open_ or open_[0].sent.count:
+            assert isinstance(answer, AlreadyHandled)
+            return
+        self._entered(self.model[open_[0].id], State.WITHDRAWN)
+        self._entered(entry, State.QUARANTINED)
+        self._moved(entry, answer, State.APPROVED)
+
     def _own(self, number: int, state: State) -> str | None:
         """Pick a request of the bot's own, mostly one in `state`."""
         own = [key for key, entry in self.model.items() if entry.by_bot]
