@@ -182,7 +182,7 @@ class KeptDownloads:
             email = await self.email_of(by) if by else None
         except RightsNotChecked as error:
             log.info("keep not judged", request=kept.request.id, why=str(error))
-            return max(RETRY_INTERVAL, error.retry_after)
+            return RETRY_INTERVAL  # other keeps wait for no Retry-After; Slack is not called in it
         is_void = is_candidate(started_by, email) if by else not started_by.is_certain
         return RETRY_INTERVAL if is_void and not await self._void(kept, watched) else 0.0
 

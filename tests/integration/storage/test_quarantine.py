@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import update
 
-from bot.cancellation.errors import AlreadyHandled, JobAlreadyRequested
+from bot.cancellation.errors import AlreadyHandled, JobAlreadyRequested, RightsNotChecked
 from bot.cancellation.lifecycle import Ending, JobFingerprint, Outcome, State
 from bot.cancellation.people import People
 from bot.cancellation.policy import Policies
@@ -241,6 +241,17 @@ async def test_keep_is_judged_again_once_slack_answers(
     await env.second()
 
     assert [before, await env.state(request.ref.job_id)] == [State.KEPT, State(state)]
+
+
+async def test_keep_that_waits_for_slack_delays_no_other(env: QuarantineEnv) -> None:
+    await show_starter(env, await kept_by_ada(env), "ada@shop.example")
+
+    async def limited(_user: str) -> str | None:
+        raise RightsNotChecked("Slack limits how often it may be asked.", retry_after=300.0)
+
+    env.replicas[0].kept.email_of = limited
+
+    assert await env.replicas[0].kept.step() == RETRY_INTERVAL
 
 
 async def test_keep_of_a_download_that_has_ended_stands(env: QuarantineEnv) -> None:
