@@ -6,6 +6,7 @@ from pydantic import ConfigDict, Field
 from pydantic.json_schema import GenerateJsonSchema
 
 from bot.cancellation.quarantine import Mode
+from bot.settings.credentials import KINDS
 from bot.settings.parsers import Model
 from bot.settings.policy import POLICY_KEYS
 from bot.settings.projects import OrganizationEntry, ProjectEntry
@@ -20,6 +21,9 @@ UNWATCHED = {
     },
     "required": ["watch_channel", "quarantine"],
 }
+#: The keys of an API key, and those of a service account: all of one kind belong together.
+CREDENTIALS = [[f"{part}_env" for part in parts] for parts in KINDS]
+TWO_CREDENTIALS = {"required": [first for first, _second in CREDENTIALS]}
 
 
 class ProjectsFile(Model):
@@ -41,7 +45,8 @@ def json_schema() -> dict[str, Any]:
     schema["$defs"]["ClusterEntry"]["required"] = ["names"]
     schema["anyOf"] = [{"required": ["projects"]}, {"required": ["organizations"]}]
     for kind in ("ProjectEntry", "OrganizationEntry", "ClusterEntry"):
-        schema["$defs"][kind]["not"] = UNWATCHED
+        schema["$defs"][kind]["not"] = {"anyOf": [UNWATCHED, TWO_CREDENTIALS]}
+        schema["$defs"][kind]["dependencies"] = {key: keys for keys in CREDENTIALS for key in keys}
     for title, entry in {**schema["$defs"], "": schema}.items():
         for name, key in entry["properties"].items():
             # The defaults are those of the variables, which an editor does not know.

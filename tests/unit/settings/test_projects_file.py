@@ -79,7 +79,7 @@ def test_quarantine_in_the_table_that_sets_no_watch_channel_is_marked(
         {"require_reason": "always"},
         {"id": "shop"},
         {"name": "two words"},
-        {"public_key_env": "a-key"},
+        {"public_key_env": "a-key", "private_key_env": "KEY"},
     ],
     ids=str,
 )
@@ -92,3 +92,17 @@ def test_mistakes_that_the_bot_refuses_are_marked(wrong: dict[str, Any]) -> None
     assert not is_valid(PROJECT | wrong)
     assert not is_valid()
     assert not is_valid({"name": "shop"})
+
+
+@pytest.mark.parametrize("kind", ["projects", "organizations"])
+def test_half_of_the_credentials_and_two_kinds_of_them_are_marked(kind: str) -> None:
+    table = PROJECT if kind == "projects" else {}
+    kinds = [("public_key_env", "private_key_env"), ("client_id_env", "client_secret_env")]
+
+    def marked(*keys: str) -> bool:
+        file = {kind: [table | dict.fromkeys(keys, "KEY")]}
+        return not Draft7Validator(json_schema()).is_valid(file)
+
+    assert [marked(*keys) for keys in kinds] == [False, False]
+    assert all(marked(half) for keys in kinds for half in keys)
+    assert marked(*kinds[0], *kinds[1])
