@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -31,8 +31,7 @@ class ApiCall:
     not_found: type[AtlasError] = OtherRefusal  #: what a 404 without a code means
     resource_version: str = "2023-01-01"  #: in v2; restore jobs have only one
     page: int | None = None  #: the number of the page of a list
-    #: Further query parameters; a sequence repeats its name.
-    parameters: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
+    parameters: Mapping[str, str] = field(default_factory=dict)  #: of the query
 
     def path_for(self, version: ApiVersion) -> str:
         return f"/api/atlas/{version}{self.path}"
@@ -42,7 +41,7 @@ class ApiCall:
             return "application/json"
         return f"application/vnd.atlas.{self.resource_version}+json"
 
-    def query(self, *, envelope: bool) -> dict[str, str | Sequence[str]]:
+    def query(self, *, envelope: bool) -> dict[str, str]:
         """Return the query parameters that differ from their defaults."""
         query = dict(self.parameters)
         if envelope:

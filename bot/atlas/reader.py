@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -23,6 +23,7 @@ from bot.atlas.http import AtlasHttp
 from bot.atlas.key_access import AccessListEntry, KeyAccess, ServiceAccountDetails, SystemStatus
 from bot.atlas.logins import Credentials, DigestKey
 from bot.atlas.models import (
+    RESTORE_REQUESTED,
     ActivityEvent,
     AtlasModel,
     Cluster,
@@ -142,20 +143,18 @@ class AtlasReader:
         entries = await self._read_all(AccessListEntry, call, attrgetter("address"))
         return tuple(entry.address for entry in entries)
 
-    async def events(
-        self, project_id: str, event_types: Sequence[str], since: datetime
-    ) -> list[ActivityEvent]:
-        """Read the events of these types since then, newest first.
+    async def events(self, project_id: str, since: datetime) -> list[ActivityEvent]:
+        """Read the requests of restores since then, newest first.
 
         Each page is tried once, for callers that poll. Unreadable events are left out.
         """
         # Without the count, which Atlas would compute over all events; the pages then have no link.
-        query = {"eventType": event_types, "minDate": instant(since), "includeCount": "false"}
+        query = {"eventType": RESTORE_REQUESTED, "minDate": instant(since), "includeCount": "false"}
         call = ApiCall(f"{project_path(project_id)}/events", parameters=query)
         events: dict[str, ActivityEvent] = {}
         async for items in self._pages(call, parse_event, retry=False, linked=False):
             events |= {event.id: event for event in items if event}
-        return [event for event in events.values() if event.event_type_name in event_types]
+        return [each for each in events.values() if each.event_type_name == RESTORE_REQUESTED]
 
     def _deadline(self, timeout: float | None = None) -> float:
         return self._monotonic() + (self._timeout if timeout is None else timeout)

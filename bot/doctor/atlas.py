@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from itertools import takewhile
 
 from bot.atlas import (
-    RESTORE_REQUESTED,
     AtlasError,
     AtlasReader,
     Cluster,
@@ -281,7 +280,7 @@ class ProjectChecks:
         feed = self._subjects["atlas_activity_feed"]
         try:
             since = self.now - FEED_SPAN
-            await self.atlas.events(self.project.id, [RESTORE_REQUESTED], since)
+            await self.atlas.events(self.project.id, since)
         except AtlasError as error:  # the bot can do without it
             self._add(feed.warning(describe(error), READ_FEED))
         else:

@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from bot.atlas import (
-    RESTORE_REQUESTED,
     ActivityEvent,
     AtlasError,
     AtlasRejected,
@@ -101,7 +100,7 @@ class ActivityFeeds:
             raise RateLimitReserved
         since = started_at - timedelta(minutes=1) if started_at else now - LOOK_BACK
         try:
-            events = await project.atlas.events(project_id, [RESTORE_REQUESTED], since)
+            events = await project.atlas.events(project_id, since)
         except AtlasRejected:
             return Feed(now, None)
         except RateLimited as error:

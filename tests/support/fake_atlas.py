@@ -111,9 +111,7 @@ class FakeAtlas(AtlasReader, AtlasCanceller):
                 return job
         raise JobNotFound
 
-    async def events(
-        self, project_id: str, event_types: Sequence[str], since: datetime
-    ) -> list[ActivityEvent]:
+    async def events(self, project_id: str, since: datetime) -> list[ActivityEvent]:
         self.feed_reads += 1
         if self.feed_gate:
             await self.feed_gate.wait()

@@ -35,7 +35,6 @@ from tests.support.fake_atlas import FakeAtlas, canceller_of, event_near
 from tests.support.service import jobs_service
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from datetime import datetime
 
     from bot.atlas import ActivityEvent, RestoreJob
@@ -101,9 +100,7 @@ class CancellingAtlas(FakeAtlas):
                 each.model_copy(update=changes) if each.id == job_id else each for each in jobs
             ]
 
-    async def events(
-        self, project_id: str, event_types: Sequence[str], since: datetime
-    ) -> list[ActivityEvent]:
+    async def events(self, project_id: str, since: datetime) -> list[ActivityEvent]:
         return [event for from_, event in self.late if from_ <= self.clock.elapsed]
 
 

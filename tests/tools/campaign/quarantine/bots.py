@@ -37,7 +37,7 @@ from tests.support.fake_atlas import FakeAtlas, canceller_of
 from tests.tools.campaign.quarantine.services import CHANNEL, CLUSTER, Services
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Coroutine
 
     from sqlalchemy import Connection
 
@@ -118,9 +118,7 @@ class BotAtlas(FakeAtlas):
             self._interfere()
         return self._services.job(ref.job_id)
 
-    async def events(
-        self, project_id: str, event_types: Sequence[str], since: datetime
-    ) -> list[ActivityEvent]:
+    async def events(self, project_id: str, since: datetime) -> list[ActivityEvent]:
         if not self._services.feed_is_up:
             raise Unavailable(status=503)
         return [event for at, event in self._services.feed if at <= self._services.time.elapsed]
