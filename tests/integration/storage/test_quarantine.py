@@ -322,6 +322,24 @@ async def test_keep_for_an_expected_starter_is_void_once_another_may_have_starte
     assert await AuditLog(env.database).verify() == []
 
 
+@pytest.mark.parametrize("jump", [-10, -600])
+async def test_clock_that_is_set_back_does_not_cancel_the_kept_download_of_an_expected_starter(
+    env: QuarantineEnv, jump: int
+) -> None:
+    job_id = await quarantined(env)
+    env.show_starter(job_id, "ETL@shop.example")
+    await env.find_starters()
+    await pass_seconds(env, 20)
+    kept = await env.state(job_id)
+    env.clock.jump(jump)
+    for _ in range(GRACE):
+        await env.replicas[0].jobs.follow()
+        await env.read_jobs()
+        await pass_seconds(env, 2)
+
+    assert (kept, env.atlas.deleted) == (State.KEPT, [])
+
+
 async def test_short_grace_time_does_not_cancel_a_download_of_a_starter_who_is_expected_later(
     database: Database,
 ) -> None:
