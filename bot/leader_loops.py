@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -173,14 +174,14 @@ class LeaderLoops:
     async def watch(self, project: Project) -> None:
         metrics, name = self._core.metrics, project.name
 
-        def on_read() -> None:
+        def on_read(read_at: datetime | None) -> None:
             """Report a read by the name as it is now, which is the id until Atlas has answered."""
             nonlocal name
             now = self._core.projects.get_or_none(project.id) or project
             if now.name != name:
                 metrics.stop_watch(name)
                 name = now.name
-            metrics.watch_success.labels(project=name).set_to_current_time()
+            metrics.watch_success.labels(project=name).set(read_at.timestamp() if read_at else 0)
 
         watcher = Watcher(
             self._core.projects,

@@ -55,7 +55,8 @@ class Watcher:
     interval: float = 60.0  #: seconds between two rounds
     events_interval: float = 15.0  #: seconds between two reads of the activity feed
     timings: Timings = DEFAULT_TIMINGS
-    on_read: Callable[[], None] = lambda: None  #: called after each successful read
+    #: Called with the time since when all clusters were read completely, None if not yet.
+    on_read: Callable[[datetime | None], None] = lambda _read_at: None
     #: Called when each job that may have the newest event is listed: its starter may be certain.
     on_listed: Callable[[], Awaitable[object]]
     monotonic: Callable[[], float] = time.monotonic
@@ -148,9 +149,11 @@ class Watcher:
     async def _record_all_read(self) -> None:
         """Record since when all clusters were read completely, if the last reads changed that."""
         before = self._all_read_at or NEVER
-        read_at = min((self._read_at.get(name, NEVER) for name in self._clusters), default=NEVER)
+        names = self._clusters or {CLUSTER_LIST}
+        read_at = min(self._read_at.get(name, NEVER) for name in names)
         if self._list_is_complete and read_at not in (NEVER, before):
             self._all_read_at = read_at
+            self.on_read(read_at)
             await self.store.record_watch(self.project_id, read_at)
             if before < self.feed.listed_at <= read_at:
                 await self.on_listed()
@@ -176,6 +179,8 @@ class Watcher:
         await asyncio.gather(self._list_if_due(rank), self._read_clusters(known, rank))
         await self._read_clusters(self._clusters - known, rank)
         await self._record_all_read()
+        if self._all_read_at is None:
+            self.on_read(None)
 
     async def _list_if_due(self, rank: Rank) -> None:
         """Read the list of clusters unless it is new.
@@ -193,6 +198,7 @@ class Watcher:
         await self._pause()
         await self.pacer.wait(lambda: Rank.URGENT)
         self._listed_at, self._list_is_complete = self.monotonic(), False
+        read_at = self.store.now()
         try:
             clusters = await self.project.atlas.clusters(self.project_id)
             self._report_unread(CLUSTER_LIST, clusters.unread_text("cluster"))
@@ -202,6 +208,7 @@ class Watcher:
             self._report_failure(CLUSTER_LIST, error)
             return
         self._list_is_complete = not clusters.unread
+        self._read_at[CLUSTER_LIST] = read_at
         self._report_success(CLUSTER_LIST)
 
     async def _record_clusters(self, clusters: frozenset[str], *, is_complete: bool) -> None:
@@ -341,4 +348,3 @@ class Watcher:
     def _report_success(self, name: str) -> None:
         if self._failing.pop(name, None) is not None:
             log.info("watch reads it again", project=self.project_id, cluster=name or None)
-        self.on_read()

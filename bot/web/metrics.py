@@ -89,7 +89,7 @@ class Metrics:
     def _add_watch(self) -> None:
         self.watch_success = self._gauge(
             "watch_last_success_timestamp_seconds",
-            "When the watch last read a watched project; 0 before.",
+            "When the watch last read all clusters of a watched project; 0 before.",
             ["project"],
         )
         self._downloads_seen = self._counter(

@@ -210,7 +210,7 @@ class WatchHarness:
     store: FakeWatchStore
     feed: FakeFeed
     new_watch: Callable[[], Watcher]
-    read: list[float]
+    read: list[datetime | None]
     listed_at: list[float]
     projects: Projects
 
@@ -248,7 +248,7 @@ def watch_harness(
     atlas = WatchAtlas(clock, {f"c{number:03d}": [] for number in range(clusters)})
     store = FakeWatchStore(now=clock)
     feed = FakeFeed(clock)
-    read: list[float] = []
+    read: list[datetime | None] = []
     listed_at: list[float] = []
 
     async def on_listed() -> None:
@@ -272,7 +272,7 @@ def watch_harness(
             feed,
             pacer(clock),
             interval=interval,
-            on_read=lambda: read.append(clock.monotonic()),
+            on_read=read.append,
             on_listed=on_listed,
             monotonic=clock.monotonic,
             sleep=clock.sleep,
@@ -353,13 +353,20 @@ async def test_clusters_do_not_count_as_read_while_one_or_their_list_cannot_be_r
 ) -> None:
     env = watch_harness(3, interval=5)
     env.atlas.faults[unreadable] = [Unavailable(status=503)] * 100
-    await env.run_for(40)
-    during = env.store.all_read_at
-    env.atlas.faults.clear()
-    await env.run_for(40)
+    watch = env.new_watch()
+    await env.run_for(40, watch)
+    assert env.store.all_read_at is None
+    assert set(env.read) == {None}
 
-    assert during is None
+    env.atlas.faults.clear()
+    await env.run_for(40, watch)
     assert env.store.all_read_at
+    assert env.read[-1] == env.store.all_read_at
+
+    env.atlas.faults[unreadable] = [Unavailable(status=503)] * 100
+    failing_since = env.clock()
+    await env.run_for(100, watch)
+    assert env.read[-1] == env.store.all_read_at <= failing_since
 
 
 async def test_new_cluster_is_read_before_all_clusters_count_as_read() -> None:
@@ -573,6 +580,7 @@ async def test_jobs_of_a_deleted_cluster_are_recorded_as_gone(clusters: int) -> 
     await env.run_for(1)
 
     assert env.store.noted == [("old", 0), ("c000", 0)][: 1 + clusters]
+    assert env.read == [NOON], "a project without clusters counts as not read"
 
 
 async def test_lists_with_an_unreadable_item_are_read_again_soon_and_nothing_is_gone() -> None:
@@ -615,18 +623,6 @@ async def test_unreadable_jobs_and_clusters_are_logged_once() -> None:
         ("c000", "1 job could not be read"),
     ]
     assert env.atlas.lists > 1
-
-
-async def test_refused_key_leaves_the_last_successful_read_behind() -> None:
-    env = watch_harness(1, interval=5)
-    env.atlas.faults = {"": [KeyRefused()] * 100, "c000": [KeyRefused()] * 100}
-    await env.run_for(60)
-    refused = len(env.read)
-    env.atlas.faults = {}
-    await env.run_for(200)
-
-    assert refused == 0
-    assert env.read
 
 
 @pytest.mark.parametrize(("unread", "complete"), [("", False), (f"{7:024x}", True)])
