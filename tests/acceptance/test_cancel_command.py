@@ -416,7 +416,8 @@ async def test_cancel_with_approvals_ends_with_3_and_is_approved_in_slack(tmp_pa
 
     assert (waits.code, again.code) == (3, 0)
     assert lines(waits)[-1]["request"] in str(card)
-    assert "waits for 1 approval" in lines(waits)[-1]["sentence"]
+    waiting = f"waits for 1 approval: a running bot posts its card in channel {OPS}."
+    assert waiting in lines(waits)[-1]["sentence"]
     assert ending.state == "cancelled"
     assert len(env.atlas.deletes(job)) == 1
 
