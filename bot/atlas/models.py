@@ -199,12 +199,6 @@ class RestoreJob(AtlasModel):
         return kept
 
     @property
-    def state_sentence(self) -> str:
-        """Say in which state it is: the download, or the restore."""
-        is_download = self.delivery_type == DeliveryType.DOWNLOAD
-        return self.state.sentence if is_download else self.state.of_restore
-
-    @property
     def link_expires_at(self) -> datetime | None:
         """When the download link expires or would have expired; None if there never was one.
 

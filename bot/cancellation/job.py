@@ -138,10 +138,16 @@ class Job:
             phase = LinkPhase.LIVE
         return replace(self, phase=phase)
 
-    def with_link(self, expires_at: datetime | None) -> "Job":
-        """Add when the link expires, if it exists or existed; a known time stays known."""
-        since = expires_at - LINK_LIFETIME if expires_at else self.live_since
-        return replace(self, live_since=since, until=expires_at or self.until)
+    def with_link(self, shown: JobFingerprint, now: datetime) -> "Job":
+        """Add since when the link is live, if it exists or existed; a known time stays known.
+
+        Without the time at which it expires, that is when it was first read.
+        """
+        if not shown.link_existed:
+            return self
+        until = shown.expires_at
+        since = until - LINK_LIFETIME if until else self.live_since or now
+        return replace(self, live_since=since, until=until or self.until)
 
     def observe(
         self,
@@ -163,7 +169,7 @@ class Job:
         if read:
             is_late = (read_at or now - LONGEST_READ) < self.changed_at
             state = self._state_after(read.state, is_late=is_late)
-            job = job.with_link(read.link_expires_at).entering(state, now)
+            job = job.with_link(JobFingerprint.of(read), now).entering(state, now)
         return job.at(now)
 
     def entering(self, state: JobState, now: datetime) -> "Job":

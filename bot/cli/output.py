@@ -153,7 +153,7 @@ def fields_of(details: JobDetails) -> dict[str, Any]:
         "by_candidates": [name for name in candidates if name] or None,
         "link_expected": iso(known.expected_at) if is_to_come else None,
         "live_since": iso(known.live_since),
-        "state": job.state.value,
+        "state": known.state.value,
         "request": request.id if request else None,
         "note": details.note or None,
     }
@@ -170,7 +170,7 @@ def lines_of(details: JobDetails) -> list[tuple[str, str]]:
         ("Cluster", ref.cluster_name),
         ("Job id", ref.job_id),
         ("Type", DELIVERY_TYPES.get(kind, kind)),
-        ("State", job.state_sentence),
+        ("State", details.state_sentence),
         ("Snapshot", f"{snapshot} {job.snapshot_id}".strip()),
         ("Started", TERMINAL.date(ref.started_at, seconds=True)),
         ("By", job_lines.who(known.started_by, TERMINAL)),

@@ -12,6 +12,7 @@ from bot.atlas import (
     ActivityEvent,
     AtlasError,
     AtlasRejected,
+    DeliveryType,
     JobRef,
     RateLimited,
     RestoreJob,
@@ -161,6 +162,12 @@ class JobDetails:
     note: str = ""  #: of the cluster's policy, for people
     feed_is_late: bool = False  #: whether the activity feed was not read in time
 
+    @property
+    def state_sentence(self) -> str:
+        """Say in which state it is, by all that was read of it: the download, or the restore."""
+        state, is_download = self.known.state, self.job.delivery_type == DeliveryType.DOWNLOAD
+        return state.sentence if is_download else state.of_restore
+
 
 @dataclass(eq=False)
 class Jobs:
@@ -275,11 +282,12 @@ class Jobs:
     async def _follow(self, known: KnownJob) -> None:
         ref, read, feed = known.job.ref, None, None
         async with self.slots:
+            read_at = self.store.now()
             if known.waits:
                 read = await self._read_job(ref)
             if not known.job.has_settled_starter(self.store.now()):
                 feed = await self.feeds.read(ref, max_age=FEED_AGE * self.interval)
-        await self._record(known, read, feed)
+        await self._record(known, read, feed, read_at)
 
     async def _read_job(self, ref: JobRef) -> RestoreJob | None:
         project = self.projects.get_or_none(ref.project_id)
@@ -318,11 +326,17 @@ class Jobs:
             all_read_at=all_read_at,
         )
 
-    async def _record(self, known: KnownJob, read: RestoreJob | None, feed: Feed | None) -> Job:
+    async def _record(
+        self,
+        known: KnownJob,
+        read: RestoreJob | None,
+        feed: Feed | None,
+        read_at: datetime | None = None,
+    ) -> Job:
         """Record what is new; a request that waits may lack the event of a live link."""
         found = self._watched_starter(known, feed)
-        updated = known.job.observe(self.store.now(), read, found)
+        updated = known.job.observe(self.store.now(), read, found, read_at=read_at)
         may_lack_event = known.waits and updated.phase not in TO_COME
         if updated == known.job and not may_lack_event:
             return known.job
-        return await self.store.record(known.job.ref, read, found)
+        return await self.store.record(known.job.ref, read, found, read_at)

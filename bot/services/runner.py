@@ -199,7 +199,7 @@ class Run:
     async def _send_delete(self, job: RestoreJob) -> None:
         """Record the attempt, send one DELETE, record its answer."""
         unknown_before = self.request.sent.unknown
-        self.request = await self.store.record_delete_sent(self.request, job.link_expires_at)
+        self.request = await self.store.record_delete_sent(self.request, job)
         sent = replace(self.request.sent, unknown=unknown_before)
         try:
             status = await self.canceller.cancel_restore_job(self.request.ref)

@@ -216,9 +216,10 @@ class JobStore(Store):
         ref: JobRef,
         read: RestoreJob | None = None,
         started_by: StartedBy | None = None,
+        read_at: datetime | None = None,
     ) -> Job:
         """Add what was read, and update the messages about the job, in one transaction."""
-        return change(uow, ref, lambda job: job.observe(uow.now, read, started_by))
+        return change(uow, ref, lambda job: job.observe(uow.now, read, started_by, read_at=read_at))
 
 
 def _known(uow: UnitOfWork, job: Job, request: Request | None) -> KnownJob:

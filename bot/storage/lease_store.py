@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import and_, or_, select
 
-from bot.atlas import RestoreJob
+from bot.atlas import JobState, RestoreJob
 from bot.cancellation.events import EventName
 from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import DeleteAttempts, Outcome, Request, State
@@ -80,17 +80,17 @@ class LeaseStore(Store):
 
     @writes
     def record_delete_sent(
-        self, uow: UnitOfWork, request: Request, link_expires_at: datetime | None = None
+        self, uow: UnitOfWork, request: Request, job: RestoreJob | None = None
     ) -> Request:
         """Record that a DELETE is about to be sent, only while the lease runs.
 
-        Its effect is unknown until `record_delete_answer`. The link, if it exists or existed,
-        expires at `link_expires_at`. After `AlreadyHandled` nothing may be sent.
+        Its effect is unknown until `record_delete_answer`. `job` is what was read last.
+        After `AlreadyHandled` nothing may be sent.
         """
         sent = replace(request.sent, count=request.sent.count + 1, unknown=True)
         updated = uow.change(CHANGE_LEASED, self._held(request.id, now=uow.now, **_columns(sent)))
-        if link_expires_at:
-            change(uow, request.ref, lambda known: known.with_link(link_expires_at))
+        if job and job.state is not JobState.IN_PROGRESS:
+            change(uow, request.ref, lambda known: known.observe(uow.now, job))
         uow.record(updated, EventName.CANCEL_SENT, detail={"try": sent.count})
         return updated
 

@@ -243,7 +243,7 @@ class RequestStore(Store):
 
 def add_request(uow: UnitOfWork, request: Request, person: ActingPerson | None) -> None:
     """Add a new request with its first event and its card; `person` is None for the bot."""
-    job = change(uow, request.ref, lambda job: job.with_link(request.shown.expires_at), asked=True)
+    job = change(uow, request.ref, lambda job: job.with_link(request.shown, uow.now), asked=True)
     uow.add(request)
     detail = {
         **request.ask.to_detail(),

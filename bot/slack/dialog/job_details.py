@@ -166,7 +166,7 @@ def details(
         card_channel=placement.channel,
         because=placement.because and blockkit.cut(placement.because, MAX_REASON_LENGTH),
     )
-    alert = LINK_ALERTS.get(details.job.state)
+    alert = LINK_ALERTS.get(details.known.state)
     blocks = [
         _job(details),
         *([blockkit.alert(alert, "warning")] if alert else []),
@@ -217,7 +217,7 @@ def _job(details: JobDetails) -> Block:
 def _details(details: JobDetails, links: Links) -> list[Block]:
     job = details.job
     facts = [
-        *([] if job.state in LINK_ALERTS else [("State", job.state_sentence)]),
+        *([] if details.known.state in LINK_ALERTS else [("State", details.state_sentence)]),
         *mrkdwn.job_facts(JobFingerprint.of(job)),
         *_target_and_times(details),
         ("Job id", mrkdwn.code(details.ref.job_id)),

@@ -113,14 +113,18 @@ async def test_waiting_request_ends_with_its_download_and_tells_who_asked(
     assert env.atlas.deletes(job.id) == []
 
 
+@pytest.mark.parametrize("expires", [True, False], ids=["", "no expiresAt"])
 @pytest.mark.parametrize("cluster", ["prod-eu", "orders-sharded"])
-async def test_link_that_is_used_between_two_reads_is_never_called_absent(
-    env: BotEnvironment, cluster: str
+async def test_link_that_was_used_is_never_called_absent(
+    env: BotEnvironment, cluster: str, *, expires: bool
 ) -> None:
     job = env.start_job(cluster)
     await env.submit_request((cluster, job.id))
     await shows(env, job, "expected")
     job.release(wall_clock())
+    if not expires:  # its string alone shows the link
+        job.expires_at = None
+        await shows(env, job, "live since")
     job.use()
     await shows(env, job, "used or withdrawn; it was live since")
     dialog = env.slack.state.text_of(await env.open_dialog((cluster, job.id), "abe"))
@@ -136,7 +140,7 @@ async def test_link_that_is_used_between_two_reads_is_never_called_absent(
     assert replies_with(env, job, "was used or withdrawn; it was live since") == 1
     assert "after the link went live" in listed
     assert "cancel_restore_cancelled_before_link_total 0.0" in metrics
-    assert not any(word in card + dialog for word in ("never live", "not there yet", "overdue"))
+    assert not any(word in card + dialog for word in ("never live", "being prepared", "overdue"))
 
 
 def events(env: BotEnvironment, name: str) -> list[Json]:

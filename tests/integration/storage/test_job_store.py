@@ -27,6 +27,11 @@ from tests.support.domain import (
 )
 
 DANA = StartedBy(StarterStatus.KNOWN, Starter(kind=StarterKind.USER, name="dana@shop.example"))
+#: A link as Atlas may show it: with its end alone, or without.
+LINKS = [
+    {"expiresAt": (NOON + timedelta(minutes=59)).isoformat()},
+    {"deliveryUrl": ["https://example.test/x"]},
+]
 REF = job_ref(f"{int(NOON.timestamp()):08x}{'a' * 16}")
 
 
@@ -157,19 +162,23 @@ async def test_followed_are_the_jobs_of_waiting_requests_with_nearby_ones(env: S
     assert followed.other_jobs == [nearby_job.job_id]
 
 
-@pytest.mark.parametrize("seen", ["", "before the DELETE", "in the read-back"])
-async def test_cancellation_records_whether_the_link_was_live(seen: str, env: Stores) -> None:
-    was_live = bool(seen)
-    request = await env.store.create(a_request(ref=REF), RINA)
+@pytest.mark.parametrize("link", LINKS)
+@pytest.mark.parametrize("seen", ["", "in the dialog", "before the DELETE", "in the read-back"])
+async def test_cancellation_records_whether_the_link_was_live(
+    seen: str, link: dict[str, Any], env: Stores
+) -> None:
+    def read(when: str, **changes: Any) -> RestoreJob:
+        return a_job(**changes, **(link if seen == when else {}))
+
+    shown = JobFingerprint.of(read("in the dialog"))
+    request = await env.store.create(a_request(ref=REF, shown=shown), RINA)
     claimed = await env.claim_run(request)
-    expires_at = NOON + timedelta(minutes=59)
-    before = expires_at if seen == "before the DELETE" else None
-    after = a_job(cancelled=True, expiresAt=expires_at if seen == "in the read-back" else None)
-    sent = await env.leases.record_delete_sent(claimed, before)
+    sent = await env.leases.record_delete_sent(claimed, read("before the DELETE"))
+    after = read("in the read-back", cancelled=True)
     await env.leases.settle(sent, State.CANCELLED, Outcome(sentence="done"), job=after)
 
     (line,) = [line async for line in env.record.events(event="request:cancelled")]
-    assert ("link_live_since" in line.detail) is was_live
+    assert ("link_live_since" in line.detail) is bool(seen)
 
 
 async def test_run_that_fails_records_the_link_that_it_read_for_the_card(env: Stores) -> None:

@@ -102,20 +102,6 @@ def test_state_is_derived_from_the_keys(
     assert (job.state, job.is_over, job.can_be_cancelled) == (state, over, not over)
 
 
-@pytest.mark.parametrize(
-    ("changes", "download", "restore"),
-    [
-        ({}, "The link is being prepared.", "The restore is running."),
-        ({"failed": True}, "The download has failed.", "The restore has failed."),
-    ],
-)
-def test_state_of_a_restore_is_not_called_a_download(
-    changes: dict[str, object], download: str, restore: str
-) -> None:
-    assert read(**changes).state_sentence == download
-    assert read(**changes, deliveryType="automated").state_sentence == restore
-
-
 @pytest.mark.parametrize("kind", ["automated", "pointInTime", "teleported"])
 def test_only_downloads_can_be_cancelled(kind: str) -> None:
     job = read(deliveryType=kind, expiresAt=EXPIRY)

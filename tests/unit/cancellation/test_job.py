@@ -92,6 +92,15 @@ def test_used_link_keeps_its_time_until_the_job_ends() -> None:
     assert (ended.phase, ended.live_since) == (LinkPhase.ENDED, NOON)
 
 
+def test_link_without_the_time_of_its_end_is_live_since_it_was_first_read() -> None:
+    live = known(JobState.IN_PROGRESS).observe(NOON, read(deliveryUrl=["https://x.test"]))
+    used = live.observe(LATER, read())
+    timed = live.observe(LATER, read(deliveryUrl=["https://x.test"], expiresAt=EXPIRY))
+    assert (live.phase, live.live_since, live.until) == (LinkPhase.LIVE, NOON, None)
+    assert (used.phase, used.live_since) == (LinkPhase.USED, NOON)
+    assert (timed.live_since, timed.until) == (NOON, EXPIRY)
+
+
 def test_lead_counts_to_the_live_link_else_to_the_expected_one() -> None:
     request = a_request(state=State.CANCELLED, changed_at=NOON + timedelta(minutes=2))
     job = known(JobState.CANCELLED)

@@ -143,6 +143,7 @@ def test_restore_that_is_no_download_has_no_time_of_a_link(kind: str) -> None:
 
     assert fields_of(restore)["link_expected"] is None
     assert ("Download link", "") in lines_of(restore)
+    assert ("State", "The restore is running.") in lines_of(restore)
 
 
 SINCE, UNTIL = "2026-11-25 12:03:00 UTC", "2026-11-25T13:03:00Z"

@@ -88,7 +88,7 @@ class FakeLeaseStore(LeaseStore):
     request: Request = field(default_factory=a_request)
     written: list[str] = field(default_factory=list)
     answers: list[Mapping[str, object]] = field(default_factory=list)
-    link_expires_at: datetime | None = None
+    sent_after: RestoreJob | None = None
     job: RestoreJob | None = None
     settled: tuple[State, Outcome] | None = None
     held_by_another: bool = False
@@ -107,12 +107,10 @@ class FakeLeaseStore(LeaseStore):
         self.released = request_id
         return True
 
-    async def record_delete_sent(
-        self, request: Request, link_expires_at: datetime | None = None
-    ) -> Request:
+    async def record_delete_sent(self, request: Request, job: RestoreJob | None = None) -> Request:
         self._fail("sent")
         self.written.append("sent")
-        self.link_expires_at = link_expires_at
+        self.sent_after = job
         sent = replace(request.sent, count=request.sent.count + 1, unknown=True)
         return replace(request, sent=sent)
 

@@ -299,13 +299,12 @@ async def test_taken_over_run_past_its_deadline_fails_without_a_second_delete() 
     assert outcome.sentence == SENT_BUT_NOT_CANCELLED.format(state=PREPARED)
 
 
-@pytest.mark.parametrize("live", [True, False])
-async def test_time_of_a_live_or_used_link_is_recorded_with_the_delete(*, live: bool) -> None:
-    job = THERE.model_copy(update={"link_is_live": live, "expires_at": NOON})
+async def test_job_that_was_read_last_is_recorded_with_the_delete() -> None:
+    job = THERE.model_copy(update={"expires_at": NOON})
     store = FakeLeaseStore()
     await run(ScriptedAtlas(reads=[job, CANCELLED]), store)
 
-    assert (store.written[0], store.link_expires_at) == ("sent", NOON)
+    assert (store.written[0], store.sent_after) == ("sent", job)
 
 
 async def test_link_that_appears_in_the_read_back_reaches_the_ledger() -> None:
@@ -313,4 +312,4 @@ async def test_link_that_appears_in_the_read_back_reaches_the_ledger() -> None:
     store = FakeLeaseStore()
     await run(ScriptedAtlas(reads=[THERE, late]), store)
 
-    assert (store.link_expires_at, store.job) == (None, late)
+    assert (store.sent_after, store.job) == (THERE, late)
