@@ -13,7 +13,7 @@ from typing import Annotated, Any, TextIO, TypeVar
 import typer
 
 from bot.cancellation.errors import DatabaseUnreadable
-from bot.cancellation.events import OWN_FIELDS, Recorded, readable_fields
+from bot.cancellation.events import OWN_FIELDS, EventName, Recorded, readable_fields
 from bot.cancellation.lifecycle import TYPED_TEXTS
 from bot.cli.output import (
     FAILED,
@@ -45,6 +45,7 @@ SUMMARY_HEADERS = (
     "Restores into other projects",
 )
 
+ACTOR_ID = re.compile(r"[UW][A-Z0-9]+|cli:.+")
 REQUEST_ID = re.compile(r"[A-Za-z0-9_-]+")
 
 T = TypeVar("T")
@@ -60,7 +61,11 @@ def show(
     context: typer.Context,
     since: Annotated[str, typer.Option(help="A day or a moment in ISO 8601.")] = "",
     request: Annotated[str, typer.Option(help="Only the request with this id.")] = "",
+    actor: Annotated[
+        str, typer.Option(help="Only what this Slack user id, or cli:ACCOUNT, did.")
+    ] = "",
     *,
+    event: Annotated[str, typer.Option(help="Only this event, as request:created.")] = "",
     how: Annotated[
         str, typer.Option("--format", help="table, csv or json, which is lines (jsonl).")
     ] = "table",
@@ -70,15 +75,15 @@ def show(
         return
     moment = parse_since(since)
     form = format_of(how, formats=[*OutputFormat])
-    if request and not REQUEST_ID.fullmatch(request):
-        fail(f"{request!r} is not the id of a request: see its card.", WRONG_USAGE)
-    of = {"request": request} if request else {}
+    check_filters(request, actor, event)
+    given = {"request": request, "actor": actor, "event": event}
+    filters = {name: value for name, value in given.items() if value}
 
     async def write_events(database: Database) -> int:
         log = AuditLog(database)
         if request and not [event async for event in log.events(request=request)]:
             fail(f"The audit log has no request {request!r}: check its id.")
-        return await write(lambda: log.events(moment, **of), form, sys.stdout)
+        return await write(lambda: log.events(moment, **filters), form, sys.stdout)
 
     if damaged := asyncio.run(with_database(write_events)):
         what = mrkdwn.count(damaged, "damaged event")
@@ -142,6 +147,17 @@ def parse_since(text: str) -> datetime | None:
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
         fail(f"{text!r} is not a time such as 2026-11-25 or 2026-11-25T22:00Z.", WRONG_USAGE)
+
+
+def check_filters(request: str, actor: str, event: str) -> None:
+    """Reject filters that no event can match because they are mistyped."""
+    if event and event not in set(EventName):
+        known = ", ".join(sorted(EventName))
+        fail(f"There is no event {event!r}; there are: {known}.", WRONG_USAGE)
+    if request and not REQUEST_ID.fullmatch(request):
+        fail(f"{request!r} is not the id of a request: see its card.", WRONG_USAGE)
+    if actor and not ACTOR_ID.fullmatch(actor):
+        fail(f"{actor!r} is not a Slack user id (U012AB3CD), nor cli:ACCOUNT.", WRONG_USAGE)
 
 
 async def with_database(use: Callable[[Database], Awaitable[T]]) -> T:

@@ -63,8 +63,10 @@ def lines(ran: CommandResult) -> list[dict[str, Any]]:
     ("arguments", "events"),
     [
         (("--request", "second"), ["request:created", "request:denied"]),
+        (("--actor", ADA.id), ["request:approved"]),
+        (("--event", "request:created"), ["request:created", "request:created"]),
         (("--since", "2100-01-01"), []),
-        (("--since", "2000-01-01", "--request", "second"), ["request:created", "request:denied"]),
+        (("--since", "2000-01-01", "--actor", ABE.id), ["request:denied"]),
     ],
 )
 async def test_filter_selects_the_matching_events(
@@ -96,6 +98,8 @@ async def test_unreadable_database_names_the_setting(tmp_path: Path) -> None:
     ("option", "value", "why"),
     [
         ("--request", "\udcff", "is not the id of a request"),
+        ("--event", "request:aproved", "request:approved"),
+        ("--actor", "@ada", "'@ada' is not a Slack user id"),
         ("--since", "yesterday", "is not a time"),
         ("--since", "0001-01-01T00:00+14:00", "is not a time"),
         ("--since", "9999-12-31T23:59-14:00", "is not a time"),
@@ -154,6 +158,6 @@ async def test_copy_that_may_not_be_written_is_read_and_stays_as_it_is(
 
 
 async def test_empty_table_has_a_message(record: Path) -> None:
-    ran = await audit(record, "--since", "2100-01-01")
+    ran = await audit(record, "--request", "second", "--event", "request:approved")
 
     assert (ran.code, ran.out, ran.err) == (0, "No event of the audit log matches.\n", "")

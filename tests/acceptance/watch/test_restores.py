@@ -34,10 +34,9 @@ async def recorded(env: WatchEnvironment) -> list[dict[str, Any]]:
     for bot in [*env.bots]:
         await env.stop_bot(bot)
     url = f"sqlite:///{env.folder / 'bot.db'}"
-    ran = await invoke("audit", "--format", "jsonl", DATABASE_URL=url)
+    ran = await invoke("audit", "--event", "restore:seen", "--format", "jsonl", DATABASE_URL=url)
     assert (ran.code, ran.err) == (0, "")
-    events = map(json.loads, ran.out.splitlines())
-    return [each for each in events if each["event"] == "restore:seen"]
+    return [json.loads(line) for line in ran.out.splitlines()]
 
 
 @pytest.mark.parametrize("version", ["v2", "v1.0"])
