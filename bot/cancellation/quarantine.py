@@ -11,7 +11,7 @@ from bot.cancellation.lifecycle import Ask, Ending, JobFingerprint, Request, Sta
 from bot.cancellation.starter import StartedBy, StarterKind, is_named
 
 LIMIT_WINDOW = timedelta(hours=1)  #: in which the bot cancels `limit` downloads of a project
-#: How old a quarantine is, by the bot's clock, when an expected starter ends it: events are late.
+#: How old quarantine and download are when an expected starter ends the one: events are late.
 FEED_SHOWS_AFTER = timedelta(seconds=20)
 LONGEST_SILENCE = timedelta(seconds=8)  #: of Slack, after which grace times start again
 NOT_KEPT = "No approver kept the download within the grace time."
@@ -31,7 +31,6 @@ LIMIT_REACHED = (
 EXPECTED = "It was started by {name}, who may download without being asked."
 ENDED = "Nothing was sent: the download had ended before. {state}"
 TAKEN_OVER = "The bot cancels the download unless an approver keeps it: request {request}."
-
 
 #: The states of a request that replaced a quarantine and cancels the download, or cannot any more.
 CANCELS = frozenset({State.APPROVED, State.CANCELLING, State.CANCELLED, State.OVER})

@@ -340,15 +340,18 @@ async def test_clock_that_is_set_back_does_not_cancel_the_kept_download_of_an_ex
     assert (kept, env.atlas.deleted) == (State.KEPT, [])
 
 
+@pytest.mark.parametrize("atlas_clock", [0, 30])
 async def test_short_grace_time_does_not_cancel_a_download_of_a_starter_who_is_expected_later(
-    database: Database,
+    database: Database, atlas_clock: int
 ) -> None:
     env = QuarantineEnv(database, replace(ENFORCED, grace=timedelta(seconds=2)))
     await env.start()
+    env.clock.jump(atlas_clock)
     job_id = env.begin(1)
+    env.clock.jump(-atlas_clock)
     env.show_starter(job_id, "ETL@shop.example")
     await env.read_jobs()
-    await pass_seconds(env, 4)
+    await pass_seconds(env, atlas_clock + 4)
     at_the_end = await env.state(job_id)
     await env.find_starters()
     await pass_seconds(env, int(FEED_SHOWS_AFTER.total_seconds()) - 4)
