@@ -116,9 +116,8 @@ class Job:
         return bool(is_restore) and not self.was_running
 
     def has_settled_starter(self, now: datetime) -> bool:
-        """Whether its starter is certain and stays so, also while the clock is behind its start."""
-        is_open = self.ref.started_at <= now < self.ref.started_at + SETTLED_AFTER
-        return self.started_by.is_certain and not is_open
+        """Whether its starter is certain, and no later event changes that."""
+        return self.started_by.is_certain and now >= self.ref.started_at + SETTLED_AFTER
 
     @property
     def beyond_limit(self) -> bool:

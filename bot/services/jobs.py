@@ -301,10 +301,14 @@ class Jobs:
             return None
 
     def _watched_starter(self, known: KnownJob, feed: Feed | None) -> StartedBy | None:
-        """Return what the feed has; it is certain only if the watch, if there is one, read all."""
+        """Return what the feed has; it becomes certain once the watch, if there is one, read all.
+
+        Then only another event or job changes that, and no clock that was set back.
+        """
         project = self.projects.get_or_none(known.job.ref.project_id)
         is_watched = project is not None and project.is_watched
-        return self._starter(known, feed, (known.all_read_at or NEVER) if is_watched else None)
+        waits = is_watched and not known.job.started_by.is_certain
+        return self._starter(known, feed, (known.all_read_at or NEVER) if waits else None)
 
     def _starter(
         self, known: KnownJob, feed: Feed | None, all_read_at: datetime | None
