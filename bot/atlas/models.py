@@ -308,6 +308,7 @@ class DelegatePrincipal(AtlasModel):
 
     id: _ActorText = ""
     name: _ActorText = ""
+    on_behalf_of: _ActorText = ""
 
 
 class ActivityEvent(AtlasModel):
@@ -324,6 +325,12 @@ class ActivityEvent(AtlasModel):
     api_key_id: _ActorText = ""
     client_id: _ActorText = ""  #: of the service account that acted
     delegate_principal: Annotated[DelegatePrincipal | None, _MappingOrNone] = None
+
+    @property
+    def for_user(self) -> str:
+        """Return the user for whom an application acted; empty where the event names none."""
+        application = self.delegate_principal
+        return self.username or (application.on_behalf_of if application else "")
 
     @model_validator(mode="before")
     @classmethod

@@ -146,7 +146,7 @@ def _suffice(events: Sequence[ActivityEvent], jobs: Collection[str]) -> bool:
 def _actor(event: ActivityEvent) -> _Actor:
     application, user = event.delegate_principal, event.username or event.user_id
     acting = (application.name or application.id) if application else ""
-    acting_for = f"{acting}{APPLICATION_SEPARATOR}{event.username}" if event.username else acting
+    acting_for = f"{acting}{APPLICATION_SEPARATOR}{event.for_user}" if event.for_user else acting
     key = event.public_key or event.api_key_id
     actors = (
         (event.is_global_admin, StarterKind.MONGODB_STAFF, user),

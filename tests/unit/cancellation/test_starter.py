@@ -62,6 +62,11 @@ def by(*events: ActivityEvent, own_key: str = "botkey", others: tuple[str, ...] 
             StarterKind.OAUTH_APP,
             "Tool for ada",
         ),
+        (
+            {"delegatePrincipal": {"name": "Tool", "onBehalfOf": "ada"}},
+            StarterKind.OAUTH_APP,
+            "Tool for ada",
+        ),
         ({"isGlobalAdmin": True, "username": "em@x"}, StarterKind.MONGODB_STAFF, "em@x"),
         ({"isGlobalAdmin": True}, StarterKind.MONGODB_STAFF, ""),
         ({"username": None, "publicKey": 7}, StarterKind.UNNAMED, ""),
