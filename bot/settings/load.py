@@ -125,19 +125,19 @@ def read_env_file(path: Path, user: int) -> Mapping[str, str | None]:
     Raises `SettingsError` alone: what else would be missing may be in the file.
     """
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # to open a pipe would wait for its writer
+            raise SettingsError([f"{path} cannot be read: it must be a regular file"])
         with path.open(encoding="utf-8-sig") as file:
-            target = os.fstat(file.fileno())
-            if refusal := env_file_refusal(path, path.lstat(), target, user):
+            if refusal := env_file_refusal(path, path.lstat(), os.fstat(file.fileno()), user):
                 raise SettingsError([refusal])
             return dotenv_values(stream=file)
     except FileNotFoundError:
         return {}
     except UnicodeDecodeError:
-        problem = f"{path} cannot be read: it must be a text file in UTF-8"
+        why = ": it must be a text file in UTF-8"
     except OSError as error:
-        why = f"({error.strerror}): it must be a file that this account may read"
-        problem = f"{path} cannot be read {why}"
-    raise SettingsError([problem])
+        why = f" ({error.strerror}): it must be a file that this account may read"
+    raise SettingsError([f"{path} cannot be read{why}"])
 
 
 def _clean(name: str, value: str, problems: list[str]) -> str:

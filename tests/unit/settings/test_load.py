@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import sys
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -173,20 +174,26 @@ def test_file_that_is_not_text_is_a_problem(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("why", ["Is a directory", "Too many levels of symbolic links"])
-def test_file_that_cannot_be_read_is_the_only_problem(tmp_path: Path, why: str) -> None:
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (os.mkfifo, ": it must be a regular file"),
+        (
+            lambda file: file.symlink_to(file),
+            " (Too many levels of symbolic links): it must be a file that this account may read",
+        ),
+    ],
+)
+def test_file_that_cannot_be_read_is_the_only_problem(
+    tmp_path: Path, make: Callable[[Path], None], why: str
+) -> None:
     file = tmp_path / ".env"
-    if why == "Is a directory":
-        file.mkdir()
-    else:
-        file.symlink_to(file)
+    make(file)
     with pytest.raises(SettingsError) as caught:
         load_settings({}, tmp_path)
     url = load_database_url({"DATABASE_URL": "sqlite:///copy.db"}, tmp_path)
 
-    assert caught.value.problems == (
-        f"{file} cannot be read ({why}): it must be a file that this account may read",
-    )
+    assert caught.value.problems == (f"{file} cannot be read{why}",)
     assert url == "sqlite:///copy.db"
     with pytest.raises(SettingsError, match="cannot be read"):
         load_database_url({}, tmp_path)
