@@ -257,9 +257,8 @@ def _needless(verb: str, rest: Sequence[str]) -> InvalidCommand:
 def _why_not_names(words: Sequence[str]) -> InvalidCommand | None:
     """Return why words, the last of which is no job's id, name neither project nor cluster."""
     first, *rest = words
-    if rest and is_object_id(first.lower()):
-        reordered = _shorten(f"{' '.join(rest)} {first.lower()}")
-        return InvalidCommand("The job's id comes last, after its cluster.", reordered)
+    if job_id := next((word for word in words if is_object_id(word.lower())), None):
+        return _not_last(job_id, words)
     if request_id := next((word for word in words if is_request_id(word.lower())), None):
         verb = _closest(first, (*DECISIONS, *QUARANTINE_DECISIONS))
         return InvalidCommand(
@@ -281,6 +280,15 @@ def _why_not_names(words: Sequence[str]) -> InvalidCommand | None:
             suggestion=closest_keyword(first),
         )
     return None
+
+
+def _not_last(job_id: str, words: Sequence[str]) -> InvalidCommand:
+    first, *rest = words
+    if job_id == first:
+        reordered = _shorten(f"{' '.join(rest)} {first.lower()}")
+        return InvalidCommand("The job's id comes last, after its cluster.", reordered)
+    named = " ".join(words[: words.index(job_id) + 1])
+    return InvalidCommand("Leave out what follows the job's id.", _shorten(named))
 
 
 def _split_project(words: Sequence[str]) -> tuple[str | None, str]:

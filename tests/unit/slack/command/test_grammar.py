@@ -114,6 +114,7 @@ def test_typographic_characters_and_slack_markup_are_normalised(typed: str) -> N
     ("typed", "problem", "suggestion"),
     [
         (f"{JOB} prod-eu", "comes last", f"prod-eu {JOB}"),
+        (f"shop prod-eu {JOB} by mistake", "Leave out what follows", f"shop prod-eu {JOB}"),
         (f"prod_eu {JOB}", "not a cluster's name", f"prod-eu {JOB}"),
         (f"prod%20eu {JOB}", "not a cluster's name", f"prod-20eu {JOB}"),
         (f"prod?eu {JOB}", "not a cluster's name", f"prod-eu {JOB}"),
