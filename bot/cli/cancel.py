@@ -292,11 +292,8 @@ def describe_progress(request: Request, policy: Policy) -> str:
     if request.state in UNDECIDED:
         is_sent = are_reached_directly(policy, request.requester)
         without = SENT_DIRECTLY if is_sent else NO_CARD
-        where = (
-            f"a running bot posts its card in channel {request.channel}"
-            if request.channel
-            else without
-        )
+        posted = "its card is" if request.card else "a running bot posts its card"
+        where = f"{posted} in channel {request.channel}" if request.channel else without
         where = where.format(approve=deployment.command(f"approve {request.id}"))
         if request.state is State.QUARANTINED:
             return f"Request {request.id}: {what_follows(request, policy)}; {where}."

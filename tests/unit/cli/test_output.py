@@ -79,4 +79,4 @@ def test_quarantine_in_the_way_says_what_the_bot_does_soon(
     sentence = describe_progress(held, policy)
 
     assert follows in sentence
-    assert "card is in channel C0OPS" in sentence
+    assert "a running bot posts its card in channel C0OPS" in sentence
