@@ -5,6 +5,8 @@ import json
 import urllib.request
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 import httpx
 
@@ -36,6 +38,7 @@ class CallRecord:
     rate_limit_remaining: int | None = None  #: calls left in Atlas's token bucket, if given
     rate_limit: int | None = field(default=None, compare=False)  #: the size of that bucket
     path: str = field(default="", compare=False)  #: each family of paths has its own bucket
+    date: datetime | None = field(default=None, compare=False)  #: Atlas's time, if given
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,16 @@ def _record(request: httpx.Request, response: httpx.Response | None, seconds: fl
         rate_limit_remaining=_parse_count(headers.get("RateLimit-Remaining", "")),
         rate_limit=_parse_count(headers.get("RateLimit-Limit", "")),
         path=request.url.path,
+        date=parse_date(headers.get("Date", "")),
     )
+
+
+def parse_date(text: str) -> datetime | None:
+    try:
+        date = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=UTC)
 
 
 def _parse_count(text: str) -> int | None:

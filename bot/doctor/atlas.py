@@ -1,15 +1,16 @@
 """Checks Atlas with reads only: the lists of the organizations, then each project."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from itertools import takewhile
+from itertools import islice, takewhile
 
 from bot.atlas import (
     AtlasError,
     AtlasReader,
+    CallRecord,
     Cluster,
     ClusterNotFound,
     Credentials,
@@ -28,10 +29,11 @@ from bot.doctor.key import (
     check_access_list,
     check_cancel_role,
     check_expiry,
+    check_rate_limit,
     check_roles,
     role_to_read_jobs,
 )
-from bot.doctor.results import CheckResult, Subject
+from bot.doctor.results import CheckResult, Subject, compare_clock
 from bot.services.projects import selects
 from bot.settings import ProjectSettings, Settings
 
@@ -58,6 +60,7 @@ def subjects_of(project: ProjectSettings) -> dict[str, Subject]:
         "atlas_cluster_policies": f"policies of the clusters of {name}",
         "atlas_restore_jobs": f"restore jobs of {name}",
         "atlas_activity_feed": f"activity feed of {name}",
+        "atlas_rate_limit": f"rate limit of {name}",
         "atlas_others": f"further checks of {name}",
     }
     return {
@@ -116,7 +119,9 @@ NAME_THEM = "Type their ids, or give each a name in a [[projects]] entry of its 
 
 
 def connect(
-    settings: Settings, credentials: Credentials
+    settings: Settings,
+    credentials: Credentials,
+    observe: Callable[[CallRecord], None] | None = None,
 ) -> AbstractAsyncContextManager[AtlasReader]:
     return open_reader(
         credentials,
@@ -124,6 +129,7 @@ def connect(
         version=settings.atlas.api_version,
         envelope=settings.atlas.envelope,
         timeout=TIMEOUT,
+        observe=observe,
     )
 
 
@@ -169,15 +175,24 @@ def _check_selection(
 
 
 async def check_project(
-    settings: Settings, project: ProjectSettings, now: datetime, clusters: dict[str, Sequence[str]]
+    settings: Settings,
+    project: ProjectSettings,
+    now: Callable[[], datetime],
+    clusters: dict[str, Sequence[str]],
 ) -> list[CheckResult]:
-    """Check one project; add the names of its clusters to `clusters`."""
-    async with connect(settings, project.credentials) as atlas:
-        checks = ProjectChecks(project, atlas, now)
+    """Check one project and the clock; add the names of its clusters to `clusters`."""
+    calls: list[tuple[datetime, CallRecord]] = []
+
+    def observe(call: CallRecord) -> None:
+        calls.insert(0, (now(), call))
+
+    async with connect(settings, project.credentials, observe) as atlas:
+        checks = ProjectChecks(project, atlas, now(), calls)
         results = await checks.run()
     if checks.clusters is not None:
         clusters[project.id] = checks.clusters
-    return results
+    clocks = (compare_clock("Atlas", here, call.date) for here, call in calls if call.date)
+    return [*results, *islice(clocks, 1)]
 
 
 class RequiredCheckFailed(Exception):
@@ -189,6 +204,7 @@ class ProjectChecks:
     project: ProjectSettings
     atlas: AtlasReader
     now: datetime
+    calls: Sequence[tuple[datetime, CallRecord]]  #: the newest first, with the response's time here
     clusters: Sequence[str] | None = None  #: their names, where all could be read
 
     def __post_init__(self) -> None:
@@ -271,12 +287,14 @@ class ProjectChecks:
         return clusters
 
     async def _jobs(self, clusters: list[Cluster], access: KeyAccess) -> None:
-        """Read restore jobs and the activity feed."""
+        """Read restore jobs, which have the rate limit, and the activity feed."""
         try:
             self._add(await self._read_jobs(clusters))
         except AtlasError as error:
             hint = role_to_read_jobs(access) if isinstance(error, RoleMissing) else WAIT
             raise self._failed("atlas_restore_jobs", error, hint) from error
+        limit = self._subjects["atlas_rate_limit"]
+        self._add(check_rate_limit(limit, (call for _, call in self.calls)))
         feed = self._subjects["atlas_activity_feed"]
         try:
             since = self.now - FEED_SPAN

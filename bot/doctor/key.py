@@ -1,10 +1,10 @@
-"""Judges what Atlas returns about a key: roles, access list and end (pure)."""
+"""Judges what Atlas returns about a key: roles, access list, end and rate limit (pure)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from ipaddress import ip_network
 
-from bot.atlas import KeyAccess
+from bot.atlas import CallRecord, KeyAccess
 from bot.atlas.key_access import CANCEL_ROLES, OTHER_ROLES
 from bot.doctor.results import CheckResult, Subject
 
@@ -28,6 +28,9 @@ VERIFY = f"Only a cancellation can test it. Verify that the key has {RECOVERY_OP
 GRANT = f"Give it {RECOVERY_OPERATOR} (Project Backup Recovery Operator), {WHERE}"
 SET_ADDRESS = "Edit the key in Atlas, API Access List: add the bot's address, and no other."
 MIN_SECRET_DAYS = 14  #: days before the end of a service account's secret that cause a warning
+BACKUPS = "/backup/"  #: the part of the path of calls that share a rate limit
+MIN_RATE_LIMIT_SHARE = 5  #: a warning is reported when less than one in so many calls is left
+SHARED = "Wait a few minutes; other programs that read the project's backups share the limit."
 READ_EXPIRY = "Atlas shows it in Project Identity & Access, Applications."
 RENEW = "Create a second secret there, replace the bot's, and restart it; then delete the old one."
 
@@ -103,4 +106,17 @@ def check_expiry(subject: Subject, access: KeyAccess, unread: str, now: datetime
     message = f"it expires {expires_at:%Y-%m-%d}, in {left} day{'s' * (left != 1)}"
     if left < MIN_SECRET_DAYS:
         return subject.warning(message, RENEW)
+    return subject.ok(message)
+
+
+def check_rate_limit(subject: Subject, calls: Iterable[CallRecord]) -> CheckResult:
+    """Check what is left of the limit of all backup calls of a project; the newest call decides."""
+    backups = (call for call in calls if BACKUPS in call.path and call.status)
+    call = next((call for call in backups if not call.challenge), None)
+    left, limit = (call.rate_limit_remaining, call.rate_limit) if call else (None, None)
+    if left is None or limit is None:
+        return subject.unchecked("Atlas's response does not contain it")
+    message = f"{left} of {limit} calls are left"
+    if left * MIN_RATE_LIMIT_SHARE < limit:
+        return subject.warning(message, SHARED)
     return subject.ok(message)

@@ -87,9 +87,9 @@ CLOCK_PROBLEM = 300
 SET_CLOCK = "Synchronize the machine's clock by NTP (timedatectl shows whether it is)."
 
 
-def compare_clock(here: datetime, there: datetime) -> CheckResult:
-    """Compare the time `here`, when Slack's response came, with its date `there`."""
-    subject = Subject("clock", "clock, by Slack", "Slack")
+def compare_clock(service: str, here: datetime, there: datetime) -> CheckResult:
+    """Compare the time `here`, when a response of `service` came, with its date `there`."""
+    subject = Subject("clock", f"clock, by {service}", service)
     off = (here - there).total_seconds()
     if abs(off) <= CLOCK_WARNING:
         return subject.ok(f"this machine's clock agrees, to {CLOCK_WARNING} s")

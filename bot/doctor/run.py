@@ -71,7 +71,7 @@ async def run_checks(
     organizations, selected = await check_organizations(settings)
     clusters: dict[str, Sequence[str]] = {}
     for project in selected:
-        checking = check_project(settings, project, now(), clusters)
+        checking = check_project(settings, project, now, clusters)
         checks.append(within(ATLAS, checking, SERVICE_TIMEOUT))
     if not found:
         checks.append(within(BOT_TOKEN, check_slack(settings, now), SERVICE_TIMEOUT))

@@ -5,11 +5,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 from itertools import chain
+from urllib.parse import SplitResult, urlsplit
 
 from slack_sdk.web.async_client import AsyncWebClient
 
+from bot.atlas.transport import parse_date
 from bot.doctor.blocks import BLOCKS, check_blocks, samples
 from bot.doctor.people import (
     describe_failure,
@@ -26,6 +27,7 @@ from bot.slack.directory import Directory
 from bot.slack.errors import CALL_ERRORS, InvalidToken, translate_error
 from bot.slack.manifest import OPTIONAL_SCOPES, SCOPES
 
+CONNECT_TIMEOUT = 5  #: seconds to open a TCP connection to the Socket Mode server
 ID_TIMEOUT = 10.0  #: seconds to wait for one response about a person or a group
 
 BOT_TOKEN = Subject("slack_token", "SLACK_BOT_TOKEN", "Slack")
@@ -62,8 +64,7 @@ async def authenticate(client: AsyncWebClient) -> Authentication:
         answer = await client.auth_test()
     except CALL_ERRORS as error:
         return Authentication(result=_token_failure(BOT_TOKEN, error, COPY_BOT))
-    header = answer.headers.get("date")
-    date = parsedate_to_datetime(header) if header else None
+    date = parse_date(answer.headers.get("date", ""))
     if not answer.get("bot_id"):
         message = "Slack accepts it, but it is not a bot's token"
         return Authentication(result=BOT_TOKEN.problem(message, COPY_BOT), date=date)
@@ -111,11 +112,11 @@ def check_scopes(scopes: frozenset[str], used: frozenset[str]) -> list[CheckResu
 
 
 async def check_app_token(client: AsyncWebClient, token: str, app: str) -> CheckResult:
-    """Request an address of Socket Mode, without connecting to it; `app` is the bot's, or empty."""
+    """Request an address of Socket Mode, and reach its host; `app` is the bot's, or empty."""
     if not token:  # HTTP mode
         return SIGNING_SECRET.ok(NOT_TESTED)
     try:
-        await client.apps_connections_open(app_token=token)
+        answer = await client.apps_connections_open(app_token=token)
     except CALL_ERRORS as error:
         return _token_failure(APP_TOKEN, error, COPY_APP)
     own = ""
@@ -124,7 +125,24 @@ async def check_app_token(client: AsyncWebClient, token: str, app: str) -> Check
     if app and own and own != app:
         message = f"it belongs to another app ({own}) than SLACK_BOT_TOKEN ({app})"
         return APP_TOKEN.problem(message, COPY_APP)
-    return APP_TOKEN.ok("accepted: Slack gives an address of Socket Mode")
+    return await _check_reachable(client, urlsplit(str(answer.get("url"))))
+
+
+async def _check_reachable(client: AsyncWebClient, address: SplitResult) -> CheckResult:
+    """Open a TCP connection only: Slack would send commands to a WebSocket."""
+    if client.proxy:
+        return APP_TOKEN.ok("accepted; the connection through the proxy was not tested")
+    host, port = address.hostname, address.port or (443 if address.scheme == "wss" else 80)
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT):
+            _, writer = await asyncio.open_connection(host, port)
+    except OSError:
+        return APP_TOKEN.problem(
+            f"accepted, but the Socket Mode server cannot be reached ({host}, port {port})",
+            "Allow connections from the bot's machine to this address.",
+        )
+    writer.close()
+    return APP_TOKEN.ok("accepted; Socket Mode can be reached")
 
 
 async def check_slack(settings: Settings, now: Callable[[], datetime]) -> list[CheckResult]:
@@ -148,7 +166,7 @@ async def check_slack(settings: Settings, now: Callable[[], datetime]) -> list[C
             within(BLOCKS, check_blocks(client, [*samples(links)])),
         )
     scopes = check_scopes(bot.identity.scopes, needed_scopes(settings))
-    clock = [compare_clock(here, bot.date)] if bot.date else []
+    clock = [compare_clock("Slack", here, bot.date)] if bot.date else []
     return [bot.result, *scopes, *chain.from_iterable(found), *clock]
 
 

@@ -5,6 +5,7 @@ import json
 import re
 import time
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -40,7 +41,7 @@ async def test_valid_settings_leave_only_the_cancel_role_unchecked(env: DoctorEn
 
     assert at(Level.PROBLEM, findings) == at(Level.WARNING, findings) == []
     assert at(Level.UNCHECKED, findings) == []
-    assert len(at(Level.OK, findings)) == 23
+    assert len(at(Level.OK, findings)) == 25
     assert ("watch", "watch") in at(Level.OK, findings)
 
 
@@ -203,6 +204,13 @@ async def test_refused_activity_feed_is_a_warning_with_the_role(env: DoctorEnvir
 
     assert feed.level is Level.WARNING
     assert "GROUP_READ_ONLY" in feed.hint
+
+
+async def test_clock_is_compared_with_that_of_each_service(env: DoctorEnvironment) -> None:
+    findings = await env.examine(now=lambda: datetime.now(UTC) + timedelta(minutes=10))
+    clocks = [("clock", "clock, by Slack"), ("clock", "clock, by Atlas")]
+
+    assert at(Level.PROBLEM, findings) == clocks
 
 
 # The program

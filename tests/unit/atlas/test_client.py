@@ -5,6 +5,7 @@ import inspect
 import json
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
 from typing import cast
 
 import httpx
@@ -486,6 +487,19 @@ async def record_of(headers: dict[str, str]) -> CallRecord:
 @pytest.mark.parametrize("header", ["", "-1", "many", "9" * 50, "1.5"])
 async def test_invalid_rate_limit_header_is_ignored(header: str) -> None:
     assert (await record_of({"RateLimit-Remaining": header})).rate_limit_remaining is None
+
+
+@pytest.mark.parametrize(
+    ("header", "date"),
+    [
+        ("Wed, 25 Nov 2026 22:00:00 GMT", datetime(2026, 11, 25, 22, tzinfo=UTC)),
+        ("Wed, 25 Nov 2026 22:00:00 -0000", datetime(2026, 11, 25, 22, tzinfo=UTC)),
+        ("Mon, 01 Jan 2026 +99999999999999999", None),
+        ("yesterday", None),
+    ],
+)
+async def test_date_header_is_parsed_or_ignored(header: str, date: datetime | None) -> None:
+    assert (await record_of({"Date": header})).date == date
 
 
 # The example

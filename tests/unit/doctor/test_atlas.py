@@ -1,16 +1,35 @@
-"""Checks of Atlas: unreadable items, and the end of a secret."""
+"""Checks of Atlas: the rate limit, unreadable items, and the end of a secret."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
 
-from bot.atlas import KeyAccess
+from bot.atlas import CallRecord, KeyAccess
 from bot.doctor.atlas import complete
-from bot.doctor.key import check_expiry
+from bot.doctor.key import check_expiry, check_rate_limit
 from bot.doctor.results import Level, Subject
 from tests.support.clock import NOON
 
 SUBJECT = Subject("it", "it")
+PATH = "/groups/1/clusters/prod/backup/restoreJobs"
+ANSWER = CallRecord("GET", 200, 0.1, rate_limit_remaining=0, rate_limit=1200, path=PATH)
+
+
+@pytest.mark.parametrize(
+    ("left", "level"),
+    [(240, Level.OK), (239, Level.WARNING), (0, Level.WARNING), (None, Level.UNCHECKED)],
+)
+def test_less_than_a_fifth_of_the_rate_limit_is_a_warning(left: int | None, level: Level) -> None:
+    assert check_rate_limit(SUBJECT, [replace(ANSWER, rate_limit_remaining=left)]).level is level
+
+
+def test_newest_answer_about_backups_has_the_rate_limit() -> None:
+    others = ({"path": "/groups/1"}, {"status": None}, {"status": 401, "challenge": True})
+    newest = replace(ANSWER, rate_limit_remaining=7)
+    calls = [*(replace(ANSWER, **other) for other in others), newest, ANSWER]
+
+    assert check_rate_limit(SUBJECT, calls).message == "7 of 1200 calls are left"
 
 
 def test_unreadable_items_are_a_warning() -> None:

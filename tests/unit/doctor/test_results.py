@@ -149,7 +149,7 @@ def test_names_from_services_are_not_parsed_as_markup() -> None:
 def test_clock_difference_over_10_seconds_is_a_warning_and_over_5_a_problem(
     seconds: int, level: Level, message: str
 ) -> None:
-    found = compare_clock(NOON + timedelta(seconds=seconds), NOON)
+    found = compare_clock("Slack", NOON + timedelta(seconds=seconds), NOON)
 
     assert found.level is level
     assert message in found.message

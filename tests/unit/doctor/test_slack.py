@@ -78,15 +78,21 @@ async def test_user_token_as_bot_token_is_a_problem() -> None:
 
 
 @pytest.mark.parametrize(
-    ("app", "level", "message"),
-    [("A0OTHER", Level.PROBLEM, "another app (A0OTHER)"), ("", Level.OK, "accepted")],
+    ("app", "proxy", "level", "message"),
+    [
+        ("A0OTHER", None, Level.PROBLEM, "another app (A0OTHER)"),
+        ("", None, Level.PROBLEM, "127.0.0.1, port 9"),
+        ("", "http://proxy.example.com:3128", Level.OK, "not tested"),
+    ],
+    ids=["app token of another app", "unreachable", "through a proxy"],
 )
 async def test_app_token_is_tested_by_opening_socket_mode(
-    app: str, level: Level, message: str
+    app: str, proxy: str | None, *, level: Level, message: str
 ) -> None:
     bot = await authenticate(identified(bot_id="B0BOT"))
     slack = FakeSlack()
-    slack.respond("apps.connections.open", {"url": "wss://wss.slack.com/link"})
+    slack.proxy = proxy
+    slack.respond("apps.connections.open", {"url": "ws://127.0.0.1:9/link"})
     slack.respond("auth.test", {"app_id": app} if app else "invalid_auth")
     found = await check_app_token(slack, "xapp-1", bot.app if app else "")
 
