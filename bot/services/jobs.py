@@ -275,7 +275,7 @@ class Jobs:
         return known.job.observe(now, None, self._watched_starter(known, feed)).started_by
 
     async def follow(self) -> None:
-        """Read the jobs of waiting requests, and search for starters that are not known yet."""
+        """Read the jobs of requests that wait or failed, and search for unknown starters."""
         followed = await self.store.followed()
         await asyncio.gather(*(self._follow(each) for each in followed))
 
@@ -283,7 +283,7 @@ class Jobs:
         ref, read, feed = known.job.ref, None, None
         async with self.slots:
             read_at = self.store.now()
-            if known.waits:
+            if known.waits or known.is_unwatched:
                 read = await self._read_job(ref)
             if not known.job.has_settled_starter(self.store.now()):
                 feed = await self.feeds.read(ref, max_age=FEED_AGE * self.interval)
@@ -297,7 +297,7 @@ class Jobs:
             with project.backups.call():
                 return await project.atlas.restore_job(ref)
         except (AtlasError, CancellationError) as error:
-            log.info("waiting job not read", job=ref.job_id, why=str(error))
+            log.info("followed job not read", job=ref.job_id, why=str(error))
             return None
 
     def _watched_starter(self, known: KnownJob, feed: Feed | None) -> StartedBy | None:

@@ -210,8 +210,8 @@ def card_lines(request: Request, job: Job | None) -> list[str]:
     is_over = is_over or mrkdwn.job_is_gone(request)
     if request.state is State.CANCELLED or (is_over and not job.ended):
         return [started, *past_link(job, cancelled=request.state is State.CANCELLED)]
-    if job.phase is LinkPhase.ENDED:
-        return [started, link_line(job)]
+    if job.phase is LinkPhase.ENDED or request.by_bot or request.state is State.FAILED:
+        return [started, link_line(job)]  # the card goes on showing it
     # The card keeps this, and the link goes on: the heading says of which moment it is.
     return [started, f"{link_line(job)}, as known when this request ended"]
 

@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, exists, func, insert, select, text, tuple_
 from bot.atlas import JobRef, JobState, RestoreJob, created_at
 from bot.cancellation.events import EventName
 from bot.cancellation.job import (
+    LONGEST_WAIT,
     USUAL_WAIT,
     Job,
     LinkPhase,
@@ -150,6 +151,8 @@ def change(
         saved = uow.execute(changed.returning(jobs)).all()
     if request:
         _update_request(uow, request, before, after)
+    for each in uow.get_all(queries.followed_cards(ref)) if after != before else ():
+        refresh_card(uow.execute, each, uow.now, NO_DELAY, only_facts=True)
     if saved and (after.version or after.is_new_restore):
         is_new = not before.version if after.version else before.shown is None
         announce(uow.execute, uow.now, saved[0], is_new=is_new)
@@ -170,6 +173,11 @@ class KnownJob:
     def waits(self) -> bool:
         """Whether a request for it waits for a decision of people."""
         return self.request is not None and self.request.state in UNDECIDED
+
+    @property
+    def is_unwatched(self) -> bool:
+        """Whether no watch lists it."""
+        return self.job.shown is None
 
 
 class JobStore(Store):
@@ -196,7 +204,7 @@ class JobStore(Store):
 
     @reads
     def followed(self, uow: UnitOfWork) -> Sequence[KnownJob]:
-        """Return the jobs of requests that wait, of keeps, and of announcements with a button.
+        """Return the jobs of requests that wait or failed, of keeps, and of open announcements.
 
         Those that have just ended too, because the feed may name their starters later.
         """
@@ -205,7 +213,8 @@ class JobStore(Store):
         is_changed = (jobs.c.shown != "", jobs.c.changed_at > uow.now - FOLLOWED_FOR)
         rows = uow.execute(select(jobs).where(_IS_NEW, *is_changed))
         changed = [row for row in rows if row.version or to_job(row).is_new_restore]
-        others = [*uow.execute(queries.KEPT_AND_OPEN), *newest_open(uow), *changed]
+        failed = uow.execute(queries.failed_since(uow.now - LONGEST_WAIT, MAX_FOLLOWED))
+        others = [*failed, *uow.execute(queries.KEPT_AND_OPEN), *newest_open(uow), *changed]
         known = get_or_new(uow, [*dict.fromkeys([*waiting, *map(to_ref, others)])])
         return [_known(uow, job, waiting.get(ref)) for ref, job in known.items()]
 

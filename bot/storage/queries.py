@@ -49,6 +49,8 @@ def newest_request_for(ref: JobRef) -> Select[Any]:
     return of_job.order_by(requests.c.created_at.desc()).limit(1)
 
 
+#: Condition: the card goes on showing the link after the end of its request (see `card_lines`).
+_FOLLOWS_LINK = or_(text(BY_BOT), requests.c.state == State.FAILED)
 #: Condition: the download of a request has ended, as Atlas showed it.
 DOWNLOAD_HAS_ENDED = exists().where(
     *(jobs.c[name] == requests.c[name] for name in JOB), jobs.c.state.in_(ENDS)
@@ -59,6 +61,17 @@ _OF_OPEN_JOB = select(requests).where(requests.c.job_id.in_(_OPEN_JOBS))
 KEPT_AND_OPEN = _OF_OPEN_JOB.where(requests.c.state == State.KEPT)
 #: Reads the bot's own requests that are over, while the watch sees the job open.
 OVER_AND_OPEN = _OF_OPEN_JOB.where(requests.c.state == State.OVER, text(BY_BOT))
+
+
+def followed_cards(ref: JobRef) -> Select[Any]:
+    """Read the ended requests for a job whose cards go on showing its link."""
+    return select(requests).where(has_job(requests, ref), _FOLLOWS_LINK, text(f"NOT {OPEN}"))
+
+
+def failed_since(moment: datetime, limit: int) -> Select[Any]:
+    """List the newest failed requests whose downloads may still go live."""
+    failed = _OF_OPEN_JOB.where(requests.c.state == State.FAILED, requests.c.changed_at > moment)
+    return failed.order_by(requests.c.changed_at.desc()).limit(limit)
 
 
 def lock_project(execute: Callable[..., Any], project_id: str) -> None:

@@ -56,7 +56,7 @@ def message(
         _outcome(request),
         job_lines.next_step(request, job, is_served=approvers is not None),
     ]
-    buttons = _buttons(request, mode)
+    buttons = _buttons(request, mode, is_over=job is not None and job.state.is_over)
     details = [
         *mrkdwn.job_facts(request.shown),
         *_link_when_asked(request),
@@ -257,16 +257,16 @@ def _footer(request: Request, links: Links) -> str:
     return " · ".join(parts)
 
 
-def _buttons(request: Request, mode: Mode) -> list[Block]:
+def _buttons(request: Request, mode: Mode, *, is_over: bool) -> list[Block]:
     review = [review_button(request)] if request.unreviewed else []
     match request.state:
         case State.QUARANTINED:
             return quarantine_buttons(request, mode)
         case State.AWAITING:
             return [*approver_buttons(request), _withdraw(request), *review]
-        case State.FAILED:
+        case State.FAILED if not is_over:
             return [_retry(request), *review]
-        case State.OBSERVED if mode is not Mode.OFF:
+        case State.OBSERVED if mode is not Mode.OFF and not is_over:
             return [job_lines.open_button(request.ref)]
     return review
 

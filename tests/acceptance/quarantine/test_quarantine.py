@@ -1,12 +1,18 @@
 """A new download that no approver keeps is cancelled, and its card shows each step."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from bot.sandbox.atlas import Fault, Kind
+from bot.sandbox.atlas.clock import wall_clock
 from bot.sandbox.slack import Ack
 from tests.acceptance.actions import ADA, record_of
 from tests.acceptance.environment import BotEnvironment
 from tests.acceptance.quarantine.environment import KEEP, deletes, open_quarantine, quarantined
+from tests.support.polling import wait_until
 
 Json = dict[str, Any]
 
@@ -16,6 +22,10 @@ async def keep(env: BotEnvironment, card: Json) -> Ack:
     await env.slack.people.clicks("ada", card, KEEP)
     view = await env.wait_for_dialog("ada")
     return await env.slack.people.submits("ada", view, {"reason": "mine"})
+
+
+def card_has(env: BotEnvironment, job_id: str, words: str) -> bool:
+    return words in env.text_about(job_id)
 
 
 def events(env: BotEnvironment) -> list[Json]:
@@ -63,6 +73,34 @@ async def test_approver_keeps_a_download_with_a_reason(tmp_path: Path) -> None:
         (kept,) = [line for line in events(env) if line["event"] == "request:kept"]
         assert (kept["actor"], kept["detail"]["sentence"]) == (ADA, "quarterly audit")
         assert deletes(env, job) == 0
+
+
+@pytest.mark.parametrize("state", ["observed", "kept", "failed"])
+async def test_card_shows_the_link_as_an_announcement_does_after_the_end_of_its_request(
+    tmp_path: Path, state: str
+) -> None:
+    mode = {"BOT_QUARANTINE": "observe" if state == "observed" else "enforce"}
+    async with open_quarantine(tmp_path, **mode) as env:
+        code = "WRITES_NOT_ALLOWED_DURING_APP_UPGRADES"
+        env.atlas.faults.add(Fault(kind=Kind.ERROR, code=code, method="DELETE", times=None))
+        job, card = await quarantined(env)
+        if state == "kept":
+            await keep(env, card)
+        assert (await env.wait_for_outcome(job.id)).state == state
+
+        text = ""
+        for change, words in (
+            (partial(job.release, wall_clock()), "live since"),
+            (job.use, "used or withdrawn; it was live since"),
+            (job.expire, "none any more"),
+        ):
+            change()
+            await wait_until(partial(card_has, env, job.id, words), 20)
+            text = env.text_about(job.id)
+            assert "as known when" not in text
+        assert len(env.cards(job.id)) == 1
+        assert "[Try again]" not in text
+        assert "[Cancel this download]" not in text
 
 
 async def test_downloads_beyond_the_limit_are_only_announced(tmp_path: Path) -> None:

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from bot.atlas import RESTORE_REQUESTED, ActivityEvent, RoleMissing, Unavailable
+from bot.cancellation.lifecycle import State
 from bot.cancellation.starter import SETTLED_AFTER, StartedBy, Starter, StarterKind, StarterStatus
 from bot.timings import Timings
 from tests.support.clock import NOON
-from tests.support.domain import JOB_ID, PROJECT_ID, a_job, a_waiting_request, job_ref
+from tests.support.domain import JOB_ID, PROJECT_ID, a_job, a_request, a_waiting_request, job_ref
 from tests.support.service import ServiceOnSqlite
 
 REF = job_ref(f"{int(NOON.timestamp()):08x}{'a' * 16}")
@@ -97,10 +98,15 @@ async def test_unanswered_feed_leaves_the_starter_as_it_was(given: ServiceOnSqli
     assert await starter_status(given) is StarterStatus.TOO_EARLY
 
 
-async def test_waiting_job_is_read_again_and_other_requests_are_not(given: ServiceOnSqlite) -> None:
+@pytest.mark.parametrize("state", [State.AWAITING, State.FAILED])
+async def test_job_of_a_request_that_waits_or_failed_is_read_again_and_others_are_not(
+    given: ServiceOnSqlite, state: State
+) -> None:
     atlas = given.atlas[PROJECT_ID]
-    await given.insert(a_waiting_request(ref=REF))
-    await given.insert(a_waiting_request(ref=job_ref(JOB_ID), expires_at=NOON))
+    await given.insert(a_request(ref=REF, state=state))
+    await given.insert(a_request(ref=job_ref(JOB_ID), state=State.EXPIRED))
+    for ref in (REF, job_ref(JOB_ID)):
+        await given.service.jobs.store.record(ref)
     await given.service.jobs.follow()
 
     assert atlas.calls == ["prod-eu"]
