@@ -17,7 +17,7 @@ from bot.cancellation.cluster_entries import hidden_entries
 from bot.cancellation.people import NO_ONE
 from bot.cancellation.policy import REMIND_AFTER, Policy
 from bot.settings.credentials import CredentialSettings
-from bot.settings.model import AtlasSettings, AuditWebhookSettings, Settings, SlackSettings
+from bot.settings.model import AtlasSettings, AuditWebhookSettings, Settings, SlackSettings, unread
 from bot.settings.parsers import Model, read
 from bot.settings.policy import DefaultPolicy, OrganizationSettings, PolicyHolder, ProjectSettings
 from bot.settings.projects import read_projects
@@ -112,15 +112,15 @@ def read_environment(
     An empty variable counts as not set, and hides the one of `file`. Names are upper case.
     The variables `names` are checked for what no setting has.
     """
-    merged = {**(read_env_file(file, os.geteuid()) if file else {}), **environ}
+    merged = {**(read_env_file(file, os.geteuid(), problems) if file else {}), **environ}
     given = {name: (value or "").strip() for name, value in merged.items() if name.isupper()}
     for name in sorted(given.keys() & set(names)):
         given[name] = _clean(name, given[name], problems)
     return {name: value for name, value in given.items() if value}
 
 
-def read_env_file(path: Path, user: int) -> Mapping[str, str | None]:
-    """Return its variables, none without a file; `user` is the id of this account.
+def read_env_file(path: Path, user: int, problems: list[str]) -> Mapping[str, str | None]:
+    """Return its variables, none without a file, and add lines that set none to `problems`.
 
     Raises `SettingsError` alone: what else would be missing may be in the file.
     """
@@ -130,6 +130,8 @@ def read_env_file(path: Path, user: int) -> Mapping[str, str | None]:
         with path.open(encoding="utf-8-sig") as file:
             if refusal := env_file_refusal(path, path.lstat(), os.fstat(file.fileno()), user):
                 raise SettingsError([refusal])
+            problems += (f"{path}, {line}" for line in unread(file, KNOWN_VARIABLES))
+            file.seek(0)
             return dotenv_values(stream=file)
     except FileNotFoundError:
         return {}
@@ -155,14 +157,13 @@ def _clean(name: str, value: str, problems: list[str]) -> str:
 def env_file_refusal(file: Path, link: os.stat_result, target: os.stat_result, user: int) -> str:
     """Return why the file is not read, or nothing: its addresses decide where secrets are sent.
 
-    `link` is the status of the file itself, which may be a symbolic link to the `target`.
+    `link` is the status of the file itself, maybe a link to the `target`; `user` is this account.
     """
     path, check = shlex.quote(str(file)), "is not read: check what is in it, and run"
     is_link = stat.S_ISLNK(link.st_mode)
     if is_link and link.st_uid not in {0, user}:
-        return (
-            f"{file} is a link that belongs to another account and {check} chown -h {user} {path}"
-        )
+        link_of = "is a link that belongs to another account and"
+        return f"{file} {link_of} {check} chown -h {user} {path}"
     named = f"{file} links to {file.resolve()}, which" if is_link else str(file)
     if target.st_uid not in {0, user}:
         return f"{named} belongs to another account and {check} chown {user} {path}"
@@ -281,10 +282,9 @@ def _quarantine_warnings(settings: Settings) -> Iterator[str]:
         left = SHORTEST_WAIT - interval - grace
         if quarantine.is_on and left < LEAST_LEFT:
             yield (
-                f"Project {label}: a read each {interval} s and "
-                f"BOT_QUARANTINE_GRACE ({grace} s) leave {left} s of the {SHORTEST_WAIT} s until "
-                f"a link is live: the download may be used before the bot cancels it. "
-                f"At least {LEAST_LEFT} s should be left."
+                f"Project {label}: a read each {interval} s and BOT_QUARANTINE_GRACE ({grace} s) "
+                f"leave {left} s of the {SHORTEST_WAIT} s until a link is live: the download may "
+                f"be used before the bot cancels it. At least {LEAST_LEFT} s should be left."
             )
 
 

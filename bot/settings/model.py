@@ -3,13 +3,15 @@
 import base64
 import binascii
 import re
+from collections.abc import Container, Iterator
 from contextlib import suppress
 from datetime import timedelta
 from importlib.util import find_spec
 from ipaddress import ip_address
-from typing import Annotated, Literal
+from typing import IO, Annotated, Literal
 from urllib.parse import SplitResult, urlsplit
 
+from dotenv.parser import parse_stream
 from pydantic import ConfigDict, SecretStr
 from pydantic import PlainValidator as Parser
 from sqlalchemy.engine import make_url
@@ -285,3 +287,16 @@ class Settings(Model):
             *(SecretStr(each) for each in passwords if isinstance(each, str) and each),
             *((hook.url, hook.secret) if (hook := self.audit_webhook) else ()),
         )
+
+
+def unread(file: IO[str], names: Container[str]) -> Iterator[str]:
+    """Report the lines of an `.env` that set nothing; others than `names` may be secrets."""
+    for binding in parse_stream(file):
+        if binding.error or (binding.key and binding.value is None):
+            original = binding.original.string
+            line = original.lstrip()
+            number = binding.original.line + original[: -len(line)].count("\n")
+            word = re.split(r"[\s=]", line, maxsplit=1)[0]
+            start = f"“{word} …”" if word in names else "it"
+            why = "cannot be read" if "=" in line else "has no “=”"
+            yield f"line {number}: {start} {why}: write NAME=VALUE"

@@ -166,6 +166,24 @@ def test_by_default_process_and_working_directory_are_read(
     assert load_settings().port == 4000
 
 
+def test_lines_of_the_env_file_that_set_nothing_are_problems_beside_the_others(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / ".env"
+    file.write_text(
+        "# comment\n\nexport HOST=file.example\nOTHER='two\nlines' # comment\n"
+        'BOT_READ_ONLY true\n\nBOT_APPROVALS\nsecret words\nBOT_REQUESTERS="*\nPORT=x\n'
+    )
+
+    assert problems(tmp_path) == (
+        f"{file}, line 6: “BOT_READ_ONLY …” has no “=”: write NAME=VALUE",
+        f"{file}, line 8: “BOT_APPROVALS …” has no “=”: write NAME=VALUE",
+        f"{file}, line 9: it has no “=”: write NAME=VALUE",
+        f"{file}, line 10: “BOT_REQUESTERS …” cannot be read: write NAME=VALUE",
+        "PORT must be a whole number from 0 to 65535",
+    )
+
+
 def test_file_that_is_not_text_is_a_problem(tmp_path: Path) -> None:
     (tmp_path / ".env").write_bytes(b"\xff\xfe")
 

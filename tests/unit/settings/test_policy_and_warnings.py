@@ -298,15 +298,15 @@ def test_env_file_of_another_account_is_not_read_and_one_of_this_or_root_is(
     owner = file.stat().st_uid
 
     with pytest.raises(SettingsError) as caught:
-        read_env_file(file, owner + 1)
+        read_env_file(file, owner + 1, [])
     assert str(caught.value) == (
         f"{file} belongs to another account and is not read: check what is in it, and run "
         f"chown {owner + 1} '{file}'"
     )
-    assert read_env_file(file, owner) == {"PORT": "1"}
+    assert read_env_file(file, owner, []) == {"PORT": "1"}
     if os.geteuid() == 0:
         os.chown(file, 0, -1)
-        assert read_env_file(file, 12345) == {"PORT": "1"}
+        assert read_env_file(file, 12345, []) == {"PORT": "1"}
 
 
 def test_link_in_the_place_of_the_env_file_and_its_target_belong_to_this_account_or_root(
@@ -321,7 +321,7 @@ def test_link_in_the_place_of_the_env_file_and_its_target_belong_to_this_account
     def of_another(status: os.stat_result) -> os.stat_result:
         return os.stat_result((*status[:4], mine + 1, *status[5:]))
 
-    assert read_env_file(link, mine) == {"PORT": "1"}
+    assert read_env_file(link, mine, []) == {"PORT": "1"}
     assert env_file_refusal(link, of_another(of_link), of_target, mine) == (
         f"{link} is a link that belongs to another account and is not read: check what is in it, "
         f"and run chown -h {mine} {link}"
