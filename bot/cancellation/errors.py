@@ -168,7 +168,7 @@ class RequestExpired(StateConflict):
 
 
 class RequestNotFound(CancellationError):
-    sentence = "There is no request with this id. Ask for the cancellation again."
+    sentence = "There is no request with this id: compare it with the one on the card."
 
 
 class UnknownProject(CancellationError):

@@ -317,6 +317,8 @@ def sentence_for(error: Exception, links: Links | None = None) -> str:
             hint = mrkdwn.request_status(request)
         case errors.StateConflict(request=request):
             return mrkdwn.request_status(request)
+        case errors.RequestNotFound():
+            hint = f"{command_code('history')} lists the last requests."
         case errors.ChannelNotAllowed(channels=channels):
             hint = f"It works in {mrkdwn.join(map(mrkdwn.channel, sorted(channels)))}."
         case errors.NotTheRequester(requester=requester):

@@ -235,7 +235,8 @@ async def test_typed_decision_about_an_ended_or_unknown_request_is_explained(
     await bolt.send(payloads.command(f"approve {'f' * 32}", user="U0ABE"))
     handled, unknown = bolt.private
     assert "was denied by <@U0ADA>" in handled
-    assert "no request with this id" in unknown
+    assert "no request with this id: compare it with the one on the card." in unknown
+    assert "`/cancel-restore history` lists the last requests." in unknown
 
 
 async def test_job_of_another_cluster_is_found_and_shown(bolt: BoltHarness) -> None:
