@@ -26,7 +26,7 @@ from bot.doctor.results import CheckResult
 from bot.settings import Settings
 from bot.settings.load import KNOWN_VARIABLES
 from bot.settings.policy import PolicyHolder
-from bot.slack.errors import ERROR_CODES
+from bot.slack.errors import ERROR_CODES, REASONS
 from bot.slack.manifest import SCOPES
 from bot.storage.audit_log import NOT_KNOWN, AuditLog, read_summary
 from bot.storage.database import Database, wall_clock
@@ -50,7 +50,7 @@ KNOWN_WORDS = frozenset(
         *(CANCEL_ROLES | OTHER_ROLES),
         *(scope for scope in SCOPES if ":" in scope),
         *atlas_errors.BY_CODE,
-        *(code for codes in ERROR_CODES.values() for code in codes if "_" in code),
+        *(code for codes in (*ERROR_CODES.values(), REASONS) for code in codes if "_" in code),
     }
 )
 _WORD = re.compile(r"[\w:.]*\w")

@@ -77,8 +77,9 @@ def test_report_has_roles_codes_errors_figures_and_the_shape_of_the_settings(
     channel = Subject("channel", "BOT_WATCH_CHANNEL, audit_channel: C0ACME").problem(
         "the channel does not exist (channel_not_found)", ""
     )
+    group = Subject("group", "escalate_to").problem("it does not exist (no_such_subteam)", "")
     webhook = Subject("audit_webhook", "BOT_AUDIT_WEBHOOK_URL").problem("none (ConnectError)", "")
-    results = [roles, roles, refused, channel, webhook]
+    results = [roles, roles, refused, channel, group, webhook]
     lines = [*report_lines(results, settings, HISTORY)]
 
     assert lines[0] == READ_FIRST
@@ -91,6 +92,7 @@ def test_report_has_roles_codes_errors_figures_and_the_shape_of_the_settings(
     assert "  atlas_roles warning GROUP_OWNER, 2 ×" in lines
     assert "  atlas_project problem KeyRefused, 1 ×" in lines
     assert "  channel problem BOT_WATCH_CHANNEL audit_channel channel_not_found, 1 ×" in lines
+    assert "  group problem escalate_to no_such_subteam, 1 ×" in lines
     assert "  audit_webhook problem BOT_AUDIT_WEBHOOK_URL ConnectError, 1 ×" in lines
     assert "  downloads 3, seconds_to_announcement_median 14.5, starter_known 2" in lines
     assert lines[-1] == (
