@@ -77,7 +77,8 @@ async def wait_for_the_link(session: ScriptSession) -> None:
 
 async def keep_nothing(session: ScriptSession) -> None:
     await _announce(session)
-    session.print_step("No approver keeps it: the bot cancels it at the end of its time")
+    await session.wait_for_outcome()
+    session.print_step("No approver kept it: the bot cancelled it at the end of its time")
     await _end(session)
 
 
@@ -125,7 +126,7 @@ async def _end(session: ScriptSession, *, decided_at: float = 0.0) -> None:
     session.print_calls()
     session.skip_to(decided_at + 2)
     session.print_step("The thread has the outcome")
-    session.quote(outcome, 2)
+    session.quote(outcome, 5)
 
 
 Play = Callable[[ScriptSession], Awaitable[None]]

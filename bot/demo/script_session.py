@@ -25,7 +25,7 @@ FAULT_TIMEOUT = 12.0
 WIDTH = 90
 
 #: Signs of Slack's markup that a terminal does not need.
-MARKUP = re.compile(r":[a-z_]+: ?|[*`]")
+MARKUP = re.compile(r":[a-z_]+: ?|[*`]|^>", re.MULTILINE)
 
 
 class ScriptFailed(Exception):
@@ -205,9 +205,9 @@ class ScriptSession:
         self._out.write(f"  {_minutes(self._clock())}  {text}\n")
 
     def quote(self, payload: Json, most: int) -> None:
-        """Print so many lines of a message at most, and the buttons at the end of a view."""
+        """Print so many lines of a message or a view at most, and the buttons after them."""
         lines = [*filter(None, MARKUP.sub("", self._text(payload)).splitlines())]
-        for line in lines[:most] + (lines[-1:] if payload.get("title") else []):
+        for line in lines[:most] + [line for line in lines[most:] if line.startswith("[")]:
             for part in textwrap.wrap(line, WIDTH):
                 self._out.write(f"        │ {part}\n")
 

@@ -54,8 +54,13 @@ async def test_script_plays_every_scenario() -> None:
     await script.play_all(out)
     _, *printed = out.getvalue().split("\n━━ ")
     titles = [text.partition("\n")[0] for text in printed]
+    played = dict(zip(titles, printed, strict=True))
 
     assert sorted(titles) == sorted({scenario.title for scenario in SCENARIOS.values()})
+    assert "[Try again]" in played["Atlas rejects the API key"]
+    assert "[Keep it] [Cancel it now]" in played["Quarantine"]
+    assert "│ Next Click Try again on the card." in played["Atlas is being upgraded"]
+    assert "│ >" not in out.getvalue()
     assert set(PRESETS) <= set(SCENARIOS)  # each fault of the fake Atlas that has a name
 
 
