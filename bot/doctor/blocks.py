@@ -259,7 +259,7 @@ def _views(links: Links) -> Iterator[tuple[str, dict[str, Any]]]:
     contents = {
         "a job that cannot be cancelled": job_details.not_cancellable(DETAILS, links, why),
         "an error": dialog_views.error(ABOUT, REASON, NAME),
-        "a request": job_details.taken(REQUEST, links),
+        "a request": job_details.taken(REQUEST, KNOWN, links),
         "a search": dialog_views.not_found(ABOUT, FOUND),
     }
     for name, content in contents.items():

@@ -51,6 +51,10 @@ RESTORE_HEADLINES: Mapping[JobState, str] = {
     JobState.IN_PROGRESS: ":rotating_light: A backup is being restored into another project",
     JobState.FINISHED: ":rotating_light: A backup was restored into another project",
     JobState.FAILED: ":information_source: A restore of a backup into another project has failed",
+    JobState.GONE: (
+        ":rotating_light: A restore of a backup into another project was started; Atlas does not "
+        "list it any more"
+    ),
 }
 RESTORE_STARTED = ":rotating_light: A restore of a backup into another project was started"
 #: What people can do about it.
@@ -59,7 +63,12 @@ RESTORE_ADVICE = (
     "• In the target project, see who can read the data, remove them, and pause or delete the "
     "cluster.\n"
     "• End the Atlas sessions of who started it, and replace the API keys.\n"
-    "• Call the owner of the data. Unless the restore has failed, the data counts as copied."
+    "• Call the owner of the data. Unless the restore fails, the data counts as copied."
+)
+FAILED_RESTORE_ADVICE = (
+    "It failed, so no copy is expected. If it was not agreed:\n"
+    "• End the Atlas sessions of who started it, and replace the API keys.\n"
+    "• Tell the owner of the data."
 )
 
 
@@ -69,6 +78,7 @@ def restore_message(
     """Build the message about a restore into another project, like that about a download."""
     ref, shown = job.ref, job.shown
     headline = RESTORE_HEADLINES.get(job.state, RESTORE_STARTED)
+    advice = FAILED_RESTORE_ADVICE if job.state is JobState.FAILED else RESTORE_ADVICE
     target = (shown.target if shown else None) or "?/?"
     project, _, cluster = target.partition("/")
     lines = [
@@ -83,7 +93,7 @@ def restore_message(
     ]
     blocks = [
         blockkit.section("\n".join(lines)),
-        blockkit.section(RESTORE_ADVICE),
+        blockkit.section(advice),
         blockkit.fields(_details(job)),
         blockkit.context(" · ".join(pages)),
     ]

@@ -43,7 +43,7 @@ FORMS: Mapping[str, str] = {
     "CLUSTER": "lets you pick a download of this cluster",
     "CLUSTER JOB_ID": "shows this download, and lets you cancel it",
     "PROJECT CLUSTER JOB_ID": "shows it where the bot knows several projects",
-    "PROJECT/CLUSTER JOB_ID": "the same, project and cluster in one word",
+    "PROJECT/CLUSTER JOB_ID": "shows it, with project and cluster in one word",
     "JOB_ID": "finds the cluster of this download, and shows it",
     "LINK": "shows the download or the cluster that a link to Atlas or its API names",
     "list [CLUSTER]": "lists the downloads that can be cancelled now",

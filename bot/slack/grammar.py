@@ -275,7 +275,7 @@ def _why_not_names(words: Sequence[str]) -> InvalidCommand | None:
         return _needless(first, rest)
     if rest:
         return InvalidCommand(
-            f"“{_shorten(' '.join(words))}” is not a command: after a cluster comes a job's id, "
+            f"“{_shorten(' '.join(words))}” names no download: after a cluster comes a job's id, "
             "24 characters 0-9 or a-f.",
             suggestion=closest_keyword(first),
         )

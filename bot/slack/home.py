@@ -227,9 +227,9 @@ def job_blocks(
     ]
     more = len(jobs) - len(shown)
     if not shown:
-        besides = " besides those above" if listing.jobs else ""
-        seen = " in what could be read" if listing.unavailable else ""
-        shown = [blockkit.section(f"None{besides}{seen}.")]
+        none = "No others" if listing.jobs else "None"
+        seen = ", in what could be read" if listing.unavailable else ""
+        shown = [blockkit.section(f"{none}{seen}.")]
     if more > 0:
         shown.append(blockkit.context(f"And {more} more: {command_code('list')} shows all."))
     unread = lists.unavailable_blocks(listing.unavailable)

@@ -14,8 +14,8 @@ from bot.slack.grammar import job_value
 #: What to do now about a download that goes on, by how the request ended.
 NEXT_STEPS = {
     State.FAILED: (
-        "Look at it in Atlas, on the cluster's Backup page. If it still runs, cancel it there, or "
-        "click *Try again* on the card."
+        "Click *Try again* on the card. If it fails again, cancel the download in Atlas, on the "
+        "cluster's Backup page."
     ),
     State.REFUSED: (
         "If it still runs, cancel it in Atlas, on the cluster's Backup page. Once the cause is "
@@ -267,7 +267,9 @@ def next_step(request: Request, job: Job | None, *, is_served: bool) -> str:
 
     `is_served` is whether the bot has its project still.
     """
-    is_over = mrkdwn.job_is_gone(request) or (job and job.phase is LinkPhase.ENDED)
+    if mrkdwn.job_is_gone(request):
+        return "*Next* Tell your security team."
+    is_over = job and job.phase is LinkPhase.ENDED
     step = TAKEN_OVER if mrkdwn.was_taken_over(request) else NEXT_STEPS.get(request.state)
     if is_over or not step:
         return ""

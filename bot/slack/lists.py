@@ -219,6 +219,9 @@ def _headline(listing: Search, cluster: str | None, start: int, shown: int) -> s
         return f"No download{where} can be cancelled now{seen}."
     jobs = mrkdwn.count(total, "download")
     pages = f" ({start + 1} to {start + shown})" if total > PAGE_SIZE else ""
+    if all(each.place.project.why_read_only(each.place.cluster) for each in listing.jobs):
+        runs, them = ("is running", "it") if total == 1 else ("are running", "them")
+        return f"*{jobs}{where} {runs}{pages}; the bot only watches: cancel {them} in Atlas*"
     return f"*{jobs}{where} can be cancelled now{pages}*"
 
 

@@ -108,7 +108,7 @@ def message(
         *_answered(job, policy),
         *([UNCERTAIN] if is_open and not is_asked else []),
         job_lines.started_line(job.ref, job, ended=is_over),
-        *([] if is_over else [job_lines.link_line(job)]),
+        *(job_lines.past_link(job) if is_over else [job_lines.link_line(job)]),
         *([ASKED] if is_asked else mrkdwn.note(policy.note)),
         f"*Job id* {mrkdwn.code(job.ref.job_id)}",
     ]

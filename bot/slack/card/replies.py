@@ -63,7 +63,8 @@ def message(post: RequestPost, policy: Policy | None = None) -> dict[str, Any]:
     state = next((each for each in State if each.ended and post.event.endswith(f":{each}")), None)
     step = job_lines.next_step(post.request, post.job, is_served=policy is not None)
     if step and state is post.request.state:
-        clock = [job_lines.link_line(post.job)] if post.job else []
+        is_gone = mrkdwn.job_is_gone(post.request)
+        clock = [job_lines.link_line(post.job)] if post.job and not is_gone else []
         text = "\n".join([text, *clock, step])
     built = blockkit.message(text) | ({"metadata": metadata(post.request, state)} if state else {})
     is_disowned = post.event is EventName.DOWNLOAD_DISOWNED
@@ -231,7 +232,7 @@ def _over(post: RequestPost) -> str:
 
 def _refused(post: RequestPost) -> str:
     if mrkdwn.job_is_gone(post.request):
-        return ":grey_question: {to}: Atlas does not list {job} any more.{approved}{sentence}"
+        return ":grey_question: {to}: The request about {job} has ended.{approved}{sentence}"
     return ":no_entry: {to}: Atlas refused to cancel {job}.{approved}{sentence}"
 
 

@@ -9,7 +9,7 @@ import structlog
 from bot.atlas import ClusterNotFound, DeliveryType, JobNotFound, JobRef, JobState, RestoreJob
 from bot.cancellation import policy as rules
 from bot.cancellation.errors import RightsNotChecked
-from bot.cancellation.job import LinkPhase
+from bot.cancellation.job import Job, LinkPhase
 from bot.cancellation.lifecycle import JobFingerprint, Request, State
 from bot.cancellation.people import NO_ONE
 from bot.cancellation.policy import Policy
@@ -98,7 +98,7 @@ class JobReader:
         if request and not (request.state is State.AWAITING and may_replace):
             if request.state is State.AWAITING and self.not_checked:
                 raise self.not_checked
-            return taken(request, links)
+            return taken(request, read.known, links)
         if not job.can_be_cancelled:
             return not_cancellable(read, links, why_not_cancellable(job))
         if placed is None:
@@ -184,10 +184,10 @@ def not_cancellable(details: JobDetails, links: Links, why: str) -> Content:
     return Content(blocks=blocks)
 
 
-def taken(request: Request, links: Links) -> Content:
+def taken(request: Request, known: Job, links: Links) -> Content:
     """Name the person who requested the cancellation of this job before, and link to the card."""
-    name = mrkdwn.capitalised(mrkdwn.summary(request))
-    text = f"{name}\n{asked_already(request, links)}"
+    name, link = mrkdwn.capitalised(mrkdwn.summary(request)), job_lines.link_line(known)
+    text = f"{name}\n{link}\n{asked_already(request, links)}"
     return Content(blocks=[blockkit.section(text, block_id=ids.JOB)])
 
 

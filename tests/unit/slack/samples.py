@@ -205,7 +205,7 @@ def views() -> dict[str, dict[str, Any]]:
         "not_cancellable_expired": not_cancellable(**EXPIRED),
         "not_cancellable_new": not_cancellable(deliveryType="o" * 64),
         "not_cancellable_here": job_details.not_cancellable(sight(), LINKS, str(KeyMayNotCancel())),
-        "taken": job_details.taken(waiting(), LINKS),
+        "taken": job_details.taken(waiting(), JOB, LINKS),
         "error": dialog_views.error(asked(), "Atlas did not answer."),
         "elsewhere": dialog_views.elsewhere(
             replace(job_ref(), cluster_name="prod-us"), asked(), "shop-prod"
@@ -560,6 +560,7 @@ def finding() -> dict[str, dict[str, Any]]:
     cluster = ClusterRef(project=PROJECTS[0], cluster="prod-eu")
     unseen = UnreadCluster(project="shop-dev", cluster="eu", reason="Atlas did not answer.")
     listing = Search(jobs=[CancellableJob(place=cluster, job=a_job(**LIVE))], unavailable=[unseen])
+    watched = replace(PROJECTS[0], policies=Policies(Policy(read_only=True)))
     ref, empty = job_ref(), DialogState(asked_in="C0OPS", has_pickers=True)
     leads = ((48, False), (-20, False), (-12, True), (-1500, True))
     past = [
@@ -598,6 +599,18 @@ def finding() -> dict[str, dict[str, Any]]:
             lists.history_sections([], names, LINKS),
         ),
         "list": lists.job_list(listing, None, 0, {ref: JOB}),
+        "list_read_only": lists.job_list(
+            Search(
+                jobs=[
+                    CancellableJob(
+                        place=ClusterRef(project=watched, cluster="prod-eu"), job=a_job()
+                    )
+                ]
+            ),
+            None,
+            0,
+            {},
+        ),
         "list_empty": lists.job_list(Search(), "prod-eu", 0, {}),
         "history": lists.request_list(past, names, LINKS),
         "searching": dialog_views.view(SEARCH, dialog_views.loading(SEARCH)),

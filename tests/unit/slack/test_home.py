@@ -56,7 +56,7 @@ async def test_home_shows_an_approver_the_downloads_in_quarantine_first_and_once
         ("cancel_restore_keep", request.id),
         ("cancel_restore_approve", request.id),
     ]
-    assert "None besides those above." in json.dumps(for_ada)
+    assert "No others." in json.dumps(for_ada)
     assert ids.OPEN not in json.dumps(for_ada)
     assert "*Will be cancelled*" in json.dumps(for_rina)
     assert headers(for_rina)[:2] == [

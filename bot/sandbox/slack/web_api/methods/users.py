@@ -64,7 +64,7 @@ def user_json(world: World, user: User) -> Json:
         "name": user.name,
         "deleted": user.deleted,
         "real_name": name,
-        "profile": {"real_name": name, "display_name": user.name, "team": user.team_id} | email,
+        "profile": {"real_name": name, "display_name": name, "team": user.team_id} | email,
         "is_bot": user.is_bot,
         "is_app_user": False,
     }
