@@ -561,6 +561,7 @@ def finding() -> dict[str, dict[str, Any]]:
     unseen = UnreadCluster(project="shop-dev", cluster="eu", reason="Atlas did not answer.")
     listing = Search(jobs=[CancellableJob(place=cluster, job=a_job(**LIVE))], unavailable=[unseen])
     watched = replace(PROJECTS[0], policies=Policies(Policy(read_only=True)))
+    shown = CancellableJob(place=replace(cluster, project=watched), job=a_job())
     ref, empty = job_ref(), DialogState(asked_in="C0OPS", has_pickers=True)
     leads = ((48, False), (-20, False), (-12, True), (-1500, True))
     past = [
@@ -599,18 +600,7 @@ def finding() -> dict[str, dict[str, Any]]:
             lists.history_sections([], names, LINKS),
         ),
         "list": lists.job_list(listing, None, 0, {ref: JOB}),
-        "list_read_only": lists.job_list(
-            Search(
-                jobs=[
-                    CancellableJob(
-                        place=ClusterRef(project=watched, cluster="prod-eu"), job=a_job()
-                    )
-                ]
-            ),
-            None,
-            0,
-            {},
-        ),
+        "list_read_only": lists.job_list(Search(jobs=[shown]), None, 0, {}),
         "list_empty": lists.job_list(Search(), "prod-eu", 0, {}),
         "history": lists.request_list(past, names, LINKS),
         "searching": dialog_views.view(SEARCH, dialog_views.loading(SEARCH)),
