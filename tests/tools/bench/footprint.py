@@ -14,15 +14,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from pathlib import Path
-from subprocess import DEVNULL
 from typing import TYPE_CHECKING, Any
 from venv import EnvBuilder
 
 from bot.sandbox.atlas import PROJECT_ID, Behaviour, FakeAtlasServer
 from bot.sandbox.slack import Channel, FakeSlackServer, User
 from tests.acceptance.environment import environment
-from tests.support.process import BotProcess, surroundings
-from tests.tools.reporting.report import Goal, Missing, Row, Table, in_turn, median, seconds_of
+from tests.support.process import BotProcess
+from tests.tools.reporting.report import Goal, Missing, Row, Table, in_turn, median
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -62,10 +61,7 @@ NOTES = (
         "The bot as `python -m bot serve`, Socket Mode, SQLite, with fake servers. Memory is"
         " VmRSS of /proc; CPU is user and system time."
     ),
-    (
-        "Loading the program: `python -m bot --version` minus `python -c pass`. The first start"
-        " creates the database."
-    ),
+    "The first start creates the database.",
     (
         "A request is complete: command, dialog, submission, GET, DELETE, GET, card, outcome. The"
         f" first tenth is the warm-up; {PEOPLE} people work concurrently, each on one request."
@@ -164,9 +160,8 @@ def channel_id(number: int) -> str:
 
 async def measure(scale: Scale) -> list[Table]:
     rows, goals = [], []
-    starts = {"loads": _load, "first": _first_start, "next": _next_start}
+    starts = {"first": _first_start, "next": _next_start}
     took = {name: median(each) for name, each in (await in_turn(starts, scale.pick(3, 15))).items()}
-    rows.append(Row("loading the program, s", [took["loads"]]))
     rows.append(Row("first start to ready, s", [took["first"]]))
     rows.append(Row("later start to ready, s", [took["next"]]))
     goals.append(Goal.at_most(f"ready within {READY:g} s", max(took["first"], took["next"]), READY))
@@ -208,18 +203,6 @@ async def open_footprint_environment() -> AsyncIterator[FootprintEnvironment]:
             with BotProcess(environment(slack, atlas, Path(folder))) as bot:
                 await bot.ready()
                 yield FootprintEnvironment(slack=slack, atlas=atlas, bot=bot)
-
-
-async def _load() -> float:
-    """Return the seconds of loading the program, without those of the interpreter."""
-
-    async def run(*arguments: str) -> None:
-        command = (sys.executable, "-P", *arguments)
-        process = await asyncio.create_subprocess_exec(*command, env=surroundings(), stdout=DEVNULL)
-        assert await process.wait() == 0
-
-    bare = await seconds_of(lambda: run("-c", "pass"))
-    return await seconds_of(lambda: run("-m", "bot", "--version")) - bare
 
 
 async def _first_start() -> float:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 import structlog
 
-from bot.atlas import RESTORE_REQUESTED, ActivityEvent, RateLimited, RoleMissing, Unavailable
+from bot.atlas import RESTORE_REQUESTED, ActivityEvent, RateLimited, RoleMissing
 from bot.cancellation.policy import Policies
 from bot.cancellation.starter import LISTED_AFTER
 from bot.services.jobs import ActivityFeeds, FeedMonitor
@@ -70,18 +70,6 @@ async def test_event_that_is_a_minute_late_is_new(feed: Feed) -> None:
     assert await feed.read_after() == 1
 
 
-async def test_read_after_a_longer_fault_reaches_back_to_the_last_good_one(feed: Feed) -> None:
-    await feed.read_after()
-    before = feed.clock.now
-    feed.atlas.feed_fault = Unavailable(status=503)
-    for _ in range(40):
-        assert await feed.read_after() == 0
-    feed.atlas.feed_fault = None
-    feed.atlas.events_found.append(event(before + timedelta(minutes=1)))
-
-    assert await feed.read_after() == 1
-
-
 async def test_feed_is_not_read_before_atlas_s_retry_after_is_over(feed: Feed) -> None:
     feed.atlas.feed_fault = RateLimited(status=429, retry_after=40.0)
     reads = []
@@ -90,14 +78,6 @@ async def test_feed_is_not_read_before_atlas_s_retry_after_is_over(feed: Feed) -
         reads.append(feed.atlas.feed_reads)
 
     assert reads == [1, 1, 1, 2]
-
-
-async def test_event_is_found_while_the_bots_clock_is_ahead_of_atlas(feed: Feed) -> None:
-    feed.clock.advance(600)
-    await feed.read_after()
-    feed.atlas.events_found.append(event(NOON + timedelta(seconds=20), 2))
-
-    assert await feed.read_after() == 1
 
 
 async def test_refused_feed_is_logged_once(feed: Feed) -> None:
