@@ -117,10 +117,14 @@ async def test_button_of_the_list_opens_the_dialog(rina: Screen) -> None:
     await rina.wait_until_gone("#modal[open]")
 
 
-async def test_shortcut_in_the_message_menu_opens_the_dialog(rina: Screen) -> None:
+async def test_menu_of_a_message_stays_open_and_its_shortcut_opens_the_dialog(
+    tab: OpenTab, rina: Screen
+) -> None:
     announcement = rina.find("#channel .message", "Cancel this download")
     await announcement.hover()
     await announcement.get_by_label("More actions").click()
+    await (await tab("gus")).send("looking at it")
+    await rina.wait_for("#channel .message", "looking at it")
     await rina.click(".menu:popover-open button", "Cancel this download")
     await rina.wait_for("#modal button", "Cancel the job")
     await rina.click("#modal button", "Cancel the job")

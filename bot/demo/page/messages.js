@@ -28,9 +28,12 @@ export class MessageList {
     this.follow();
   }
 
+  /** Shows other nodes; the focus and an open menu stay where they were. */
   replace(nodes) {
     const focused = document.activeElement?.dataset?.key;
+    const opener = this.root.querySelector(".menu:popover-open")?.previousElementSibling.dataset.key;
     this.root.replaceChildren(...nodes);
+    if (opener) this.root.querySelector(`[data-key="${CSS.escape(opener)}"]`)?.click();
     if (focused && document.activeElement === document.body) this.root.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
   }
 
