@@ -176,7 +176,7 @@ def _quarantined_again(post: RequestPost) -> str:
 
 
 def _keep_voided(post: RequestPost) -> str:
-    why = "The download counts as kept no longer: it is not certain any more who started it."
+    why = "The download is not kept any more: it is not certain who started it."
     if post.detail.get("user"):
         why = (
             "The keep by {user} does not count: Atlas's activity feed says that {user} started "
