@@ -50,7 +50,9 @@ def _of_scenarios(observations: Observations) -> Iterator[Found]:
 
 
 def _of_scenario(observations: Observations, scenario: Scenario) -> Iterator[Found]:
-    threads = observations.messages.by_job.get(scenario.job.id, [])
+    of_job = observations.messages.by_job.get(scenario.job.id, [])
+    # The card of the request that cancelled the job may come after that of a late one.
+    threads = sorted(of_job, key=lambda thread: thread.state != "cancelled")
     if scenario.acknowledged and not threads:
         yield Rule.CARDS, "it was acknowledged and has no card"
     if observations.effects(scenario) and not threads:
