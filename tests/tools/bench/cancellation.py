@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from bot.sandbox.atlas import PROJECT_ID, FakeAtlasServer
 from bot.sandbox.slack import Channel, FakeSlackServer
-from bot.slack.directory import CURRENT_MAX_AGE
 from tests.acceptance.environment import environment, state_of
 from tests.support.process import BotProcess
 from tests.tools.bench.proxy import with_round_trip
@@ -55,8 +54,9 @@ MEMBERS = ("U0RINA0001", "U0BOT00001")
 #: The path of a bare round trip, with the shortest answer of each fake server.
 BARE = {"Slack": "/api/api.test", "Atlas": "/"}
 
-#: Seconds for which a person reads the dialog: longer than a lookup of the person stays current.
-READING = CURRENT_MAX_AGE + 0.1
+#: Seconds for which a person reads the dialog: a lookup of the person is older then, and cards
+#: change less often than Slack allows.
+READING = 2.0
 
 #: Seconds for one dialog or cancellation on a busy machine.
 STEP_TIMEOUT = 15.0
