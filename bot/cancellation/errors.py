@@ -11,6 +11,7 @@ CancellationError
 from dataclasses import dataclass
 from typing import ClassVar
 
+from bot.cancellation.job import Job
 from bot.cancellation.lifecycle import Request
 from bot.cancellation.people import People
 
@@ -142,6 +143,7 @@ class StateConflict(CancellationError):
     """The request changed before; `request` is as it is now, and says who decided."""
 
     request: Request
+    job: Job | None = None  #: its download, with the clock of the link; None before it is read
 
 
 class JobAlreadyRequested(StateConflict):

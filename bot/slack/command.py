@@ -11,7 +11,7 @@ from bot.atlas import InvalidName, JobRef, is_object_id
 from bot.cancellation.errors import AlreadyHandled, CancellationError
 from bot.cancellation.lifecycle import UNDECIDED, Request, State
 from bot.services.projects import Projects
-from bot.slack import blockkit, deployment, grammar, ids, mrkdwn
+from bot.slack import blockkit, deployment, grammar, ids, job_lines, mrkdwn
 from bot.slack.decisions import Decisions, decide_when_possible
 from bot.slack.dependencies import Dependencies, Interaction
 from bot.slack.deployment import EXAMPLE, command_code, for_example, with_example
@@ -204,7 +204,8 @@ async def _decided(deps: Dependencies, typed: Decide, by: Interaction) -> str:
     missing = request.approvals_missing if request.state is State.AWAITING else 0
     needed = f" {mrkdwn.count(missing, 'more approval')} needed." if missing else ""
     job, status = mrkdwn.summary(request), mrkdwn.request_status(request)
-    return f":white_check_mark: Recorded for {job}. {status}{needed}"
+    link = job_lines.link_below(request, await deps.job_of(request))
+    return f":white_check_mark: Recorded for {job}. {status}{needed}{link}"
 
 
 def _decision(decisions: Decisions, typed: Decide, actor: Actor) -> Coroutine[Any, Any, Request]:

@@ -17,7 +17,15 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
 from bot.cancellation import policy as rules
-from bot.cancellation.errors import NotAllowed, RightsNotChecked, UnknownProject
+from bot.cancellation.errors import (
+    CancellationError,
+    NotAllowed,
+    RightsNotChecked,
+    StateConflict,
+    UnknownProject,
+)
+from bot.cancellation.job import Job
+from bot.cancellation.lifecycle import Request
 from bot.cancellation.people import ActingPerson, People, Person
 from bot.cancellation.policy import Policy
 from bot.services.job_search import JobFinder
@@ -259,7 +267,22 @@ class Dependencies:
 
     async def before_ack(self, work: Coroutine[Any, Any, T]) -> T:
         """Wait for work before the ack; after the timeout it continues in the background."""
-        return await run_until_deadline(work, self.background, self.ack_timeout)
+        return await run_until_deadline(self._with_job(work), self.background, self.ack_timeout)
+
+    async def _with_job(self, work: Coroutine[Any, Any, T]) -> T:
+        """Add to the refusal of work for another request how long is left for its download."""
+        try:
+            return await work
+        except StateConflict as error:
+            error.job = await self.job_of(error.request)
+            raise
+
+    async def job_of(self, request: Request) -> Job | None:
+        """Return the download of a request as it is recorded; None while the database fails."""
+        store = self.service.jobs.store
+        with suppress(CancellationError):
+            return (await store.get([request.ref]))[request.ref].at(store.now())
+        return None
 
     def start(self, work: Coroutine[Any, Any, None], name: str, by: Interaction) -> None:
         """Run work in the background; an unexpected error is reported privately."""
@@ -272,6 +295,8 @@ class Dependencies:
     async def refuse(self, by: Interaction, error: Exception) -> None:
         """Say privately why something was not done, and log it."""
         log.info("refused", actor=by.actor.id, why=type(error).__name__)
+        if isinstance(error, StateConflict) and error.job is None:
+            error.job = await self.job_of(error.request)
         await self.replies.send(by, private_refusal(error, by.again, self.links))
 
     def reply(self, body: Mapping[str, Any], text: str) -> None:

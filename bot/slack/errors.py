@@ -10,9 +10,10 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot.cancellation import errors
+from bot.cancellation.job import Job
 from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.people import NO_ONE
-from bot.slack import blockkit, ids, mrkdwn
+from bot.slack import blockkit, ids, job_lines, mrkdwn
 from bot.slack.client import Links, code_of
 from bot.slack.deployment import command_code
 from bot.storage.replicas import CallBudget
@@ -297,12 +298,18 @@ def asked_already(request: Request, links: Links | None) -> str:
     return f"{what} {when}. {status}{see_card(request, links)}"
 
 
+def taken(request: Request, job: Job | None, links: Links | None) -> str:
+    """Name the download, say how long is left, and who asked to cancel it before (mrkdwn)."""
+    name = mrkdwn.capitalised(mrkdwn.summary(request))
+    return f"{name}{job_lines.link_below(request, job)}\n{asked_already(request, links)}"
+
+
 def sentence_for(error: Exception, links: Links | None = None) -> str:
     """Return what went wrong as safe mrkdwn, with a hint about what or whom to ask next."""
     sentence = mrkdwn.escape(str(error))
     match error:
-        case errors.JobAlreadyRequested(request=request):
-            return asked_already(request, links)
+        case errors.JobAlreadyRequested(request=request, job=job):
+            return taken(request, job, links)
         case errors.AlreadyReviewed(request=request) if request.reviewed_at:
             by = mrkdwn.person(request.reviewed_by)
             hint = f"{by} reviewed it, {mrkdwn.date(request.reviewed_at)}."
@@ -312,11 +319,12 @@ def sentence_for(error: Exception, links: Links | None = None) -> str:
                 "the bot does not cancel the download."
             )
             hint = f"{command_code(request.ref.job_id)} asks again."
+            hint += job_lines.link_below(request, error.job)
         case errors.DisownedBefore(request=request, asked=asked):
             sentence = error.sentence.format(asked=mrkdwn.person(asked))
-            hint = mrkdwn.request_status(request)
-        case errors.StateConflict(request=request):
-            return mrkdwn.request_status(request)
+            hint = mrkdwn.request_status(request) + job_lines.link_below(request, error.job)
+        case errors.StateConflict(request=request, job=job):
+            return mrkdwn.request_status(request) + job_lines.link_below(request, job)
         case errors.RequestNotFound():
             hint = f"{command_code('history')} lists the last requests."
         case errors.ChannelNotAllowed(channels=channels):

@@ -216,6 +216,11 @@ def card_lines(request: Request, job: Job | None) -> list[str]:
     return [started, f"{link_line(job)}, as known when this request ended"]
 
 
+def link_below(request: Request, job: Job | None) -> str:
+    """Return the line about the link of a request's download, to append to a text."""
+    return "".join(f"\n{line}" for line in card_lines(request, job)[1:])
+
+
 def past_link(job: Job, *, cancelled: bool = False) -> list[str]:
     """Say since when the link of a job that is over was live; a cancelled one may have had none."""
     if job.live_since:

@@ -15,14 +15,13 @@ from bot.cancellation.people import NO_ONE
 from bot.cancellation.policy import Policy
 from bot.cancellation.posts import own_part
 from bot.services.jobs import JobDetails
-from bot.slack import blockkit, ids, job_lines, mrkdwn
+from bot.slack import blockkit, errors, ids, job_lines, mrkdwn
 from bot.slack.blockkit import Block
 from bot.slack.channels import Placement, channel_of_cards, choose
 from bot.slack.client import Links
 from bot.slack.dependencies import Dependencies
 from bot.slack.dialog.state import DialogState, Shown
 from bot.slack.dialog.views import BACK, Content, elsewhere, submit_label, typed_inputs
-from bot.slack.errors import asked_already
 from bot.slack.payloads import Actor
 from bot.tasks import cancel_and_wait
 
@@ -186,9 +185,7 @@ def not_cancellable(details: JobDetails, links: Links, why: str) -> Content:
 
 def taken(request: Request, known: Job, links: Links) -> Content:
     """Name the person who requested the cancellation of this job before, and link to the card."""
-    name, link = mrkdwn.capitalised(mrkdwn.summary(request)), job_lines.link_line(known)
-    text = f"{name}\n{link}\n{asked_already(request, links)}"
-    return Content(blocks=[blockkit.section(text, block_id=ids.JOB)])
+    return Content(blocks=[blockkit.section(errors.taken(request, known, links), block_id=ids.JOB)])
 
 
 def why_not_cancellable(job: RestoreJob) -> str:
@@ -257,7 +254,7 @@ def _notes(
     notes = [placement.note] if placement.note else []
     if waiting:
         how = "Cancelling without approval" if policy.approvals else "Cancelling"
-        notes.append(f"{asked_already(waiting, links)} {how} ends that request.")
+        notes.append(f"{errors.asked_already(waiting, links)} {how} ends that request.")
     elif policy.approvals:
         people = "person" if policy.approvals == 1 else "people"
         notes.append(

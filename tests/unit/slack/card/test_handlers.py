@@ -179,6 +179,7 @@ async def test_card_stays_when_its_retry_is_refused_for_another_request(new_bolt
     await bolt.insert(samples.waiting(id="1" * 32, key="V2", card=card))
     await bolt.send(payloads.click(ids.RETRY, failed.id, user=RINA.id))
 
+    assert "*Download link* expected" in bolt.private[0]
     assert "asked to cancel this download already" in bolt.private[0]
     assert await second_cards(bolt) == []
 

@@ -183,6 +183,7 @@ async def test_submission_for_a_taken_job_names_the_first_requester(bolt: BoltHa
     answer = await bolt.send(payloads.submission(view(), view_id="V2"))
 
     assert answer.body["response_action"] == "update"
+    assert "*Download link* expected" in words(answer.body)
     assert "<@U0ABE> asked to cancel this download already" in words(answer.body)
     assert "https://shop.slack.com/archives/C0OPS/" in words(answer.body)
 
