@@ -112,6 +112,8 @@ def started_line(ref: JobRef, job: Job | None, *, ended: bool = False) -> str:
     if by.starter is None:
         unknown = NOT_KNOWN_THEN if ended and by.knowledge is StarterStatus.TOO_EARLY else who(by)
         how = f"; who started it is {unknown}"
+    elif ended and not by.starter.certain:
+        how = f"; who started it was not certain: {who(by)}"
     else:
         how = f"{'' if by.starter.certain else ', probably'} by {_name(by.starter)}"
     return f"*Started* {mrkdwn.date(ref.started_at)}{how}"
@@ -201,17 +203,19 @@ def live_text(job: Job, style: Style = mrkdwn) -> str:
 
 
 def card_lines(request: Request, job: Job | None) -> list[str]:
-    started = started_line(request.ref, job, ended=request.state.ended)
+    is_cancelled = request.state is State.CANCELLED
+    is_over = request.state is State.OVER and not request.was_replaced
+    is_over = is_cancelled or is_over or mrkdwn.job_is_gone(request)
+    # The card goes on showing the job, once the request has ended.
+    is_followed = not is_over and (request.by_bot or request.state is State.FAILED)
+    ended = request.state.ended and not (is_followed and job and not job.ended)
+    started = started_line(request.ref, job, ended=ended)
     if job is None:
         return [started]
-    if not request.state.ended:
+    if is_cancelled or (is_over and not job.ended):
+        return [started, *past_link(job, cancelled=is_cancelled)]
+    if not request.state.ended or job.phase is LinkPhase.ENDED or is_followed:
         return [started, link_line(job)]
-    is_over = request.state is State.OVER and not request.was_replaced
-    is_over = is_over or mrkdwn.job_is_gone(request)
-    if request.state is State.CANCELLED or (is_over and not job.ended):
-        return [started, *past_link(job, cancelled=request.state is State.CANCELLED)]
-    if job.phase is LinkPhase.ENDED or request.by_bot or request.state is State.FAILED:
-        return [started, link_line(job)]  # the card goes on showing it
     # The card keeps this, and the link goes on: the heading says of which moment it is.
     return [started, f"{link_line(job)}, as known when this request ended"]
 

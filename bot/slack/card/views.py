@@ -28,6 +28,7 @@ STARTER_MAY_KEEP = (
     ":warning: Atlas does not let the bot read who started it, so that person may keep it, too."
 )
 NOT_CERTAIN = "It is not certain who started it, so it does not count as an expected download."
+WAS_NOT_CERTAIN = "It was not certain who started it, so it did not count as an expected download."
 
 
 def message(
@@ -196,7 +197,8 @@ def _quarantine(request: Request, who: str, mode: Mode, job: Job | None) -> list
     lines = []
     by = job.started_by if job else NOT_READ
     any_may_keep = by.knowledge is StarterStatus.NOT_KNOWN
-    uncertain = [NOT_CERTAIN] if by.starter and not by.is_certain else []
+    not_certain = WAS_NOT_CERTAIN if request.state.ended else NOT_CERTAIN
+    uncertain = [not_certain] if by.starter and not by.is_certain else []
     if request.state is State.QUARANTINED:
         but = "" if any_may_keep else ", but not the person who started it"
         lines = [what_follows(request, mode), f"*May keep it* {who}{but}", *uncertain]
