@@ -247,7 +247,9 @@ def _views(links: Links) -> Iterator[tuple[str, dict[str, Any]]]:
     selects = [
         project_picker(PROJECTS, PROJECTS[0].id),
         cluster_picker([f"{number:064}" for number in range(250)]),
-        job_picker([(replace(REF, job_id=f"{number:024}"), JOB) for number in range(250)], WHEN),
+        job_picker(
+            [(replace(KNOWN, ref=replace(REF, job_id=f"{n:024}")), JOB) for n in range(250)], WHEN
+        ),
     ]
     with_pickers = replace(ABOUT, has_pickers=True)
     parts = home.RequestParts(VIEWER, links, lambda _ref: POLICY, {REF: KNOWN})

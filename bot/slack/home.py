@@ -92,9 +92,9 @@ class HomeTab:
         urgent, waiting, unreviewed, past = await asyncio.gather(*map(_or_warning, parts))
         waiting += unreviewed
         if jobs is None and not published:
-            await self._publish(home_view(LOADING, waiting, past, urgent))
+            await self._publish(home_view(LOADING, waiting, past, urgent, title_of(projects)))
         jobs = jobs or await self._jobs(projects)
-        await self._publish(home_view(jobs, waiting, past, urgent))
+        await self._publish(home_view(jobs, waiting, past, urgent, title_of(projects)))
 
     async def _jobs(self, projects: Sequence[Project]) -> list[Block]:
         listing = await self._deps.finder.listing(projects, max_age=MAX_LISTING_AGE)
@@ -187,11 +187,28 @@ def _failed(text: str, error: CancellationError) -> Block:
     return blockkit.section(text) | again
 
 
+#: The title of the list of downloads.
+CAN_BE_CANCELLED = "Downloads that can be cancelled now"
+RUNNING = "Running downloads"
+ONLY_WATCHED = "Running downloads: cancel them in Atlas"
+
+
+def title_of(projects: Sequence[Project]) -> str:
+    """Title the list of downloads of these projects; in some of them the bot may only watch."""
+    are_read_only = [bool(each.why_read_only()) for each in projects]
+    return (
+        (ONLY_WATCHED if all(are_read_only) else RUNNING)
+        if any(are_read_only)
+        else CAN_BE_CANCELLED
+    )
+
+
 def home_view(
     jobs: Sequence[Block],
     waiting: Sequence[Block],
     past: Sequence[Block],
     urgent: Sequence[Block] = (),
+    title: str = CAN_BE_CANCELLED,
 ) -> View:
     label = labelled("")
     blocks = [
@@ -199,7 +216,7 @@ def home_view(
         *urgent,
         _header("Cancelling waits for your approval"),
         *waiting,
-        _header("Downloads that can be cancelled now"),
+        _header(title),
         *jobs,
         blockkit.actions(blockkit.button("Refresh", ids.REFRESH, "home")),
         *([_header("The last requests"), *past] if past else []),

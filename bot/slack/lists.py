@@ -65,7 +65,9 @@ async def show_jobs(
             await deps.replies.send_text(by, no_such_cluster(cluster, similar))
             return
     known = await known_jobs(deps, listing, listing.jobs[start : start + PAGE_SIZE])
-    await deps.replies.send(by, job_list(listing, cluster, start, known))
+    is_read_only = all(each.why_read_only(cluster) for each in projects)
+    shown = job_list(listing, cluster, start, known, is_read_only=is_read_only)
+    await deps.replies.send(by, shown)
 
 
 async def show_history(deps: Dependencies, by: Interaction, count: int) -> None:
@@ -155,11 +157,19 @@ async def known_jobs(
 
 
 def job_list(
-    listing: Search, cluster: str | None, start: int, known: Mapping[JobRef, Job]
+    listing: Search,
+    cluster: str | None,
+    start: int,
+    known: Mapping[JobRef, Job],
+    *,
+    is_read_only: bool = False,
 ) -> dict[str, Any]:
-    """Build one page of the cancellable jobs of a cluster or of all, after `start` jobs."""
+    """Build one page of the cancellable jobs of a cluster or of all, after `start` jobs.
+
+    `is_read_only` is whether the bot cancels in none of the projects.
+    """
     page = listing.jobs[start : start + PAGE_SIZE]
-    headline = _headline(listing, cluster, start, len(page))
+    headline = _headline(listing, cluster, start, len(page), is_read_only=is_read_only)
     entries = [job_entry(found, known.get(found.ref)) for found in page]
     blocks = [blockkit.section(headline), *entries]
     following = start + PAGE_SIZE
@@ -211,18 +221,27 @@ def _reason(project: str, why: str, in_part: bool, clusters: Sequence[str]) -> s
     return f":warning: {text}"
 
 
-def _headline(listing: Search, cluster: str | None, start: int, shown: int) -> str:
-    where = f" of {mrkdwn.code(cluster)}" if cluster else ""
-    total = len(listing.jobs)
+def _headline(
+    listing: Search, cluster: str | None, start: int, shown: int, *, is_read_only: bool
+) -> str:
+    where, total = f" of {mrkdwn.code(cluster)}" if cluster else "", len(listing.jobs)
     if not total:
         seen = " in what could be read" if listing.unavailable else ""
-        return f"No download{where} can be cancelled now{seen}."
-    jobs = mrkdwn.count(total, "download")
+        return f"{how_many(0, where, is_read_only=is_read_only)}{seen}."
     pages = f" ({start + 1} to {start + shown})" if total > PAGE_SIZE else ""
-    if all(each.place.project.why_read_only(each.place.cluster) for each in listing.jobs):
-        runs, them = ("is running", "it") if total == 1 else ("are running", "them")
-        return f"*{jobs}{where} {runs}{pages}; the bot only watches: cancel {them} in Atlas*"
-    return f"*{jobs}{where} can be cancelled now{pages}*"
+    places = [each.place for each in listing.jobs]
+    is_read_only = all(each.project.why_read_only(each.cluster) for each in places)
+    return f"*{how_many(total, where, pages, is_read_only=is_read_only)}*"
+
+
+def how_many(total: int, where: str, pages: str = "", *, is_read_only: bool) -> str:
+    """Count the downloads that can be cancelled, or that are running where the bot only watches."""
+    jobs = mrkdwn.count(total, "download") if total else "No download"
+    if not is_read_only:
+        return f"{jobs}{where} can be cancelled now{pages}"
+    runs, them = ("are running", "them") if total > 1 else ("is running", "it")
+    how = f"; the bot only watches: cancel {them} in Atlas" if total else ""
+    return f"{jobs}{where} {runs}{pages}{how}"
 
 
 def no_such_cluster(cluster: str, similar: Iterable[str]) -> str:

@@ -284,7 +284,7 @@ def snapshot(shown: JobFingerprint) -> str:
 def download_link(shown: JobFingerprint) -> str:
     """Say whether the link of a cancellable download exists or existed, and until when."""
     if not shown.link_existed:
-        return "none"
+        return "none yet"
     if shown.link_was_used:
         return ":warning: used or withdrawn: a copy may have been taken"
     until = f" until {date(shown.expires_at)}" if shown.expires_at else ""

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from bot.atlas import JobRef, JobState, RestoreJob, created_at, is_cluster_name, is_object_id
+from bot.cancellation.job import Job
 from bot.cancellation.lifecycle import JobFingerprint
 from bot.services.projects import Project
 from bot.slack import blockkit, ids, mrkdwn
@@ -194,8 +195,12 @@ def cluster_picker(names: Iterable[str], selected: str | None = None) -> Block:
     return _picker(ids.CLUSTER, options, selected)
 
 
-def job_picker(jobs: Iterable[tuple[JobRef, RestoreJob]], now: datetime) -> Block:
-    options = [_option(job_label(job, now), job_value(ref), job_age(job, now)) for ref, job in jobs]
+def job_picker(jobs: Iterable[tuple[Job, RestoreJob]], now: datetime) -> Block:
+    """Build the picker of jobs, each as it is recorded and as it was read."""
+    options = [
+        _option(job_label(known, job, now), job_value(known.ref), job_age(known, job, now))
+        for known, job in jobs
+    ]
     return _picker(ids.JOB, options)
 
 
@@ -238,21 +243,21 @@ def _option(text: str, value: str, description: str = "") -> Block:
 _LINK_STATES = {JobState.LINK_LIVE: "link live", JobState.LINK_USED: "link used"}
 
 
-def job_label(job: RestoreJob, now: datetime) -> str:
+def job_label(known: Job, job: RestoreJob, now: datetime) -> str:
     """Describe a job in plain text, which has no date tokens."""
     snapshot = "snapshot of unknown time"
     if taken := job.snapshot_time:
         utc = taken.astimezone(UTC)
         year = "" if taken.year == now.year else f" {taken.year}"
         snapshot = f"snapshot {utc:%-d %b}{year} {utc:%H:%M} UTC, {_span(now - taken)} old"
-    state = _LINK_STATES.get(job.state, "no link yet")
+    state = _LINK_STATES.get(known.state, "no link yet")
     return f"{snapshot} · {state} · …{job.id[-4:]}"
 
 
-def job_age(job: RestoreJob, now: datetime) -> str:
+def job_age(known: Job, job: RestoreJob, now: datetime) -> str:
     """Say since when a job's link is or was live, or when it was started; empty if unknown."""
-    if job.live_since and not job.is_over:
-        span = _span(now - job.live_since)
+    if known.live_since:
+        span = _span(now - known.live_since)
         return f"link live for {span}" if job.link_is_live else f"link went live {span} ago"
     # Atlas does not document the time in an id: an implausible one is not shown.
     earliest, began = job.snapshot_time or now - timedelta(days=30), created_at(job.id)

@@ -101,7 +101,7 @@ def loading(state: DialogState) -> Content:
     """Show what is being read; without projects, as rights are not known yet."""
     job_id, cluster = state.job_id, state.cluster
     if state.has_pickers:
-        what = f"Looking up {'the download' if job_id else 'what can be cancelled'}"
+        what = f"Looking up {'the download' if job_id else 'clusters and downloads'}"
     elif ref := state.ref:
         what = f"Looking up {mrkdwn.job(ref)}"
     else:

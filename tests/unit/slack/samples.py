@@ -192,7 +192,7 @@ def with_pickers(content: Content, *, has_job: bool = True) -> dict[str, Any]:
     selects = [
         project_picker(PROJECTS, PROJECT_ID),
         cluster_picker(["prod-eu"], "prod-eu"),
-        job_picker([(job_ref(), a_job())], NOON),
+        job_picker([(JOB, a_job())], NOON),
     ]
     return dialog_views.view(state, content, selects, PROJECTS[:1])
 

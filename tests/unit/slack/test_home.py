@@ -17,8 +17,9 @@ from bot.services.job_search import CancellableJob, ClusterRef
 from bot.services.projects import Project, Projects
 from bot.slack import home, ids, lists
 from bot.slack.outbox.messages import MessageBuilder
-from tests.support.domain import PROJECT_ID, a_job
+from tests.support.domain import PROJECT_ID, RINA, a_job
 from tests.support.fake_atlas import FakeAtlas
+from tests.support.service import CLUSTER
 from tests.unit.slack import payloads, samples
 from tests.unit.slack.fake_slack import HOME, LINKS
 from tests.unit.slack.harness import BoltHarness, NewBolt
@@ -63,6 +64,21 @@ async def test_home_shows_an_approver_the_downloads_in_quarantine_first_and_once
         "Cancelling waits for your approval",
         "Downloads that can be cancelled now",
     ]
+
+
+async def test_bot_that_only_watches_says_nowhere_that_a_download_can_be_cancelled(
+    new_bolt: NewBolt,
+) -> None:
+    bolt = new_bolt(Policy(read_only=True))
+    await bolt.send(payloads.command(CLUSTER))
+    await bolt.send(payloads.command("list"))
+    view = await home_of(bolt, RINA.id)
+    running = "1 download{} is running; the bot only watches: cancel it in Atlas"
+
+    assert running.format(" of `prod-eu`") in str(bolt.shown[-1])
+    assert running.format("") in bolt.private[-1]
+    assert headers(view)[1] == "Running downloads: cancel them in Atlas"
+    assert "can be cancelled" not in str([bolt.shown, bolt.private, view])
 
 
 @pytest.mark.parametrize("state", [State.APPROVED, State.CANCELLING])

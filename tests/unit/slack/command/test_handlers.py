@@ -307,6 +307,18 @@ async def test_unread_pickers_and_lists_can_be_tried_again(bolt: BoltHarness) ->
     assert "1 download can be cancelled now" in words(bolt.private[-1])
 
 
+async def test_picker_says_that_the_link_of_an_earlier_read_was_used(bolt: BoltHarness) -> None:
+    jobs = bolt.atlas[PROJECT_ID].jobs
+    jobs[CLUSTER] = [a_job(deliveryUrl=["https://example.test/x"])]
+    await bolt.send(payloads.command(TYPED))
+    jobs[CLUSTER] = [a_job()]
+    bolt.clock.advance(60)
+    await bolt.send(payloads.command(CLUSTER))
+
+    assert "link used" in words(bolt.shown[-1])
+    assert "no link yet" not in words(bolt.shown[-1])
+
+
 async def test_misspelled_subcommand_is_distinguished_from_a_cluster_of_that_name(
     new_bolt: NewBolt,
 ) -> None:

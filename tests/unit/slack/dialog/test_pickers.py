@@ -20,6 +20,7 @@ from bot.slack.dialog.state import (
 from tests.support.clock import NOON
 from tests.support.domain import a_job
 from tests.support.fake_atlas import FakeAtlas
+from tests.unit.slack.samples import JOB
 
 
 def test_four_hundred_clusters_are_offered_in_groups_with_the_selected_one() -> None:
@@ -60,14 +61,16 @@ OLD = "5b622f7087d9d6039fafe03f"  #: a job of 2018
     ],
 )
 def test_job_option_has_label_and_age(job: Any, label: str, age: str) -> None:
-    assert job_label(job, NOON) == label
-    assert job_age(job, NOON) == age
+    known = JOB.observe(NOON, job)
+
+    assert job_label(known, job, NOON) == label
+    assert job_age(known, job, NOON) == age
 
 
 def test_implausible_start_time_is_not_shown() -> None:
     future = a_job(id=f"{int(datetime(2100, 1, 1, tzinfo=UTC).timestamp()):08x}{'0' * 16}")
 
-    assert job_age(future, NOON) == ""
+    assert job_age(JOB, future, NOON) == ""
 
 
 def a_project(number: int, *, read_only: bool) -> Project:
