@@ -2,9 +2,10 @@
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import Any
+from inspect import isawaitable
+from typing import Any, TypeAlias
 
 import structlog
 from slack_bolt.async_app import AsyncAck, AsyncApp
@@ -12,22 +13,56 @@ from slack_bolt.authorization import AuthorizeResult
 from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
 
+from bot.cancellation.job import StarterAnswer
+from bot.cancellation.lifecycle import State
 from bot.log_config import bind_to_log, is_request_id, new_request_id
-from bot.slack import command, decisions, home, ids, lists, mrkdwn, question
+from bot.slack import command, deployment, home, ids, lists, mrkdwn, question
 from bot.slack.blockkit import REQUEST_KEY, decode_metadata, plain, private
 from bot.slack.client import SlackClient
+from bot.slack.decisions import Decisions, on_ask, on_decision
 from bot.slack.dependencies import Dependencies
 from bot.slack.deployment import command_code
 from bot.slack.dialog import handlers as dialog_handlers
 from bot.slack.dialog import views as dialog_views
-from bot.slack.dialog.handlers import update_with
+from bot.slack.dialog.handlers import Response, update_with
+from bot.slack.dialog.state import PICKERS
 from bot.slack.errors import button_of, internal_error, other_version
 from bot.tasks import new_reference
 
 log = structlog.get_logger(__name__)
 
 ANYTHING = re.compile(".*", re.DOTALL)
-FEATURES = (command, lists, home, question, decisions, dialog_handlers)
+
+#: Handles a payload, and returns the arguments of Bolt's `ack`, if there are some. Slack has the
+#: ack once the listener has returned: what that says is durable, and longer work runs in the
+#: background.
+Listener: TypeAlias = Callable[
+    [Dependencies, dict[str, Any]], Awaitable[Response | None] | Response | None
+]
+
+SHORTCUTS: Mapping[str, Listener] = {ids.SHORTCUT: command.on_shortcut}
+EVENTS: Mapping[str, Listener] = {"app_home_opened": home.on_opened}
+ACTIONS: Mapping[str, Listener] = {
+    ids.OPEN: partial(command.on_button, "button clicked"),
+    ids.COMMAND: partial(command.on_button, "command tried again"),
+    ids.APPROVE: partial(on_decision, Decisions.approve),
+    ids.WITHDRAW: partial(on_decision, Decisions.withdraw),
+    ids.RETRY: partial(on_decision, Decisions.retry),
+    ids.REVIEW: partial(on_decision, Decisions.review),
+    ids.DENY: partial(on_ask, State.AWAITING, ids.DENY_DIALOG),
+    ids.KEEP: partial(on_ask, State.QUARANTINED, ids.KEEP_DIALOG),
+    ids.MINE: partial(question.on_answer, StarterAnswer.MINE),
+    ids.NOT_MINE: partial(question.on_answer, StarterAnswer.NOT_MINE),
+    ids.MORE: lists.on_more,
+    ids.REFRESH: home.republish,
+    **dict.fromkeys((*PICKERS, ids.TRY_AGAIN), dialog_handlers.read_selection),
+}
+VIEWS: Mapping[str, Listener] = {
+    ids.DIALOG: dialog_handlers.on_submission,
+    ids.DENY_DIALOG: partial(dialog_handlers.on_decision, Decisions.deny),
+    ids.KEEP_DIALOG: partial(dialog_handlers.on_decision, Decisions.keep),
+}
+
 #: The buttons of a card; their value is the request's id.
 CARD_ACTIONS = frozenset({ids.APPROVE, ids.DENY, ids.KEEP, ids.WITHDRAW, ids.RETRY, ids.REVIEW})
 
@@ -68,11 +103,25 @@ class App(AsyncApp):
             process_before_response=True,
         )
         self._on_ack = on_ack
-        # Bolt asks one listener after the other: the command comes first, for its ack to be fast.
-        for feature in FEATURES:
-            feature.register(self, deps)
-        # Bolt calls the first listener that matches, so the fallbacks come last.
-        _register_fallbacks(self, deps)
+        # Bolt asks one listener after the other, and calls the first that matches: the command is
+        # the first, for its ack to be fast, and the fallbacks are the last.
+        on = partial(_listener, deps)
+        self.command(deployment.command())(on(command.on_command))
+        for register, listeners in (
+            (self.shortcut, SHORTCUTS),
+            (self.event, EVENTS),
+            (self.action, ACTIONS),
+            (self.view, VIEWS),
+        ):
+            for name, listener in listeners.items():
+                register(name)(on(listener))
+        self.command(ANYTHING)(on(_unknown_command))
+        self.shortcut(ANYTHING)(on(partial(_unknown, "shortcut")))
+        self.action(ANYTHING)(on(partial(_unknown, "button")))
+        self.options(ANYTHING)(on(lambda _deps, _body: {"options": [OTHER_PICKER]}))
+        self.view(ANYTHING)(on(_unknown_view))
+        self.view_closed(ANYTHING)(on(lambda _deps, _body: None))
+        self.event(ANYTHING)(on(lambda _deps, _body: None))
         _register_error_handler(self, deps)
 
     async def async_dispatch(self, req: AsyncBoltRequest) -> BoltResponse:
@@ -114,34 +163,26 @@ OTHER_PICKER = {
 }
 
 
-def _register_fallbacks(app: AsyncApp, deps: Dependencies) -> None:
-    """Answer payloads without a listener."""
+def _listener(deps: Dependencies, handle: Listener) -> Callable[..., Awaitable[None]]:
+    async def listener(ack: AsyncAck, body: dict[str, Any]) -> None:
+        answer = handle(deps, body)
+        await ack(**((await answer if isawaitable(answer) else answer) or {}))
 
-    async def command(ack: AsyncAck, body: dict[str, Any]) -> None:
-        name = mrkdwn.escape(str(body["command"])[:100])
-        log.warning("Slack sent a command that is not BOT_COMMAND", command=name)
-        await ack(**private(f"{name} is not known here. Please type {command_code('help')}."))
+    return listener
 
-    async def unknown(part: str, ack: AsyncAck, body: dict[str, Any]) -> None:
-        await ack()
-        deps.reply(body, other_version(part))
 
-    async def view(ack: AsyncAck) -> None:
-        await ack(**update_with(dialog_views.refused(other_version("dialog"))))
+def _unknown_command(_deps: Dependencies, body: dict[str, Any]) -> Response:
+    name = mrkdwn.escape(str(body["command"])[:100])
+    log.warning("Slack sent a command that is not BOT_COMMAND", command=name)
+    return private(f"{name} is not known here. Please type {command_code('help')}.")
 
-    async def options(ack: AsyncAck) -> None:
-        await ack(options=[OTHER_PICKER])
 
-    async def nothing(ack: AsyncAck) -> None:
-        await ack()
+def _unknown(part: str, deps: Dependencies, body: dict[str, Any]) -> None:
+    deps.reply(body, other_version(part))
 
-    app.command(ANYTHING)(command)
-    app.shortcut(ANYTHING)(partial(unknown, "shortcut"))
-    app.action(ANYTHING)(partial(unknown, "button"))
-    app.options(ANYTHING)(options)
-    app.view(ANYTHING)(view)
-    app.view_closed(ANYTHING)(nothing)
-    app.event(ANYTHING)(nothing)
+
+def _unknown_view(_deps: Dependencies, _body: dict[str, Any]) -> Response:
+    return update_with(dialog_views.refused(other_version("dialog")))
 
 
 def _register_error_handler(app: AsyncApp, deps: Dependencies) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import structlog
 
@@ -20,9 +20,6 @@ from bot.slack.dialog.state import DialogState
 from bot.slack.grammar import Command, Decide, InvalidCommand, ShowHistory, ShowList
 from bot.slack.lists import show_history, show_jobs
 from bot.slack.payloads import Actor
-
-if TYPE_CHECKING:
-    from slack_bolt.async_app import AsyncAck, AsyncApp  # doctor builds the help without it
 
 log = structlog.get_logger(__name__)
 
@@ -57,35 +54,28 @@ FORMS: Mapping[str, str] = {
 }
 
 
-def register(app: "AsyncApp", deps: Dependencies) -> None:
-    async def cancel_restore(ack: "AsyncAck", body: dict[str, Any]) -> None:
-        typed, by = str(body.get("text") or ""), deps.interaction(body)
-        to = route(grammar.parse(typed), by.channel, deps.service.projects)
-        if isinstance(to, str):
-            await ack(**blockkit.private(to))
-            _log(by, "command typed", "text")
-        else:
-            await ack()
-            dispatch(deps, to, by, "command typed")
+def on_command(deps: Dependencies, body: dict[str, Any]) -> dict[str, Any] | None:
+    typed, by = str(body.get("text") or ""), deps.interaction(body)
+    to = route(grammar.parse(typed), by.channel, deps.service.projects)
+    if isinstance(to, str):
+        _log(by, "command typed", "text")
+        return blockkit.private(to)
+    dispatch(deps, to, by, "command typed")
+    return None
 
-    async def button(event: str, ack: "AsyncAck", body: dict[str, Any]) -> None:
-        """Do what the button's value says, which is a command."""
-        await ack()
-        typed, by = str(body["actions"][0].get("value") or ""), deps.interaction(body)
-        to = route(grammar.parse(typed), by.channel, deps.service.projects)
-        is_click = body["actions"][0]["action_id"] == ids.OPEN  # else a typed command, again
-        dispatch(deps, by_click(to) if is_click else to, by, event)
 
-    async def cancel_this(ack: "AsyncAck", body: dict[str, Any]) -> None:
-        await ack()
-        by = deps.interaction(body)
-        to = route_message(body.get("message") or {}, by.channel, deps.service.projects)
-        dispatch(deps, by_click(to), by, "shortcut used")
+def on_button(event: str, deps: Dependencies, body: dict[str, Any]) -> None:
+    """Do what the button's value says, which is a command."""
+    typed, by = str(body["actions"][0].get("value") or ""), deps.interaction(body)
+    to = route(grammar.parse(typed), by.channel, deps.service.projects)
+    is_click = body["actions"][0]["action_id"] == ids.OPEN  # else a typed command, again
+    dispatch(deps, by_click(to) if is_click else to, by, event)
 
-    app.command(deployment.command())(cancel_restore)
-    app.action(ids.COMMAND)(partial(button, "command tried again"))
-    app.shortcut(ids.SHORTCUT)(cancel_this)
-    app.action(ids.OPEN)(partial(button, "button clicked"))
+
+def on_shortcut(deps: Dependencies, body: dict[str, Any]) -> None:
+    by = deps.interaction(body)
+    to = route_message(body.get("message") or {}, by.channel, deps.service.projects)
+    dispatch(deps, by_click(to), by, "shortcut used")
 
 
 def route(command: Command, channel: str, projects: Projects) -> Route:

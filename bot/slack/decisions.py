@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import structlog
 
@@ -16,7 +16,7 @@ from bot.cancellation import policy as rules
 from bot.cancellation.job import StarterAnswer
 from bot.cancellation.lifecycle import UNDECIDED, Card, Request, State
 from bot.cancellation.people import ActingPerson
-from bot.slack import ids, mrkdwn
+from bot.slack import mrkdwn
 from bot.slack.blockkit import is_in_home
 from bot.slack.dependencies import Dependencies, Interaction
 from bot.slack.dialog import views as dialog_views
@@ -25,15 +25,12 @@ from bot.slack.home import republish
 from bot.slack.payloads import Actor
 from bot.tasks import log_errors, run_until_deadline
 
-if TYPE_CHECKING:
-    from slack_bolt.async_app import AsyncAck, AsyncApp  # doctor builds the help without it
-
 T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
 #: A decision about a request by its id.
-Decision = Callable[[str, Actor], Coroutine[Any, Any, Request]]
+Decision = Callable[["Decisions", str, Actor], Coroutine[Any, Any, Request]]
 
 #: For Slack to say who may decide: a link is usually live after three minutes.
 LONGEST_WAIT = timedelta(minutes=3)
@@ -44,25 +41,14 @@ LONGEST_TRY = timedelta(seconds=12)
 RETRY_PAUSE = 2.0
 
 
-def register(app: "AsyncApp", deps: Dependencies) -> None:
-    async def decide(decision: Decision, ack: "AsyncAck", body: dict[str, Any]) -> None:
-        # The ack waits for the commit, so that an acknowledged decision is durable.
-        await Click(deps, body).decide(decision)
-        await ack()
+async def on_decision(decision: Decision, deps: Dependencies, body: dict[str, Any]) -> None:
+    await Click(deps, body).decide(decision)
 
-    async def ask(state: State, dialog: str, ack: "AsyncAck", body: dict[str, Any]) -> None:
-        """Open the dialog for a reason while the request is in `state`."""
-        await ack()
-        click = Click(deps, body)
-        click.start(click.ask_reason(state, dialog))
 
-    decisions = Decisions(deps)
-    app.action(ids.APPROVE)(partial(decide, decisions.approve))
-    app.action(ids.WITHDRAW)(partial(decide, decisions.withdraw))
-    app.action(ids.RETRY)(partial(decide, decisions.retry))
-    app.action(ids.REVIEW)(partial(decide, decisions.review))
-    app.action(ids.DENY)(partial(ask, State.AWAITING, ids.DENY_DIALOG))
-    app.action(ids.KEEP)(partial(ask, State.QUARANTINED, ids.KEEP_DIALOG))
+def on_ask(state: State, dialog: str, deps: Dependencies, body: dict[str, Any]) -> None:
+    """Open the dialog for a reason while the request is in `state`."""
+    click = Click(deps, body)
+    click.start(click.ask_reason(state, dialog))
 
 
 class Click:
@@ -82,7 +68,7 @@ class Click:
 
     async def decide(self, decision: Decision) -> None:
         """Carry out a decision before the ack, and report its result afterwards."""
-        work = partial(decision, self._request_id, self._by.actor)
+        work = partial(decision, Decisions(self._deps), self._request_id, self._by.actor)
         try:
             await self._deps.before_ack(work())
         except errors.CancellationError as error:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import structlog
 
@@ -28,9 +28,6 @@ from bot.slack.errors import CALL_ERRORS, TRANSIENT, sentence_for, translate_err
 from bot.slack.lists import Viewer
 from bot.slack.payloads import Actor, actor_of
 
-if TYPE_CHECKING:
-    from slack_bolt.async_app import AsyncAck, AsyncApp  # doctor builds the tab without it
-
 log = structlog.get_logger(__name__)
 
 MAX_LISTING_AGE = 60.0  #: seconds for which a listing of many clusters is cached
@@ -40,22 +37,13 @@ MAX_WAITING = 10  #: entries of this part
 MAX_PAST = 5  #: entries of this part
 
 
-def register(app: "AsyncApp", deps: Dependencies) -> None:
-    async def opened(ack: "AsyncAck", body: dict[str, Any]) -> None:
-        await ack()
-        event = body["event"]
-        user, view = event.get("user"), event.get("view") or {}
-        if event.get("tab", "home") == "home" and isinstance(user, str) and user:
-            team = view.get("team_id") or body.get("team_id")
-            actor = actor_of({"user_id": user, "team_id": team}, deps.identity)
-            deps.background.start(HomeTab(deps, actor).publish(published=bool(view)), "home")
-
-    async def refresh(ack: "AsyncAck", body: dict[str, Any]) -> None:
-        await ack()
-        republish(deps, body)
-
-    app.event("app_home_opened")(opened)
-    app.action(ids.REFRESH)(refresh)
+def on_opened(deps: Dependencies, body: dict[str, Any]) -> None:
+    event = body["event"]
+    user, view = event.get("user"), event.get("view") or {}
+    if event.get("tab", "home") == "home" and isinstance(user, str) and user:
+        team = view.get("team_id") or body.get("team_id")
+        actor = actor_of({"user_id": user, "team_id": team}, deps.identity)
+        deps.background.start(HomeTab(deps, actor).publish(published=bool(view)), "home")
 
 
 def republish(deps: Dependencies, body: Mapping[str, Any]) -> None:

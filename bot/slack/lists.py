@@ -5,7 +5,7 @@ import difflib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bot.atlas import AtlasError, JobRef
 from bot.cancellation.errors import CancellationError, RightsNotChecked
@@ -26,9 +26,6 @@ from bot.slack.grammar import job_value
 from bot.slack.payloads import Actor
 from bot.storage.history import PastRequest
 
-if TYPE_CHECKING:
-    from slack_bolt.async_app import AsyncAck, AsyncApp  # the command line builds lists without it
-
 SUGGESTION_TIMEOUT = 1.5  #: seconds for reading the names of clusters beside something else
 PAGE_SIZE = 20  #: jobs on one page; a message has at most 50 blocks
 #: Unread clusters that one line names, and lines.
@@ -37,15 +34,11 @@ MAX_REASONS = 8
 NO_REQUESTS = "There are no requests yet."
 
 
-def register(app: "AsyncApp", deps: Dependencies) -> None:
-    async def more(ack: "AsyncAck", body: dict[str, Any]) -> None:
-        await ack()
-        # The button's value is the start of the next page, and the cluster if any.
-        start, _, cluster = str(body["actions"][0]["value"]).partition(" ")
-        by = deps.interaction(body)
-        deps.start(show_jobs(deps, by, cluster or None, int(start)), "list", by)
-
-    app.action(ids.MORE)(more)
+def on_more(deps: Dependencies, body: dict[str, Any]) -> None:
+    # The button's value is the start of the next page, and the cluster if any.
+    start, _, cluster = str(body["actions"][0]["value"]).partition(" ")
+    by = deps.interaction(body)
+    deps.start(show_jobs(deps, by, cluster or None, int(start)), "list", by)
 
 
 async def show_jobs(

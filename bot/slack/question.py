@@ -2,8 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bot.atlas import JobRef
 from bot.cancellation.errors import CancellationError
@@ -17,9 +16,6 @@ from bot.slack.decisions import decide_when_possible
 from bot.slack.dependencies import Dependencies, Interaction
 from bot.slack.errors import other_version
 from bot.slack.grammar import job_value, parse_job_value
-
-if TYPE_CHECKING:
-    from slack_bolt.async_app import AsyncAck, AsyncApp  # doctor builds the question without it
 
 WAS_IT_YOU = ":grey_question: Was it you? Atlas says that you started a download of a backup"
 IT_WAS_ME, NOT_ME = "It was me", "It was not me"
@@ -45,17 +41,7 @@ CONFIRMATION = (
 )
 
 
-def register(app: "AsyncApp", deps: Dependencies) -> None:
-    async def answer(given: StarterAnswer, ack: "AsyncAck", body: dict[str, Any]) -> None:
-        # The ack waits for the commit, so that an acknowledged answer is durable.
-        await _answer(deps, given, body)
-        await ack()
-
-    app.action(ids.MINE)(partial(answer, StarterAnswer.MINE))
-    app.action(ids.NOT_MINE)(partial(answer, StarterAnswer.NOT_MINE))
-
-
-async def _answer(deps: Dependencies, given: StarterAnswer, body: dict[str, Any]) -> None:
+async def on_answer(given: StarterAnswer, deps: Dependencies, body: dict[str, Any]) -> None:
     by = deps.interaction(body)
     job = parse_job_value(str(body["actions"][0].get("value") or ""))
     if job is None or not (job.project and job.cluster and job.job_id):

@@ -2,12 +2,11 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import structlog
-from slack_bolt.async_app import AsyncAck, AsyncApp
 
 from bot.cancellation import errors
 from bot.cancellation import policy as rules
@@ -40,7 +39,7 @@ from bot.slack.payloads import Actor, actor_of
 #: Keyword arguments of Bolt's `ack`.
 Response = dict[str, Any]
 #: A decision about a request by its id, with the reason.
-ReasonedDecision = Callable[[str, Actor, str], Coroutine[Any, Any, Request]]
+ReasonedDecision = Callable[[Decisions, str, Actor, str], Coroutine[Any, Any, Request]]
 
 log = structlog.get_logger(__name__)
 
@@ -53,40 +52,39 @@ CLOSE: Response = {"response_action": "clear"}
 CARD_POLL_INTERVALS = (0.3, 0.7, 1.0, 2.0, 4.0)
 
 
-def register(app: AsyncApp, deps: Dependencies) -> None:
-    submissions, decisions = Submissions(deps), Decisions(deps)
-
-    async def submit(ack: AsyncAck, body: dict[str, Any]) -> None:
-        response = await submissions.submit(body["view"], actor_of(body, deps.identity))
-        await ack(**response)
-        if DETAILS_NOT_SHOWN in response.get("errors", {}).values():
-            _read_selection(deps, body)  # the update of its selection may have lost to another
-
-    async def decide(decision: ReasonedDecision, ack: AsyncAck, body: dict[str, Any]) -> None:
-        actor = actor_of(body, deps.identity)
-        await ack(**await submissions.decide(decision, body["view"], actor))
-        if is_in_home(body):
-            republish(deps, body)
-
-    async def select(ack: AsyncAck, body: dict[str, Any]) -> None:
-        await ack()
-        _read_selection(deps, body, str(body["actions"][0]["action_id"]))
-
-    async def try_again(ack: AsyncAck, body: dict[str, Any]) -> None:
-        await ack()
-        _read_selection(deps, body)
-
-    app.action(ids.TRY_AGAIN)(try_again)
-    for picker in PICKERS:
-        app.action(picker)(select)
-    app.view(ids.DIALOG)(submit)
-    app.view(ids.DENY_DIALOG)(partial(decide, decisions.deny))
-    app.view(ids.KEEP_DIALOG)(partial(decide, decisions.keep))
+async def on_submission(deps: Dependencies, body: dict[str, Any]) -> Response:
+    response = await _answer(deps, body["view"], actor_of(body, deps.identity))
+    if DETAILS_NOT_SHOWN in response.get("errors", {}).values():
+        read_selection(deps, body)  # the update of its selection may have lost to another
+    return response
 
 
-def _read_selection(deps: Dependencies, body: Mapping[str, Any], last: str = ids.JOB) -> None:
-    """Read what is selected in the pickers of a dialog up to `last`, or what it is about."""
+async def on_decision(
+    decision: ReasonedDecision, deps: Dependencies, body: dict[str, Any]
+) -> Response:
+    """Carry out a decision with the reason of its dialog; answer the dialog."""
+    view, actor = body["view"], actor_of(body, deps.identity)
+    request_id = str(decode_metadata(view).get(REQUEST_KEY) or "")
+    response = CLOSE
+    try:
+        work = decision(Decisions(deps), request_id, actor, typed_text(view, ids.REASON))
+        await deps.before_ack(work)
+    except CancellationError as error:
+        log.info("decision refused", actor=actor.id, why=type(error).__name__)
+        response = refusal(error, view, deps.links)
+    if is_in_home(body):
+        republish(deps, body)
+    return response
+
+
+def read_selection(deps: Dependencies, body: dict[str, Any]) -> None:
+    """Read what is selected in the pickers of a dialog up to the clicked one, or in all.
+
+    A dialog without pickers is read for the job that it is about.
+    """
     view, by = body.get("view") or {}, deps.interaction(body)
+    clicked = [each["action_id"] for each in body.get("actions") or ()]
+    last = next((each for each in clicked if each in PICKERS), ids.JOB)
     try:
         state = selection(view, last)
         kept = read_pickers(view, state, last) if state.has_pickers else []
@@ -97,89 +95,75 @@ def _read_selection(deps: Dependencies, body: Mapping[str, Any], last: str = ids
     deps.start(update_dialog(deps, state, by, view, kept), "dialog", by)
 
 
-@dataclass(frozen=True, slots=True)
-class Submissions:
-    """Turns submitted views into requests and decisions before the ack."""
-
-    deps: Dependencies
-
-    async def submit(self, view: Mapping[str, Any], actor: Actor) -> Response:
-        try:
-            state = read_state(view)
-            if state.only_closes:
-                return CLOSE
-            if problem := submit_problem(view, state):
-                log.info("submission refused", actor=actor.id, why="no job selected and shown")
-                return {"response_action": "errors", "errors": dict([problem])}
-            request = await self.deps.before_ack(self._submit(view, state, actor))
-        except (UnreadableDialog, CancellationError) as error:
-            log.info("submission refused", actor=actor.id, why=type(error).__name__)
-            return refusal(error, view, self.deps.links)
-        if request.channel == state.asked_in:
+async def _answer(deps: Dependencies, view: Mapping[str, Any], actor: Actor) -> Response:
+    """Turn a submitted view into a request before the ack."""
+    try:
+        state = read_state(view)
+        if state.only_closes:
             return CLOSE
-        self.deps.background.start(self._link_card(request, str(view["id"])), "link to the card")
-        return update_with(views.posted_elsewhere(request))
-
-    async def decide(
-        self, decision: ReasonedDecision, view: Mapping[str, Any], actor: Actor
-    ) -> Response:
-        """Carry out a decision with the reason; answer the dialog."""
-        request_id = str(decode_metadata(view).get(REQUEST_KEY) or "")
-        reason = typed_text(view, ids.REASON)
-        try:
-            await self.deps.before_ack(decision(request_id, actor, reason))
-        except CancellationError as error:
-            log.info("decision refused", actor=actor.id, why=type(error).__name__)
-            return refusal(error, view, self.deps.links)
+        if problem := submit_problem(view, state):
+            log.info("submission refused", actor=actor.id, why="no job selected and shown")
+            return {"response_action": "errors", "errors": dict([problem])}
+        request = await deps.before_ack(_submit(deps, view, state, actor))
+    except (UnreadableDialog, CancellationError) as error:
+        log.info("submission refused", actor=actor.id, why=type(error).__name__)
+        return refusal(error, view, deps.links)
+    if request.channel == state.asked_in:
         return CLOSE
+    deps.background.start(_link_card(deps, request, str(view["id"])), "link to the card")
+    return update_with(views.posted_elsewhere(request))
 
-    async def _submit(self, view: Mapping[str, Any], state: DialogState, actor: Actor) -> Request:
-        ask, shown = asked(state, view), state.shown
-        if ask is None or shown is None:
-            raise UnreadableDialog
-        policy = self.deps.service.projects.policy(ask.ref)
-        alone = policy.approvals > 0 and bool(input_of(view, ids.ALONE).get("selected_options"))
-        typed = typed_text(view, ids.TYPED)
-        # What needs no answer of Slack comes first: it allows few reads of groups.
-        missing = rules.check_reason(policy, ask.reason, alone=alone)
-        if why_not := missing or rules.check_typed_name(policy, ask.ref.cluster_name, typed):
-            raise why_not
-        groups, directory = policy.approvers.groups if policy.approvals else (), self.deps.directory
-        read, people = directory.acting_person, policy.requesters
-        if alone:
-            read, people = directory.acting_now, policy.requesters | policy.break_glass
-        person, members = await asyncio.gather(
-            self.deps.acting(read, actor, people, partial(rules.may_request, policy)),
-            directory.members_of(groups),
-        )
-        if why_not := may_use(policy, state.asked_in, is_click=state.is_click):
-            raise why_not
-        submission = Submission(
-            key=str(view["id"]),
-            person=person,
-            ask=ask,
-            channel=shown.card_channel,
-            typed=typed,
-            moved_because=shown.because,
-            approver_members=members,
-            alone=alone,
-        )
-        return await self.deps.service.submit(submission)
 
-    async def _link_card(self, request: Request, view_id: str) -> None:
-        """Add a link to the card to the dialog, once the card is posted."""
-        for interval in CARD_POLL_INTERVALS:
-            await self.deps.sleep(interval)
-            current = await self.deps.service.requests.get(request.id)
-            if url := self.deps.links.card_of(current):
-                view = views.without_state(views.posted_elsewhere(current, url))
-                try:
-                    # Slack gives no hash for the answer to a submission, which this replaces.
-                    await self.deps.client.views_update(view_id=view_id, view=view)
-                except CALL_ERRORS as error:
-                    # The dialog was closed or Slack is unavailable; it already shows the channel.
-                    log.info("card could not be linked", error=translate_error(error).sentence)
-                return
+async def _submit(
+    deps: Dependencies, view: Mapping[str, Any], state: DialogState, actor: Actor
+) -> Request:
+    ask, shown = asked(state, view), state.shown
+    if ask is None or shown is None:
+        raise UnreadableDialog
+    policy = deps.service.projects.policy(ask.ref)
+    alone = policy.approvals > 0 and bool(input_of(view, ids.ALONE).get("selected_options"))
+    typed = typed_text(view, ids.TYPED)
+    # What needs no answer of Slack comes first: it allows few reads of groups.
+    missing = rules.check_reason(policy, ask.reason, alone=alone)
+    if why_not := missing or rules.check_typed_name(policy, ask.ref.cluster_name, typed):
+        raise why_not
+    groups, directory = policy.approvers.groups if policy.approvals else (), deps.directory
+    read, people = directory.acting_person, policy.requesters
+    if alone:
+        read, people = directory.acting_now, policy.requesters | policy.break_glass
+    person, members = await asyncio.gather(
+        deps.acting(read, actor, people, partial(rules.may_request, policy)),
+        directory.members_of(groups),
+    )
+    if why_not := may_use(policy, state.asked_in, is_click=state.is_click):
+        raise why_not
+    submission = Submission(
+        key=str(view["id"]),
+        person=person,
+        ask=ask,
+        channel=shown.card_channel,
+        typed=typed,
+        moved_because=shown.because,
+        approver_members=members,
+        alone=alone,
+    )
+    return await deps.service.submit(submission)
+
+
+async def _link_card(deps: Dependencies, request: Request, view_id: str) -> None:
+    """Add a link to the card to the dialog, once the card is posted."""
+    for interval in CARD_POLL_INTERVALS:
+        await deps.sleep(interval)
+        current = await deps.service.requests.get(request.id)
+        if url := deps.links.card_of(current):
+            view = views.without_state(views.posted_elsewhere(current, url))
+            try:
+                # Slack gives no hash for the answer to a submission, which this replaces.
+                await deps.client.views_update(view_id=view_id, view=view)
+            except CALL_ERRORS as error:
+                # The dialog was closed or Slack is unavailable; it already shows the channel.
+                log.info("card could not be linked", error=translate_error(error).sentence)
+            return
 
 
 def asked(state: DialogState, view: Mapping[str, Any]) -> Ask | None:

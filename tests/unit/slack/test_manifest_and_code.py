@@ -4,15 +4,15 @@ import ast
 import json
 import re
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any
 
 import pytest
 import yaml
 from jsonschema import Draft7Validator
 
 from bot.sandbox.slack.web_api.methods import METHODS
-from bot.slack import command, decisions, home, lists
-from bot.slack.dialog import handlers as dialog_handlers
+from bot.slack.bolt_app import EVENTS, SHORTCUTS
+from bot.slack.deployment import command
 from bot.slack.manifest import SCOPES, manifest
 
 SCHEMA = json.loads(Path("tests/data/slack-manifest.schema.json").read_text(encoding="utf-8"))
@@ -97,51 +97,10 @@ def test_sandbox_requires_the_same_scopes(method: str) -> None:
     assert set(METHODS[method].any_of if of_bot else ()) == NEEDS[method]
 
 
-class Recorder:
-    """In place of Bolt's app: records what listeners are registered for."""
-
-    def __init__(self) -> None:
-        self.commands: list[str] = []
-        self.shortcuts: list[str] = []
-        self.events: list[str] = []
-        self.others: list[Any] = []
-
-    def command(self, name: str) -> Any:
-        return self._kept(self.commands, name)
-
-    def shortcut(self, callback_id: str) -> Any:
-        return self._kept(self.shortcuts, callback_id)
-
-    def event(self, name: str) -> Any:
-        return self._kept(self.events, name)
-
-    def action(self, of: object) -> Any:
-        return self._kept(self.others, of)
-
-    view = options = action
-
-    def error(self, listener: object) -> object:
-        return listener
-
-    def _kept(self, kind: list[Any], of: object) -> Any:
-        kind.append(of)
-        return lambda listener: listener
-
-
-class UnusedServices:
-    """In place of the services that listeners call; no listener runs here."""
-
-    def __getattr__(self, _name: str) -> Self:
-        return self
-
-
 def test_manifest_declares_exactly_what_has_a_listener() -> None:
-    app, floor = cast("Any", Recorder()), cast("Any", UnusedServices())
-    for listeners in (command, lists, home, decisions, dialog_handlers):
-        listeners.register(app, floor)
     given = both()[0]
 
-    assert app.commands == [each["command"] for each in given["features"]["slash_commands"]]
-    assert app.shortcuts == [each["callback_id"] for each in given["features"]["shortcuts"]]
-    assert app.events == given["settings"]["event_subscriptions"]["bot_events"]
-    assert given["settings"]["interactivity"]["is_enabled"] is bool(app.others)
+    assert [each["command"] for each in given["features"]["slash_commands"]] == [command()]
+    assert [each["callback_id"] for each in given["features"]["shortcuts"]] == [*SHORTCUTS]
+    assert given["settings"]["event_subscriptions"]["bot_events"] == [*EVENTS]
+    assert given["settings"]["interactivity"]["is_enabled"]
