@@ -112,10 +112,9 @@ class LeaderLoops:
             client,
             self._core.owner,
             MessageBuilder(links, self._core.projects, clock),
+            channels,
             leads=lambda: self.leader.leads,
             on_drop=metrics.dropped_posts.inc,
-            on_answer=channels.record_answer,
-            takes_posts=channels.takes_posts,
             limits=self._core.limits,
             send_directly=notifier.send,
             on_announced=lambda job: metrics.observe_detection(

@@ -5,7 +5,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 from slack_sdk.web.async_client import AsyncWebClient
@@ -17,6 +17,7 @@ from bot.cancellation.posts import Announcement, Post, PostKind, RequestPost
 from bot.log_config import bind_to_log
 from bot.slack import blockkit
 from bot.slack.card.replies import without_card
+from bot.slack.channels import ChannelStatus
 from bot.slack.errors import (
     CALL_ERRORS,
     MAX_RETRY_AFTER,
@@ -52,18 +53,8 @@ RECORD_BACKOFFS = (0.2, 1.0, 3.0)  #: seconds between attempts to record a deliv
 NAMES = dict.fromkeys((PostKind.DIRECT, PostKind.COPY), "direct message")  #: in the log
 
 
-async def _always(_channel: str, _max_age: float) -> bool:
-    return True
-
-
 async def _send_nothing(_post: Post) -> None:
     return None
-
-
-class OnAnswer(Protocol):
-    """Takes the channel of a new message, and Slack's error or None."""
-
-    def __call__(self, channel: str, error: SlackError | None, /, *, is_reply: bool) -> None: ...
 
 
 @dataclass(eq=False)
@@ -74,16 +65,14 @@ class Outbox:
     client: AsyncWebClient
     owner: str  #: the name of this process, for the claims
     messages: MessageBuilder
+    channels: ChannelStatus
     _: KW_ONLY
     leads: Callable[[], bool] = lambda: True  #: whether this process still leads
     #: Called when a post is dropped, except direct messages to approvers.
     on_drop: Callable[[], None] = lambda: None
     #: Sends a post to approvers that its channel does not take, if it is one of the bot's own.
     send_directly: Callable[[Post], Awaitable[None]] = _send_nothing
-    #: Whether a channel takes posts, by an answer of Slack younger than these seconds.
-    takes_posts: Callable[[str, float], Awaitable[bool]] = _always
     limits: CallLimits = field(default_factory=CallLimits)
-    on_answer: OnAnswer = lambda _channel, _error, is_reply: None  # noqa: ARG005 - ignores it
     #: Called with a job that started during the watch, once Slack has taken its announcement.
     on_announced: Callable[[Job], object] = lambda _job: None
     timings: Timings = DEFAULT_TIMINGS
@@ -161,7 +150,7 @@ class Outbox:
         seconds = min(seconds, MAX_RETRY_AFTER)
         if message.ts is not None:
             self._rate_limits.postpone_edit(post, seconds)
-        elif not await self.takes_posts(message.channel, CHANNEL_AGE):
+        elif not await self.channels.takes_posts(message.channel, CHANNEL_AGE):
             await self.send_directly(post)
         await self.store.retry_later(post, seconds)
 
@@ -230,7 +219,8 @@ class Outbox:
 
     def _report_answer(self, message: Message, error: SlackError | None) -> None:
         if message.ts is None:
-            self.on_answer(message.channel, error, is_reply="thread_ts" in message.content)
+            is_reply = "thread_ts" in message.content
+            self.channels.record_answer(message.channel, error, is_reply=is_reply)
 
     async def _carry_out(self, post: Post, message: Message, error: SlackError) -> None:
         """Log why a post was not delivered, and do what follows from that."""

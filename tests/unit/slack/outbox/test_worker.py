@@ -18,6 +18,7 @@ from bot.cancellation.lifecycle import Card, State
 from bot.cancellation.policy import Policies, Policy
 from bot.cancellation.posts import Announcement, Post, PostKind, RequestPost
 from bot.services.projects import Project, Projects
+from bot.slack.channels import ChannelInfo, ChannelStatus
 from bot.slack.errors import CallLimits
 from bot.slack.outbox.delivery import MAX_BACKOFF, REFUSED_ANNOUNCEMENT_BACKOFF
 from bot.slack.outbox.messages import MessageBuilder
@@ -98,6 +99,10 @@ def worker() -> Worker:
     return Worker()
 
 
+async def can_post(_channel: str) -> ChannelInfo:
+    return ChannelInfo(can_post=True)
+
+
 def an_outbox(
     slack: FakeSlack,
     store: FakeOutboxStore,
@@ -113,7 +118,8 @@ def an_outbox(
     )
     messages = MessageBuilder(LINKS, projects or Projects([shop]))
     timings = Timings(outbox_poll_interval=poll_interval)
-    outbox = Outbox(store, slack, "me", messages, timings=timings, **others)
+    channels = ChannelStatus(can_post, tuple)
+    outbox = Outbox(store, slack, "me", messages, channels, timings=timings, **others)
     # It has led for a while.
     outbox._rate_limits._began -= POST_BURST
     return outbox
