@@ -41,7 +41,8 @@ from bot.slack.errors import (
     CallLimits,
     RateLimited,
     button_of,
-    internal_error,
+    internal_error_text,
+    private_again,
     private_refusal,
     translate_error,
 )
@@ -288,7 +289,8 @@ class Dependencies:
         """Run work in the background; an unexpected error is reported privately."""
 
         def report(reference: str) -> Coroutine[Any, Any, None]:
-            return self.replies.send(by, internal_error(reference, by.again))
+            text = internal_error_text(reference)
+            return self.replies.send(by, private_again(text, by.again))
 
         self.background.start(work, name, report)
 

@@ -262,20 +262,18 @@ def button_of(body: Mapping[str, Any]) -> Again | None:
     return str(action_id), value
 
 
-def internal_error(reference: str, again: Again | None) -> dict[str, Any]:
-    """Say privately that something failed; `again` is of the button that does it once more."""
-    message = blockkit.private(internal_error_text(reference))
-    message["blocks"] += [try_again(*again)] if again else []
-    return message
-
-
 def private_refusal(
     error: Exception, again: Again | None, links: Links | None = None
 ) -> dict[str, Any]:
     """Say privately why something was not done; a transient error gets a button to try again."""
-    message = blockkit.private(sentence_for(error, links))
-    if again and isinstance(error, TRANSIENT):
-        message["blocks"].append(try_again(*again))
+    is_transient = isinstance(error, TRANSIENT)
+    return private_again(sentence_for(error, links), again if is_transient else None)
+
+
+def private_again(text: str, again: Again | None) -> dict[str, Any]:
+    """Build a private message, with the button that does the same again, where one can."""
+    message = blockkit.private(text)
+    message["blocks"] += [try_again(*again)] if again else []
     return message
 
 

@@ -10,7 +10,7 @@ import structlog
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot.slack import errors
-from bot.slack.blockkit import View, private
+from bot.slack.blockkit import View
 from bot.slack.dependencies import Dependencies, Interaction
 from bot.slack.dialog import views
 from bot.slack.plain_text import as_text
@@ -136,7 +136,5 @@ class Dialog:
 
     async def _reply(self, text: str, view: View) -> None:
         """Reply privately, with a button that opens the dialog again, where one can."""
-        message = private(text)
-        if again := views.opener_of(view) or self.by.again:
-            message["blocks"].append(errors.try_again(*again))
-        await self.deps.replies.send(self.by, message)
+        again = views.opener_of(view) or self.by.again
+        await self.deps.replies.send(self.by, errors.private_again(text, again))
