@@ -31,21 +31,11 @@ from bot.cancellation.policy import Policy
 from bot.services.job_search import JobFinder
 from bot.services.projects import Project
 from bot.services.service import CancellationService
+from bot.slack import errors
 from bot.slack.blockkit import private
 from bot.slack.channels import Channels, may_use
 from bot.slack.client import Identity, Links
 from bot.slack.directory import Directory
-from bot.slack.errors import (
-    CALL_ERRORS,
-    Again,
-    CallLimits,
-    RateLimited,
-    button_of,
-    internal_error_text,
-    private_again,
-    private_refusal,
-    translate_error,
-)
 from bot.slack.payloads import Actor, actor_of, part_of
 from bot.slack.plain_text import send_simplified, simplify
 from bot.storage.history import History
@@ -70,7 +60,7 @@ class Interaction:
     channel_id: str | None = None
     response_url: str | None = None
     trigger_id: str = ""  #: opens one dialog; empty where the payload has none
-    again: Again | None = None  #: the button that repeats it, where one can
+    again: errors.Again | None = None  #: the button that repeats it, where one can
 
     @property
     def channel(self) -> str:
@@ -84,7 +74,7 @@ def interaction_of(body: Mapping[str, Any], identity: Identity) -> Interaction:
         channel_id=channel_of(body),
         response_url=body.get("response_url"),
         trigger_id=str(body.get("trigger_id") or ""),
-        again=button_of(body),
+        again=errors.button_of(body),
     )
 
 
@@ -98,7 +88,7 @@ class PrivateReply:
     """Replies privately: by response_url, else as ephemeral message, else as direct message."""
 
     client: AsyncWebClient
-    limits: CallLimits = field(default_factory=CallLimits)
+    limits: errors.CallLimits = field(default_factory=errors.CallLimits)
 
     async def send_text(self, to: Interaction, text: str) -> None:
         """Send one user a sentence, which must be safe mrkdwn."""
@@ -134,8 +124,8 @@ class PrivateReply:
         while content:
             try:
                 answer = await webhook.send_dict({**content, "replace_original": False})
-            except CALL_ERRORS as error:
-                log.warning("response_url failed", error=translate_error(error).sentence)
+            except errors.CALL_ERRORS as error:
+                log.warning("response_url failed", error=errors.translate_error(error).sentence)
                 return False
             # A refusal is only a status or a body; the SDK raises no exception for it.
             if answer.status_code == HTTPStatus.OK and not NOT_OK.search(answer.body):
@@ -154,8 +144,8 @@ class PrivateReply:
         content = {name: message[name] for name in ("text", "blocks")}
         try:
             await send_simplified(lambda parts: self.limits.call(call, **to, **parts), content)
-        except (*CALL_ERRORS, RateLimited) as error:
-            log.warning("private reply refused", error=translate_error(error).sentence)
+        except (*errors.CALL_ERRORS, errors.RateLimited) as error:
+            log.warning("private reply refused", error=errors.translate_error(error).sentence)
             return False
         return True
 
@@ -175,7 +165,7 @@ class Dependencies:
     history: History
     directory: Directory
     background: BackgroundTasks
-    limits: CallLimits = field(default_factory=CallLimits)
+    limits: errors.CallLimits = field(default_factory=errors.CallLimits)
     ack_timeout: float = Timings.ack_timeout
     reason_check_timeout: float = Timings.reason_check_timeout
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
@@ -289,8 +279,8 @@ class Dependencies:
         """Run work in the background; an unexpected error is reported privately."""
 
         def report(reference: str) -> Coroutine[Any, Any, None]:
-            text = internal_error_text(reference)
-            return self.replies.send(by, private_again(text, by.again))
+            text = errors.internal_error_text(reference)
+            return self.replies.send(by, errors.private_again(text, by.again))
 
         self.background.start(work, name, report)
 
@@ -299,7 +289,7 @@ class Dependencies:
         log.info("refused", actor=by.actor.id, why=type(error).__name__)
         if isinstance(error, StateConflict) and error.job is None:
             error.job = await self.job_of(error.request)
-        await self.replies.send(by, private_refusal(error, by.again, self.links))
+        await self.replies.send(by, errors.private_refusal(error, by.again, self.links))
 
     def reply(self, body: Mapping[str, Any], text: str) -> None:
         """Send the user of a payload a private sentence (safe mrkdwn), in the background."""
