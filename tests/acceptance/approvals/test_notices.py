@@ -1,6 +1,8 @@
 """Approvers are reached: copies of the card in direct messages, reminders, and escalation."""
 
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,15 @@ def events(env: BotEnvironment, card: Json) -> list[str]:
     return [event["event"] for event in record_of(env.folder)[request_of(card)]]
 
 
+def wait_a_minute(env: BotEnvironment) -> None:
+    """Move the one request, and its next notice, a minute into the past."""
+    with closing(sqlite3.connect(env.folder / "bot.db")) as db, db:
+        db.execute(
+            "UPDATE requests "
+            "SET changed_at = changed_at - 60000, next_notice_at = next_notice_at - 60000"
+        )
+
+
 async def test_approval_in_a_direct_message_changes_the_card_and_every_copy(tmp_path: Path) -> None:
     async with open_approval_environment(tmp_path, THREE) as env:
         card = await ask(env)
@@ -92,15 +103,19 @@ async def test_reminders_come_once_each_and_the_last_one_escalates(tmp_path: Pat
     environ: Environ = {
         **THREE,
         "BOT_APPROVERS": GROUP,
-        "BOT_REMIND_AFTER": "1,2",
+        "BOT_REMIND_AFTER": "60,120",
         "BOT_ESCALATE_TO": SAM,
     }
     async with open_approval_environment(tmp_path, environ) as env:
         card = await ask(env)
         assert await env.slack.until(lambda: len(copies(env, [ADA, ABE])) == 2)
         assert copies(env, [SAM]) == []
+        wait_a_minute(env)
+        assert await env.slack.until(lambda: len(copies(env, [ADA, ABE])) == 4)
+        assert copies(env, [SAM]) == []
         assert f"<@{SAM}>" not in str(env.card(job_of(card)))
-        assert await env.slack.until(lambda: len(copies(env)) == 7, 20)
+        wait_a_minute(env)
+        assert await env.slack.until(lambda: len(copies(env)) == 7)
         assert await env.slack.until(lambda: len(replies(env, card, "Reminder")) == 2)
         assert f"<!subteam^{GROUP}>" in replies(env, card, "Reminder")[0]
         assert await env.slack.until(lambda: replies(env, card, "Escalated"))
