@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from slack_sdk.errors import SlackApiError
 
+from tests.integration.sandbox_slack.blocks import plain
 from tests.integration.sandbox_slack.conftest import SlackEnv
 
 OPS, QUIET, LOBBY = "C0OPS00001", "C0QUIET001", "C0LOBBY001"
@@ -106,3 +107,15 @@ async def test_repeated_client_msg_id_gives_the_first_message_back(env: SlackEnv
 
     assert first["ts"] == second["ts"]
     assert len(env.slack.state.messages("#ops")) == 1
+
+
+async def test_click_counts_although_the_message_was_edited_before(env: SlackEnv) -> None:
+    button = {"type": "button", "action_id": "go", "text": plain("Go")}
+    content: Any = {"channel": OPS, "text": "a"}
+    content["blocks"] = [{"type": "actions", "elements": [button]}]
+    posted = await env.client.chat_postMessage(**content)
+    block = posted["message"]["blocks"][0]["block_id"]
+    message = {"channel": OPS, "ts": posted["ts"]}
+    await env.client.chat_update(**content, ts=posted["ts"])
+
+    assert (await env.slack.people.clicks("rina", message, "go", block=block)).ok

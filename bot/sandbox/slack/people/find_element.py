@@ -22,10 +22,11 @@ def find_element(
     found = [
         (holder, element)
         for holder, element in elements_of(thing.get("blocks") or [])
-        if element.get("action_id") == action_id
-        and value in (None, element.get("value"))
-        and block in (None, holder["block_id"])
+        if element.get("action_id") == action_id and value in (None, element.get("value"))
     ]
+    if len(found) > 1 and block is not None:
+        # Not where one is enough: an edit in between gave each block without an id a new one.
+        found = [each for each in found if each[0]["block_id"] == block]
     if not found:
         raise CannotDo(f"There is no {action_id} here.")
     if len(found) > 1:
