@@ -20,7 +20,7 @@ from tests.acceptance.durability.environment import ProcessEnvironment, opened
 from tests.support.polling import wait_until
 from tests.support.postgres import PostgresServer
 from tests.support.process import BotProcess
-from tests.support.timings import SHORT_PROCESS_TIMINGS
+from tests.support.timings import DATABASE_TIMEOUT, SHORT_PROCESS_TIMINGS
 
 #: The real lease, and the seconds within which another replica must lead.
 TIMINGS = replace(
@@ -74,7 +74,8 @@ async def test_dead_or_stopped_leader_is_replaced_in_time(postgres: PostgresServ
 
             assert time.monotonic() - gone_at <= TAKEOVER
             assert await leads(other)
-            await wait_until(lambda: announcements(env, job))
+            # A process that was stopped in a transaction keeps its locks until that is timed out.
+            await wait_until(lambda: announcements(env, job), 2 * DATABASE_TIMEOUT)
             if how is signal.SIGSTOP:
                 os.kill(leader.pid, signal.SIGCONT)
                 await wait_until(lambda: '"another replica leads"' in leader.log)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -642,6 +643,7 @@ def _allowed(_request: Request) -> None:
     """Allow every person."""
 
 
+@pytest.mark.timeout(480)  # thousands of transactions, which a busy machine takes its time for
 def test_random_interleavings_agree_with_the_model(database_url: str) -> None:
     class Machine(LifeCycle):
         def __init__(self) -> None:
