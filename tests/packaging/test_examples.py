@@ -51,7 +51,7 @@ async def services(database_url: str = "") -> AsyncIterator[dict[str, str]]:
 def output(program: Path, *arguments: str | Path, cwd: Path | None = None) -> str:
     """Return the output of a program, which must end with 0."""
     result = subprocess.run(
-        [program, *arguments], capture_output=True, text=True, check=False, timeout=60, cwd=cwd
+        [program, *arguments], capture_output=True, text=True, check=False, cwd=cwd
     )
 
     assert result.returncode == 0, result.stdout + result.stderr
