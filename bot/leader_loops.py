@@ -10,6 +10,7 @@ from typing import Any
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.atlas import AtlasReader
+from bot.cancellation.policy import Mode
 from bot.cancellation.quarantine import WatchedCluster
 from bot.services.jobs import FeedMonitor
 from bot.services.leader import Leader
@@ -225,8 +226,6 @@ def quarantine_at(projects: Projects, project_id: str, cluster: str) -> WatchedC
     if (project := projects.get_or_none(project_id)) is None:
         return None
     policy = project.policies.of(cluster)
-    if not (policy.watch_channel and policy.quarantine.is_on):
+    if not (policy.watch_channel and policy.quarantine is not Mode.OFF):
         return None
-    return WatchedCluster(
-        project=project.name, channel=policy.watch_channel, policy=policy.quarantine
-    )
+    return WatchedCluster(project=project.name, channel=policy.watch_channel, policy=policy)

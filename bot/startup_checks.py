@@ -328,11 +328,8 @@ def _values(holder: PolicyHolder) -> dict[str, Any]:
 
 def _rules(policy: Policy) -> dict[str, Any]:
     """Return the rules after all defaults, by the keys of the projects file."""
-    own = policy.quarantine
-    values = {each.name: getattr(policy, each.name) for each in fields(policy)}
-    values |= {f"quarantine_{each.name}": getattr(own, each.name) for each in fields(own)}
-    values["quarantine"] = own.mode
-    return {key: value for key, value in values.items() if key in {*KEYS, "note"}}
+    keys = (each.name for each in fields(policy) if each.name in {*KEYS, "note"})
+    return {key: getattr(policy, key) for key in keys}
 
 
 def _shown(value: object) -> str:

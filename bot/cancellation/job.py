@@ -10,7 +10,6 @@ from typing import Any
 from bot.atlas import LINK_LIFETIME, DeliveryType, JobRef, JobState, RestoreJob
 from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import Card, Ending, JobFingerprint, Request, State
-from bot.cancellation.quarantine import ENDED
 from bot.cancellation.starter import NOT_READ, SETTLED_AFTER, StartedBy
 
 #: From the start of a job to its link, until enough of the project's own times are known.
@@ -25,6 +24,7 @@ LONGEST_READ = timedelta(seconds=30)
 _OPEN = (JobState.IN_PROGRESS, JobState.LINK_LIVE, JobState.LINK_USED)
 #: The states in which a job ended; of one that Atlas does not list any more it is not known.
 ENDS = frozenset(state for state in JobState if state.is_over) - {JobState.GONE}
+ENDED = "Nothing was sent: the download had ended before. {state}"
 ENDED_SINCE = "The download has ended, after this request had asked Atlas to cancel it. {state}"
 
 

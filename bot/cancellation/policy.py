@@ -7,20 +7,14 @@ import re
 import unicodedata
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from enum import StrEnum
 
 from bot.cancellation import errors
 from bot.cancellation.errors import CancellationError, NotAllowed
 from bot.cancellation.job import Job, StarterAnswer
 from bot.cancellation.lifecycle import Ending, Request, State
 from bot.cancellation.people import EVERYONE, NO_ONE, ActingPerson, Kind, People, Person
-from bot.cancellation.quarantine import (
-    NO_QUARANTINE,
-    Mode,
-    QuarantinePolicy,
-    is_candidate,
-    is_expected,
-)
-from bot.cancellation.starter import NOT_READ, StartedBy, StarterKind
+from bot.cancellation.starter import NOT_READ, StartedBy, StarterKind, is_candidate
 
 #: Letters and symbols that are drawn as nothing: Hangul fillers and the empty Braille pattern.
 BLANK_LETTERS = frozenset("\u115f\u1160\u3164\uffa0\u2800")
@@ -33,6 +27,14 @@ AROUND = re.compile(r"^[^\w-]+|[^\w-]+$")
 REMIND_AFTER = (timedelta(minutes=1), timedelta(minutes=3), timedelta(minutes=10))
 #: Why the bot cancels a download before the end of its grace time.
 DISOWNED = "The person whose account started it, according to Atlas, denies having started it."
+
+
+class Mode(StrEnum):
+    """What happens to a new download that no approver keeps."""
+
+    OFF = "off"
+    OBSERVE = "observe"  #: the card shows what would have been cancelled
+    ENFORCE = "enforce"  #: the bot cancels it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +58,12 @@ class Policy:
     escalate_to: People = NO_ONE  #: the approvers who are notified only at the last reminder
     #: Where new downloads are announced; empty: they are on record only; None: not watched.
     watch_channel: str | None = None
-    quarantine: QuarantinePolicy = NO_QUARANTINE  #: of new downloads that no approver keeps
+    quarantine: Mode = Mode.OFF  #: of new downloads that no approver keeps
+    quarantine_grace: timedelta = timedelta(seconds=90)  #: how long an approver may keep one
+    #: Who may download without being asked: user names, public keys and ids of service accounts,
+    #: in lower case.
+    quarantine_expected: frozenset[str] = frozenset()
+    quarantine_limit: int = 3  #: how many downloads the bot itself cancels within `LIMIT_WINDOW`
     ask_starter: bool = True  #: whether who started an announced download is asked about it
     watch_restores: bool = False  #: whether restores into other projects are announced
     note: str = ""  #: for the people who decide
@@ -256,6 +263,17 @@ def check_enough_approvers(
     return too_few if len(able) < policy.approvals else None
 
 
+def is_expected(policy: Policy, started_by: StartedBy, *, probably: bool = False) -> bool:
+    """Whether it is certain, or probable, who started a job, and expected.
+
+    An application names itself as it likes, so that none is expected.
+    """
+    starter = started_by.starter
+    if starter is None or starter.kind is StarterKind.OAUTH_APP:
+        return False
+    return (starter.certain or probably) and starter.name.casefold() in policy.quarantine_expected
+
+
 def email_to_ask(policy: Policy, job: Job) -> str | None:
     """Return the e-mail address of the user to ask about a new download; None to ask no one.
 
@@ -267,7 +285,7 @@ def email_to_ask(policy: Policy, job: Job) -> str | None:
         return None
     if not starter.certain or starter.kind is not StarterKind.USER or "@" not in starter.name:
         return None
-    return None if is_expected(policy.quarantine, job.started_by) else starter.name
+    return None if is_expected(policy, job.started_by) else starter.name
 
 
 def answer_refusal(job: Job, person: ActingPerson) -> CancellationError | None:
@@ -286,6 +304,6 @@ def ending_by(answer: StarterAnswer, policy: Policy | None, request: Request) ->
 
     A download that is kept, or that people decide about, goes its way.
     """
-    is_enforced = policy is not None and policy.quarantine.mode is Mode.ENFORCE
+    is_enforced = policy is not None and policy.quarantine is Mode.ENFORCE
     is_disowned = answer is StarterAnswer.NOT_MINE and request.state is State.QUARANTINED
     return Ending.explained(State.APPROVED, DISOWNED) if is_enforced and is_disowned else None

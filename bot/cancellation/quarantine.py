@@ -3,12 +3,13 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from typing import TypeAlias
 
 from bot.atlas import JobRef, RestoreJob
+from bot.cancellation.job import ENDED
 from bot.cancellation.lifecycle import Ask, Ending, JobFingerprint, Request, State
-from bot.cancellation.starter import StartedBy, StarterKind, is_named
+from bot.cancellation.policy import Mode, Policy, is_expected
+from bot.cancellation.starter import StartedBy
 
 LIMIT_WINDOW = timedelta(hours=1)  #: in which the bot cancels `limit` downloads of a project
 #: How old quarantine and download are when an expected starter ends the one: events are late.
@@ -29,63 +30,19 @@ LIMIT_REACHED = (
     " ({limit}). Nothing was sent: a person decides."
 )
 EXPECTED = "It was started by {name}, who may download without being asked."
-ENDED = "Nothing was sent: the download had ended before. {state}"
 TAKEN_OVER = "The bot cancels the download unless an approver keeps it: request {request}."
 
 #: The states of a request that replaced a quarantine and cancels the download, or cannot any more.
 CANCELS = frozenset({State.APPROVED, State.CANCELLING, State.CANCELLED, State.OVER})
 
 
-class Mode(StrEnum):
-    """What happens to a new download that no approver keeps."""
-
-    OFF = "off"
-    OBSERVE = "observe"  #: the card shows what would have been cancelled
-    ENFORCE = "enforce"  #: the bot cancels it
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QuarantinePolicy:
-    mode: Mode = Mode.OFF
-    grace: timedelta = timedelta(seconds=90)  #: how long an approver may keep a download
-    #: Who may download without being asked: user names, public keys and ids of service accounts,
-    #: in lower case.
-    expected: frozenset[str] = frozenset()
-    limit: int = 3  #: how many downloads the bot itself cancels within `LIMIT_WINDOW`
-
-    @property
-    def is_on(self) -> bool:
-        return self.mode is not Mode.OFF
-
-
-NO_QUARANTINE = QuarantinePolicy()
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchedCluster:
-    """What quarantine needs to know about a cluster; `channel` gets the cards."""
+    """A cluster whose new downloads are quarantined."""
 
     project: str  #: its name
-    channel: str
-    policy: QuarantinePolicy
-
-
-def is_expected(policy: QuarantinePolicy, started_by: StartedBy, *, probably: bool = False) -> bool:
-    """Whether it is certain, or probable, who started a job, and expected.
-
-    An application names itself as it likes, so that none is expected.
-    """
-    starter = started_by.starter
-    if starter is None or starter.kind is StarterKind.OAUTH_APP:
-        return False
-    return (starter.certain or probably) and starter.name.casefold() in policy.expected
-
-
-def is_candidate(started_by: StartedBy, user_name: str | None) -> bool:
-    """Whether the Atlas user `user_name` may have started a job."""
-    if (starter := started_by.starter) is None or not user_name:
-        return False
-    return any(is_named(user_name, each) for each in (starter.name, *starter.others))
+    channel: str  #: gets the cards
+    policy: Policy
 
 
 def quarantine_key(ref: JobRef) -> str:
@@ -109,27 +66,25 @@ def new_request(
         approvals_needed=1,
         created_at=now,
         changed_at=now,
-        expires_at=now + watched.policy.grace,
+        expires_at=now + watched.policy.quarantine_grace,
     )
 
 
-def ending_as_expected(policy: QuarantinePolicy, started_by: StartedBy) -> Ending | None:
+def ending_as_expected(policy: Policy, started_by: StartedBy) -> Ending | None:
     """Return the end of a quarantine whose starter is expected, or None."""
     if (starter := started_by.starter) is None or not is_expected(policy, started_by):
         return None
     return Ending.explained(State.KEPT, EXPECTED.format(name=starter.name))
 
 
-def ending_before_delete(policy: QuarantinePolicy, started_by: StartedBy) -> Ending | None:
+def ending_before_delete(policy: Policy, started_by: StartedBy) -> Ending | None:
     """Return the end of a request whose grace time is over and that may not run, or None."""
-    is_on = policy.mode is Mode.ENFORCE
+    is_on = policy.quarantine is Mode.ENFORCE
     off = None if is_on else Ending.explained(State.OBSERVED, NO_LONGER)
     return ending_as_expected(policy, started_by) or off
 
 
-def ending(
-    policy: QuarantinePolicy, started_by: StartedBy, job: RestoreJob | None, cancelled: int
-) -> Ending:
+def ending(policy: Policy, started_by: StartedBy, job: RestoreJob | None, cancelled: int) -> Ending:
     """Decide what happens when the grace time is over.
 
     `job` is as it was just read; None if Atlas did not answer. `cancelled` is the number of
@@ -138,10 +93,11 @@ def ending(
     if job and job.is_over:
         return Ending.explained(State.OVER, ENDED.format(state=job.state.sentence))
     if other := ending_before_delete(policy, started_by):
-        observed = other.state is State.OBSERVED and policy.mode is Mode.OBSERVE
+        observed = other.state is State.OBSERVED and policy.quarantine is Mode.OBSERVE
         return Ending.explained(State.OBSERVED, WOULD_HAVE) if observed else other
-    if cancelled >= policy.limit:
-        return Ending.explained(State.OBSERVED, LIMIT_REACHED.format(limit=policy.limit))
+    if cancelled >= policy.quarantine_limit:
+        reached = LIMIT_REACHED.format(limit=policy.quarantine_limit)
+        return Ending.explained(State.OBSERVED, reached)
     return Ending.explained(State.APPROVED, NOT_KEPT)
 
 

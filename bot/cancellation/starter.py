@@ -163,3 +163,10 @@ def is_named(user_name: str, starter_name: str) -> bool:
     """Whether a starter's name is that of a user, or of an application that acts for the user."""
     user, starter = user_name.casefold(), starter_name.casefold()
     return starter == user or starter.endswith(f"{APPLICATION_SEPARATOR}{user}")
+
+
+def is_candidate(started_by: StartedBy, user_name: str | None) -> bool:
+    """Whether the Atlas user `user_name` may have started a job."""
+    if (starter := started_by.starter) is None or not user_name:
+        return False
+    return any(is_named(user_name, each) for each in (starter.name, *starter.others))

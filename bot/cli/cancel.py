@@ -13,9 +13,8 @@ import typer
 from bot.atlas import AtlasError, ClusterNotFound, JobNotFound, RestoreJob
 from bot.cancellation import errors
 from bot.cancellation.lifecycle import UNDECIDED, Ask, JobFingerprint, Request, State
-from bot.cancellation.policy import Policy, check_reason, check_typed_name, may_cancel
+from bot.cancellation.policy import Mode, Policy, check_reason, check_typed_name, may_cancel
 from bot.cancellation.posts import are_reached_directly, can_reach_approvers
-from bot.cancellation.quarantine import Mode
 from bot.cli import jobs, output
 from bot.cli.jobs import FormatOption, Target, TargetArgument
 from bot.cli.output import Progress, fields_of, lines_of, with_link
@@ -304,7 +303,7 @@ def describe_progress(request: Request, policy: Policy) -> str:
 
 def what_follows(request: Request, policy: Policy) -> str:
     """Say what the bot does about a download in quarantine (pure)."""
-    if policy.quarantine.mode is not Mode.ENFORCE:
+    if policy.quarantine is not Mode.ENFORCE:
         return "the bot only observes, and does not cancel it"
     grace = mrkdwn.duration(request.expires_at - request.created_at)
     when = f"at {ends}" if (ends := request.grace_ends_at) else f"{grace} after its card is seen"

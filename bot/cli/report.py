@@ -19,8 +19,7 @@ from bot.atlas.key_access import CANCEL_ROLES, OTHER_ROLES
 from bot.cancellation.errors import DatabaseUnreadable
 from bot.cancellation.events import EventName, Recorded, readable_fields
 from bot.cancellation.people import People
-from bot.cancellation.policy import Policy
-from bot.cancellation.quarantine import NO_QUARANTINE, Mode, QuarantinePolicy
+from bot.cancellation.policy import Mode, Policy
 from bot.cli.audit import missing_file
 from bot.doctor.results import CheckResult
 from bot.settings import Settings
@@ -145,7 +144,7 @@ def _policy(holder: PolicyHolder) -> str:
     return ", ".join((kind, *rules, *(f"some clusters ({rules})" for rules in entries)))
 
 
-def _rules(rules: Policy | QuarantinePolicy, default: Policy | QuarantinePolicy) -> Iterator[str]:
+def _rules(rules: Policy, default: Policy) -> Iterator[str]:
     for name in (field.name for field in fields(rules)):
         if (value := getattr(rules, name)) != getattr(default, name):
             yield f"{name} {_shape(value)}"
@@ -161,8 +160,6 @@ def _shape(value: object) -> str:
         case People():
             named = f"people {len(value.users)}, groups {len(value.groups)}"
             return "everyone" if value.everyone else named
-        case QuarantinePolicy():
-            return f"({', '.join(_rules(value, NO_QUARANTINE))})"
         case frozenset() | tuple():
             return f"{len(value)} of them"
     return "set"

@@ -13,8 +13,10 @@ from bot.atlas import AtlasError
 from bot.cancellation import quarantine as rules
 from bot.cancellation.errors import RightsNotChecked, StateConflict
 from bot.cancellation.lifecycle import Ending, Request, State
+from bot.cancellation.policy import is_expected
 from bot.cancellation.posts import PostState
-from bot.cancellation.quarantine import GraceClock, Stay, WatchedCluster, is_candidate
+from bot.cancellation.quarantine import GraceClock, Stay, WatchedCluster
+from bot.cancellation.starter import is_candidate
 from bot.services.jobs import Jobs
 from bot.services.projects import Projects
 from bot.services.runner import Runner
@@ -100,10 +102,10 @@ class Quarantine:
             return True  # otherwise it waits until they are known
         if self._is_too_early(each):
             return False
-        early = rules.ending_as_expected(policy.quarantine, each.job.started_by)
+        early = rules.ending_as_expected(policy, each.job.started_by)
         if early:  # the feed may show another starter by now
             started_by = await self.jobs.starter_of(each.request.ref)
-            early = rules.ending_as_expected(policy.quarantine, started_by)
+            early = rules.ending_as_expected(policy, started_by)
         if early:
             await self._record(each, lambda _count: early)
         return bool(early)
@@ -124,7 +126,7 @@ class Quarantine:
                 due += [each] if ends_at <= now else []
             else:
                 policy = self.projects.policy(each.request.ref)
-                begun.append((each.request, now + policy.quarantine.grace))
+                begun.append((each.request, now + policy.quarantine_grace))
         if begun:
             await self.store.record_ends(begun)
         return due
@@ -143,8 +145,8 @@ class Quarantine:
             started_by = known.started_by
         except AtlasError as error:
             log.warning("quarantined job not read", job=ref.job_id, why=str(error))
-        policy = self.projects.policy(ref).quarantine
-        if self._is_too_early(each) and rules.is_expected(policy, started_by, probably=True):
+        policy = self.projects.policy(ref)
+        if self._is_too_early(each) and is_expected(policy, started_by, probably=True):
             return
         await self._record(each, partial(rules.ending, policy, started_by, job))
 

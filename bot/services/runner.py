@@ -12,6 +12,7 @@ import structlog
 
 from bot.atlas import AtlasCanceller, AtlasError, AtlasReader, AtlasRejected, RestoreJob
 from bot.cancellation.errors import CancellationError, RightsNotChecked
+from bot.cancellation.job import ENDED
 from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import (
     DeleteAttempts,
@@ -23,7 +24,6 @@ from bot.cancellation.lifecycle import (
     next_step,
 )
 from bot.cancellation.people import Person
-from bot.cancellation.quarantine import ENDED
 from bot.log_config import bind_to_log
 from bot.services.projects import Project, Projects
 from bot.services.rights import RightsCheck

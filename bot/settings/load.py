@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 from bot.atlas import ApiVersion
 from bot.cancellation.cluster_entries import hidden_entries
 from bot.cancellation.people import NO_ONE
-from bot.cancellation.policy import REMIND_AFTER, Policy
+from bot.cancellation.policy import REMIND_AFTER, Mode, Policy
 from bot.settings.credentials import CredentialSettings
 from bot.settings.model import AtlasSettings, AuditWebhookSettings, Settings, SlackSettings, unread
 from bot.settings.parsers import Model, read
@@ -277,10 +277,9 @@ def _quarantine_warnings(settings: Settings) -> Iterator[str]:
     """Name the projects whose quarantined downloads may have their link before they end."""
     interval = round(min(settings.events_interval, settings.watch_interval).total_seconds())
     for label, policy in chain.from_iterable(each.parts for each in settings.policy_holders):
-        quarantine = policy.quarantine
-        grace = round(quarantine.grace.total_seconds())
+        grace = round(policy.quarantine_grace.total_seconds())
         left = SHORTEST_WAIT - interval - grace
-        if quarantine.is_on and left < LEAST_LEFT:
+        if policy.quarantine is not Mode.OFF and left < LEAST_LEFT:
             yield (
                 f"Project {label}: a read each {interval} s and BOT_QUARANTINE_GRACE ({grace} s) "
                 f"leave {left} s of the {SHORTEST_WAIT} s until a link is live: the download may "

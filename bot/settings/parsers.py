@@ -15,7 +15,7 @@ from pydantic import PlainValidator as Parser
 from pydantic_core import ErrorDetails
 
 from bot.cancellation.people import NO_ONE, People
-from bot.cancellation.quarantine import Mode
+from bot.cancellation.policy import Mode
 
 StrT = TypeVar("StrT", bound=str)
 

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import fields
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -12,13 +11,13 @@ from pydantic import PlainValidator as Parser
 from bot.atlas import Credentials
 from bot.cancellation.cluster_entries import is_hidden
 from bot.cancellation.people import EVERYONE, NO_ONE, People
-from bot.cancellation.policy import REMIND_AFTER, Policies, Policy, check_enough_approvers
-from bot.cancellation.quarantine import NO_QUARANTINE, Mode, QuarantinePolicy
+from bot.cancellation.policy import Mode, Policies, Policy, check_enough_approvers
 from bot.settings import parsers
 from bot.settings.parsers import Model, parser, setting
 
 MAX_APPROVALS = 5
 MAX_COUNT = 1000
+DEFAULTS = Policy()
 
 
 def _texts(pattern: re.Pattern[str], least: int = 0) -> Any:  # noqa: ANN401 - a type
@@ -64,7 +63,7 @@ class PolicySettings(Model):
     approvers: PeopleOrNone = setting("who may approve and deny", shown="the requesters")
     self_approval: Flag = setting("whether the requester's own approval counts", default=False)
     approval_ttl: Seconds = setting(
-        "seconds that a request waits for approval", default=timedelta(minutes=30)
+        "seconds that a request waits for approval", default=DEFAULTS.approval_ttl
     )
     channels: Channels = setting(
         "channels in which the command works", default=frozenset(), shown="everywhere"
@@ -93,7 +92,7 @@ class PolicySettings(Model):
     )
     remind_after: Reminders = setting(
         "seconds after which a waiting request reminds its approvers; `0` never",
-        default=REMIND_AFTER,
+        default=DEFAULTS.remind_after,
         shown="`60,180,600`",
     )
     escalate_to: NamedPeople = setting(
@@ -106,10 +105,10 @@ class PolicySettings(Model):
     quarantine: QuarantineMode = setting(
         "a new download that no approver keeps: `off`; `observe` reports what would have been "
         "cancelled; with `enforce` the bot cancels it",
-        default=NO_QUARANTINE.mode,
+        default=DEFAULTS.quarantine,
     )
     quarantine_grace: Seconds = setting(
-        "seconds in which an approver may keep it", default=NO_QUARANTINE.grace
+        "seconds in which an approver may keep it", default=DEFAULTS.quarantine_grace
     )
     quarantine_expected: Starters = setting(
         "who may download without being asked: Atlas user names, public keys, service-account ids",
@@ -118,27 +117,21 @@ class PolicySettings(Model):
     )
     quarantine_limit: Count = setting(
         "how many downloads of a project the bot itself cancels within an hour",
-        default=NO_QUARANTINE.limit,
+        default=DEFAULTS.quarantine_limit,
     )
 
     def policy(self) -> Policy:
         """Return the policy; some rules have defaults that depend on other rules."""
-        names = {field.name for field in fields(Policy)} & type(self).model_fields.keys()
         requesters = self.requesters or EVERYONE
         approvers = self.approvers or requesters
-        is_enforced = self.quarantine is Mode.ENFORCE
-        rules: dict[str, Any] = {name: getattr(self, name) for name in names} | {
+        rules: dict[str, Any] = dict(self) | {
             "requesters": requesters,
             "approvers": approvers | self.escalate_to,
             "approvers_named": self.approvers not in {None, EVERYONE},
             "escalate_to": self.escalate_to - approvers,
-            "quarantine": QuarantinePolicy(
-                mode=Mode.OBSERVE if self.read_only and is_enforced else self.quarantine,
-                grace=self.quarantine_grace,
-                expected=self.quarantine_expected,
-                limit=self.quarantine_limit,
-            ),
         }
+        if self.read_only and self.quarantine is Mode.ENFORCE:
+            rules["quarantine"] = Mode.OBSERVE
         if self.watch_channel == "" and "ask_starter" not in self.model_fields_set:
             rules["ask_starter"] = False  # about nothing that is not announced
         if self.require_reason is None:
@@ -221,9 +214,9 @@ def policy_problems(settings: PolicySettings, label: Callable[[str], str]) -> It
     """Say why a policy cannot work, with the names of its rules by `label`."""
     policy = settings.policy()
     yield from approval_problems(policy, label)
-    if not policy.quarantine.is_on:
+    if policy.quarantine is Mode.OFF:
         return
-    mode = f"{label('quarantine')} is {policy.quarantine.mode}"
+    mode = f"{label('quarantine')} is {policy.quarantine}"
     if not policy.watch_channel:
         fix = f"set {label('watch_channel')}, in which approvers keep downloads"
         yield f"{mode}, but no channel is watched: {fix}"

@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import ConfigDict, Field
 from pydantic.json_schema import GenerateJsonSchema
 
-from bot.cancellation.quarantine import Mode
+from bot.cancellation.policy import Mode
 from bot.settings.credentials import KINDS
 from bot.settings.parsers import Model
 from bot.settings.policy import POLICY_KEYS

@@ -15,8 +15,9 @@ from bot.cancellation import quarantine as rules
 from bot.cancellation.events import EventName
 from bot.cancellation.job import Job, QuarantineDecision, StarterAnswer
 from bot.cancellation.lifecycle import Ending, Outcome, Request, State
+from bot.cancellation.policy import Mode, is_expected
 from bot.cancellation.posts import PostKind
-from bot.cancellation.quarantine import Mode, WatchedCluster
+from bot.cancellation.quarantine import WatchedCluster
 from bot.log_config import new_request_id
 from bot.storage import queries
 from bot.storage.job_store import get_or_new
@@ -81,11 +82,13 @@ class QuarantineStore(Store):
         of_held = get_or_new(uow, held).values()
         policies = [(self.watched(project_id, job.ref.cluster_name), job) for job in of_held]
         expected = sum(
-            at is not None and rules.is_expected(at.policy, job.started_by) for at, job in policies
+            at is not None and is_expected(at.policy, job.started_by) for at, job in policies
         )
         ended = and_(requests.c.state.in_([State.KEPT, State.OVER]), requests.c.delete_count == 0)
         counts = or_(_IS_QUARANTINED, _is_recent(uow))
-        room = max(0, watched.policy.limit + expected - _count(uow, project_id, ~ended, counts))
+        room = max(
+            0, watched.policy.quarantine_limit + expected - _count(uow, project_id, ~ended, counts)
+        )
         for job in new[:room]:
             if job.shown:
                 request = rules.new_request(new_request_id(), job.ref, job.shown, watched, uow.now)
@@ -141,7 +144,7 @@ class QuarantineStore(Store):
         """Quarantine the download of such a request again; raises `AlreadyHandled`."""
         watched = self.watched(own.ref.project_id, own.ref.cluster_name)
         waiting = _open_request(uow, own.ref)
-        if watched and watched.policy.mode is Mode.ENFORCE and not _blocks(watched, waiting):
+        if watched and watched.policy.quarantine is Mode.ENFORCE and not _blocks(watched, waiting):
             _take_over(uow, waiting, own)
             _quarantine_again(uow, own, State.OVER, watched)
 
@@ -205,7 +208,7 @@ def _quarantine_again(
     uow: UnitOfWork, own: Request, expected: State, watched: WatchedCluster
 ) -> None:
     """Quarantine a download whose request has ended, with a full grace time."""
-    grace = {"grace_ends_at": uow.now + watched.policy.grace}
+    grace = {"grace_ends_at": uow.now + watched.policy.quarantine_grace}
     reply = expected is not State.KEPT  # another event says why
     uow.transition(own, expected, State.QUARANTINED, parameters=grace, reply=reply)
 
@@ -228,5 +231,5 @@ def _blocks(watched: WatchedCluster, request: Request | None) -> bool:
 
     One that waits for approvals must not: if it is withdrawn or expires, the download would go on.
     """
-    is_enforced = watched.policy.mode is Mode.ENFORCE
+    is_enforced = watched.policy.quarantine is Mode.ENFORCE
     return request is not None and not (is_enforced and request.state is State.AWAITING)

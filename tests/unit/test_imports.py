@@ -29,7 +29,6 @@ MAY_IMPORT: dict[str, set[str]] = {
         "bot.cancellation.cluster_entries",
         "bot.cancellation.people",
         "bot.cancellation.policy",
-        "bot.cancellation.quarantine",
     },
     "bot.slack": RULES | {"bot.services", "bot.storage"},
     "bot.storage": RULES,

@@ -7,8 +7,8 @@ from bot.cancellation.events import EventName
 from bot.cancellation.job import Job, StarterAnswer
 from bot.cancellation.lifecycle import UNDECIDED, Request, State
 from bot.cancellation.people import People
-from bot.cancellation.policy import Policy
-from bot.cancellation.quarantine import NOT_KEPT, Mode
+from bot.cancellation.policy import Mode, Policy
+from bot.cancellation.quarantine import NOT_KEPT
 from bot.cancellation.starter import NOT_READ, StarterStatus
 from bot.log_config import REMOVED
 from bot.slack import blockkit, ids, job_lines, mrkdwn
@@ -216,8 +216,9 @@ def shown_mode(policy: Policy) -> Mode:
 
     One that was switched off since ends as one that observes, and people can still cancel.
     """
-    mode = policy.quarantine.mode if policy.quarantine.is_on else Mode.OBSERVE
-    return Mode.OFF if policy.read_only else mode
+    if policy.read_only:
+        return Mode.OFF
+    return Mode.OBSERVE if policy.quarantine is Mode.OFF else policy.quarantine
 
 
 def what_follows(request: Request, mode: Mode) -> str:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bot.cancellation.lifecycle import UNDECIDED
-from bot.cancellation.policy import Policy
+from bot.cancellation.policy import Mode, Policy
 from bot.cancellation.posts import (
     Announcement,
     Post,
@@ -15,7 +15,6 @@ from bot.cancellation.posts import (
     StarterPost,
     notified_approvers,
 )
-from bot.cancellation.quarantine import Mode
 from bot.services.projects import Projects
 from bot.slack import announcement, question
 from bot.slack.blockkit import section

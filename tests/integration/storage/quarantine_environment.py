@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
@@ -12,9 +12,8 @@ from bot.atlas import AtlasRejected, DeliveryType, JobRef, created_at
 from bot.cancellation.errors import RightsNotChecked
 from bot.cancellation.lifecycle import State
 from bot.cancellation.people import EVERYONE, People, Person
-from bot.cancellation.policy import ClusterPolicy, Policies, Policy
+from bot.cancellation.policy import ClusterPolicy, Mode, Policies, Policy
 from bot.cancellation.posts import Post, PostKind, RequestPost
-from bot.cancellation.quarantine import Mode, QuarantinePolicy
 from bot.cancellation.starter import LISTED_AFTER
 from bot.leader_loops import quarantine_at
 from bot.services.projects import Project, Projects
@@ -42,11 +41,11 @@ if TYPE_CHECKING:
     from bot.storage.database import Database
 
 GRACE = 20
-ENFORCED = QuarantinePolicy(
-    mode=Mode.ENFORCE,
-    grace=timedelta(seconds=GRACE),
-    expected=frozenset({"etl@shop.example"}),
-    limit=1000,
+ENFORCED = Policy(
+    quarantine=Mode.ENFORCE,
+    quarantine_grace=timedelta(seconds=GRACE),
+    quarantine_expected=frozenset({"etl@shop.example"}),
+    quarantine_limit=1000,
 )
 
 CLUSTER, TEST = "prod-eu", "test-eu"
@@ -184,7 +183,7 @@ class QuarantineEnv:
     """
 
     database: Database
-    policy: QuarantinePolicy
+    policy: Policy
     clusters: tuple[ClusterPolicy, ...] = ()
     approvers: People = EVERYONE
     clock: JumpingClock = field(default_factory=JumpingClock)
@@ -207,7 +206,7 @@ class QuarantineEnv:
 
     def __post_init__(self) -> None:
         self.atlas = CancellingAtlas(self.clock)
-        policy = Policy(approvers=self.approvers, watch_channel=CHANNEL, quarantine=self.policy)
+        policy = replace(self.policy, approvers=self.approvers, watch_channel=CHANNEL)
         policies = Policies(policy, self.clusters)
         project = Project(id=PROJECT_ID, name="shop-prod", policies=policies, atlas=self.atlas)
         self.projects = Projects([project])

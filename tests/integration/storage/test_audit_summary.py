@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from bot.cancellation.lifecycle import State
-from bot.cancellation.quarantine import Mode
+from bot.cancellation.policy import Mode
 from bot.storage.database import Database
 from tests.integration.storage.quarantine_environment import (
     ENFORCED,
@@ -28,7 +28,7 @@ ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def url(database_url: str) -> str:
     """A database with a download kept a week ago, and one of today that would be cancelled."""
     database = Database(database_url, timeout=DATABASE_TIMEOUT)
-    quarantine = QuarantineEnv(database, replace(ENFORCED, mode=Mode.OBSERVE))
+    quarantine = QuarantineEnv(database, replace(ENFORCED, quarantine=Mode.OBSERVE))
     quarantine.clock.now = NOON - WEEK
     await quarantine.start()
     quarantine.clock.advance(1)

@@ -15,7 +15,7 @@ from sqlalchemy import Column, Connection, Table, update
 from structlog.testing import capture_logs
 
 from bot.cancellation.lifecycle import State
-from bot.cancellation.quarantine import Mode
+from bot.cancellation.policy import Mode
 from bot.cli.audit import write
 from bot.cli.output import OutputFormat
 from bot.storage.audit_log import AuditLog, read_summary
@@ -50,7 +50,7 @@ def fill(db: Connection) -> None:
 async def file(database_url: str, tmp_path: Path) -> Path:
     """A database with a row in each table."""
     database = Database(database_url, timeout=DATABASE_TIMEOUT)
-    env = QuarantineEnv(database, replace(ENFORCED, mode=Mode.OBSERVE))
+    env = QuarantineEnv(database, replace(ENFORCED, quarantine=Mode.OBSERVE))
     env.begin(1)
     await env.start()
     env.clock.advance(1)
@@ -144,7 +144,7 @@ INSTEAD = {"requests.shown": State.CHANGED, "posts.kind": State.QUARANTINED}
 async def test_value_that_cannot_be_read_harms_its_row_alone_and_is_named_once(
     column: Column[Any], database: Database
 ) -> None:
-    env = QuarantineEnv(database, replace(ENFORCED, grace=timedelta(seconds=3)))
+    env = QuarantineEnv(database, replace(ENFORCED, quarantine_grace=timedelta(seconds=3)))
     await env.start()
     damaged, other = env.begin(1), env.begin(2)
     await env.read_jobs()

@@ -46,8 +46,9 @@ from bot.cancellation.lifecycle import (
     next_step,
 )
 from bot.cancellation.people import ActingPerson
+from bot.cancellation.policy import Mode, Policy
 from bot.cancellation.posts import PostKind, RequestPost
-from bot.cancellation.quarantine import Mode, QuarantinePolicy, WatchedCluster
+from bot.cancellation.quarantine import WatchedCluster
 from bot.storage.audit_log import AuditLog
 from bot.storage.database import Database
 from bot.storage.job_store import JobStore, get_or_new
@@ -86,7 +87,9 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
 
 #: What the watch knows of the project whose downloads are quarantined.
 WATCHED = WatchedCluster(
-    project="shop-prod", channel="C0OPS", policy=QuarantinePolicy(mode=Mode.ENFORCE, limit=1000)
+    project="shop-prod",
+    channel="C0OPS",
+    policy=Policy(quarantine=Mode.ENFORCE, quarantine_limit=1000),
 )
 JOBS = [f"{number:024x}" for number in range(1, 13)]
 PEOPLE = st.sampled_from([ADA, ABE])

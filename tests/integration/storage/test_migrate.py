@@ -20,8 +20,8 @@ from bot.cancellation import judgement
 from bot.cancellation.job import USUAL_WAIT, LinkPhase
 from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import Request, State
-from bot.cancellation.policy import ClusterPolicy, Policies, Policy
-from bot.cancellation.quarantine import Mode, QuarantinePolicy, WatchedCluster
+from bot.cancellation.policy import ClusterPolicy, Mode, Policies, Policy
+from bot.cancellation.quarantine import WatchedCluster
 from bot.cancellation.starter import StartedBy, Starter, StarterKind, StarterStatus
 from bot.startup_checks import StartError, migrate
 from bot.storage import migrate as schema
@@ -232,7 +232,7 @@ async def test_download_that_the_first_version_cancelled_itself_counts_in_the_li
     await empty.write(create_first_version)
     await insert(empty, "requests", {**FIRST_REQUEST, "requester": "", "state": "cancelled"})
     await ensure_current(empty_url)
-    policy, clock = QuarantinePolicy(mode=Mode.ENFORCE, limit=1), FakeClock(NOON)
+    policy, clock = Policy(quarantine=Mode.ENFORCE, quarantine_limit=1), FakeClock(NOON)
     at = WatchedCluster(project="shop-prod", channel="C0WATCH", policy=policy)
     watch = WatchStore(empty, clock, "new", QuarantineStore(empty, clock, lambda *_place: at))
     await watch.record_watch(PROJECT_ID)

@@ -15,8 +15,8 @@ from sqlalchemy import update
 from bot.cancellation.errors import AlreadyHandled, JobAlreadyRequested, RightsNotChecked
 from bot.cancellation.lifecycle import Ending, JobFingerprint, Outcome, State
 from bot.cancellation.people import People
-from bot.cancellation.policy import Policies
-from bot.cancellation.quarantine import FEED_SHOWS_AFTER, PROJECT_GONE, Mode
+from bot.cancellation.policy import Mode, Policies
+from bot.cancellation.quarantine import FEED_SHOWS_AFTER, PROJECT_GONE
 from bot.services.projects import Projects
 from bot.services.quarantine import RETRY_INTERVAL
 from bot.services.service import Submission
@@ -285,7 +285,7 @@ async def test_void_keep_takes_the_place_of_a_request_that_waits_and_waits_for_o
 async def test_expected_starter_ends_the_quarantine_once_the_feed_shows_late_events(
     database: Database, atlas_clock: int, another: bool, state: State
 ) -> None:
-    env = QuarantineEnv(database, replace(ENFORCED, grace=3 * FEED_SHOWS_AFTER))
+    env = QuarantineEnv(database, replace(ENFORCED, quarantine_grace=3 * FEED_SHOWS_AFTER))
     await env.start()
     env.clock.jump(atlas_clock)
     job_id = env.begin(1)
@@ -344,7 +344,7 @@ async def test_clock_that_is_set_back_does_not_cancel_the_kept_download_of_an_ex
 async def test_short_grace_time_does_not_cancel_a_download_of_a_starter_who_is_expected_later(
     database: Database, atlas_clock: int
 ) -> None:
-    env = QuarantineEnv(database, replace(ENFORCED, grace=timedelta(seconds=2)))
+    env = QuarantineEnv(database, replace(ENFORCED, quarantine_grace=timedelta(seconds=2)))
     await env.start()
     env.clock.jump(atlas_clock)
     job_id = env.begin(1)
@@ -406,7 +406,7 @@ async def test_jump_of_the_clock_changes_no_grace_time(env: QuarantineEnv, jump:
 
 
 async def test_downloads_beyond_the_limit_are_announced_only(database: Database) -> None:
-    env = QuarantineEnv(database, replace(ENFORCED, limit=2))
+    env = QuarantineEnv(database, replace(ENFORCED, quarantine_limit=2))
     await env.start()
     first, second = await quarantined(env, 1), await quarantined(env, 2)
     third = env.begin(3)
@@ -427,7 +427,7 @@ async def test_downloads_beyond_the_limit_are_announced_only(database: Database)
 async def test_downloads_of_expected_starters_do_not_count_before_they_are_kept(
     database: Database,
 ) -> None:
-    env = QuarantineEnv(database, replace(ENFORCED, limit=2))
+    env = QuarantineEnv(database, replace(ENFORCED, quarantine_limit=2))
     await env.start()
     for number in (1, 2):
         env.show_starter(await quarantined(env, number), "ETL@shop.example")
@@ -562,7 +562,7 @@ async def test_quarantine_returns_with_a_full_grace_time_where_the_run_that_repl
 async def test_request_that_waits_before_the_watch_sees_the_job_does_not_shield_the_download(
     database: Database, mode: Mode, state: State
 ) -> None:
-    env = QuarantineEnv(database, replace(ENFORCED, mode=mode))
+    env = QuarantineEnv(database, replace(ENFORCED, quarantine=mode))
     await env.start()
     job_id = env.begin(1)
     ref = job_ref(job_id)
@@ -578,10 +578,8 @@ async def test_request_that_waits_before_the_watch_sees_the_job_does_not_shield_
 
 
 def reload(env: QuarantineEnv, **changes: Any) -> None:
-    """Change the policy of the project, or its quarantine."""
-    policy = env.projects.policy(job_ref())
-    own = {name: changes.pop(name) for name in ("expected", "limit") if name in changes}
-    policy = replace(policy, quarantine=replace(policy.quarantine, **own), **changes)
+    """Change the policy of the project."""
+    policy = replace(env.projects.policy(job_ref()), **changes)
     env.projects.update(PROJECT_ID, policies=Policies(policy))
 
 
@@ -598,12 +596,12 @@ async def keep(env: QuarantineEnv, job_id: str, person: ActingPerson) -> Request
 async def test_starter_is_expected_by_the_settings_at_the_end(
     database: Database, before: tuple[str, ...], after: tuple[str, ...], state: State
 ) -> None:
-    env = QuarantineEnv(database, replace(ENFORCED, expected=frozenset(before)))
+    env = QuarantineEnv(database, replace(ENFORCED, quarantine_expected=frozenset(before)))
     await env.start()
     job_id = await quarantined(env)
     env.show_starter(job_id, STARTER)
     await env.find_starters()
-    reload(env, expected=frozenset(after))
+    reload(env, quarantine_expected=frozenset(after))
     await pass_seconds(env, GRACE + 5)
 
     assert await env.state(job_id) is state
@@ -614,7 +612,7 @@ async def test_keep_stands_after_a_reload_and_a_lower_limit_counts_for_the_next_
 ) -> None:
     kept = await quarantined(env, 1)
     await keep(env, kept, ABE)
-    reload(env, limit=0, approvers=People(users=frozenset({ADA.id})))
+    reload(env, quarantine_limit=0, approvers=People(users=frozenset({ADA.id})))
     next_one = env.begin(2)
     await env.read_jobs()
     await pass_seconds(env, GRACE + 5)
@@ -641,7 +639,7 @@ async def test_keep_and_the_end_of_the_grace_time_at_once_have_one_winner(
 async def test_void_keep_beyond_the_limit_leaves_the_download_to_people(
     database: Database, *, is_upgraded: bool
 ) -> None:
-    env = QuarantineEnv(database, replace(ENFORCED, limit=1), emails={ADA.id: STARTER})
+    env = QuarantineEnv(database, replace(ENFORCED, quarantine_limit=1), emails={ADA.id: STARTER})
     await env.start()
     kept = await quarantined(env, 1)
     await keep(env, kept, ADA)
@@ -682,7 +680,7 @@ async def test_starter_who_acts_alone_cancels_the_own_download_once(
 async def test_two_leaders_at_once_do_not_both_take_the_last_place_of_the_limit(
     database: Database,
 ) -> None:
-    env = QuarantineEnv(database, replace(ENFORCED, limit=1))
+    env = QuarantineEnv(database, replace(ENFORCED, quarantine_limit=1))
     env.replicas.append(Replica(env, "two"))
     await env.start()
     for number, cluster in enumerate((CLUSTER, TEST), 1):

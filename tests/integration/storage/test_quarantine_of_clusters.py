@@ -12,8 +12,7 @@ from bot.atlas import JobRef
 from bot.cancellation.job import StarterAnswer
 from bot.cancellation.lifecycle import State
 from bot.cancellation.people import People
-from bot.cancellation.policy import ClusterPolicy, Policies, Policy, may_keep
-from bot.cancellation.quarantine import NO_QUARANTINE, Mode, QuarantinePolicy
+from bot.cancellation.policy import ClusterPolicy, Mode, Policies, Policy, may_keep
 from bot.cancellation.starter import StartedBy, Starter, StarterKind, StarterStatus
 from tests.integration.storage.quarantine_environment import (
     ENFORCED,
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from bot.storage.database import Database
 
 
-OBSERVED = replace(ENFORCED, mode=Mode.OBSERVE)
+OBSERVED = replace(ENFORCED, quarantine=Mode.OBSERVE)
 
 
 def by(name: str) -> StartedBy:
@@ -39,21 +38,20 @@ def by(name: str) -> StartedBy:
 @pytest.mark.parametrize(
     ("changes", "watched", "state", "deletes"),
     [
-        ({"mode": Mode.OFF}, True, None, 0),
+        ({"quarantine": Mode.OFF}, True, None, 0),
         ({}, False, None, 0),
-        ({"mode": Mode.OBSERVE}, True, State.OBSERVED, 0),
-        ({"expected": frozenset({"dana@shop.example"})}, True, State.KEPT, 0),
-        ({"limit": 1}, True, None, 0),
-        ({"limit": 2}, True, State.CANCELLED, 1),
-        ({"grace": timedelta(seconds=2 * GRACE)}, True, State.QUARANTINED, 0),
+        ({"quarantine": Mode.OBSERVE}, True, State.OBSERVED, 0),
+        ({"quarantine_expected": frozenset({"dana@shop.example"})}, True, State.KEPT, 0),
+        ({"quarantine_limit": 1}, True, None, 0),
+        ({"quarantine_limit": 2}, True, State.CANCELLED, 1),
+        ({"quarantine_grace": timedelta(seconds=2 * GRACE)}, True, State.QUARANTINED, 0),
     ],
     ids=["off", "no channel", "observe", "expected", "limit reached", "below limit", "longer"],
 )
 async def test_quarantine_follows_the_policy_of_the_cluster_and_counts_the_project(
     database: Database, changes: dict[str, Any], state: State | None, deletes: int, *, watched: bool
 ) -> None:
-    quarantine = replace(ENFORCED, **changes)
-    own = Policy(watch_channel="C0TEST" if watched else None, quarantine=quarantine)
+    own = replace(ENFORCED, watch_channel="C0TEST" if watched else None, **changes)
     env = QuarantineEnv(database, ENFORCED, (ClusterPolicy(("TEST-*",), own),))
     await env.start()
     prod = await quarantined(env)
@@ -68,7 +66,7 @@ async def test_quarantine_follows_the_policy_of_the_cluster_and_counts_the_proje
     assert (await env.state(prod), len(env.deletes(prod))) == (State.CANCELLED, 1)
     assert (request and request.state, len(env.deletes(job_id))) == (state, deletes)
     assert request is None or request.channel == "C0TEST"
-    assert env.limited == ["shop-prod"] * (changes.get("limit") == 1)
+    assert env.limited == ["shop-prod"] * (changes.get("quarantine_limit") == 1)
 
 
 @pytest.mark.parametrize("approvers", ["U0ADA", "U0ABE"])
@@ -89,13 +87,13 @@ async def test_keep_is_of_the_approvers_of_the_cluster_as_the_settings_are_now(
 
 @pytest.mark.parametrize(
     ("of_project", "of_cluster", "deletes"),
-    [(NO_QUARANTINE, ENFORCED, 1), (ENFORCED, OBSERVED, 0), (ENFORCED, NO_QUARANTINE, 0)],
+    [(Policy(), ENFORCED, 1), (ENFORCED, OBSERVED, 0), (ENFORCED, Policy(), 0)],
     ids=["enforced here", "observed here", "off here"],
 )
 async def test_disowned_download_is_cancelled_at_once_where_its_cluster_enforces(
-    database: Database, of_project: QuarantinePolicy, of_cluster: QuarantinePolicy, deletes: int
+    database: Database, of_project: Policy, of_cluster: Policy, deletes: int
 ) -> None:
-    own = ClusterPolicy((TEST,), Policy(watch_channel="C0TEST", quarantine=of_cluster))
+    own = ClusterPolicy((TEST,), replace(of_cluster, watch_channel="C0TEST"))
     env = QuarantineEnv(database, of_project, (own,), emails={RINA.id: "dana@shop.example"})
     await env.start()
     ref = JobRef(PROJECT_ID, TEST, env.begin(1, TEST))

@@ -15,9 +15,8 @@ from bot.cancellation.events import EventName
 from bot.cancellation.job import StarterAnswer
 from bot.cancellation.lifecycle import JobFingerprint, State
 from bot.cancellation.people import People
-from bot.cancellation.policy import DISOWNED
+from bot.cancellation.policy import DISOWNED, Mode, Policy
 from bot.cancellation.posts import PostKind, RequestPost, StarterPost
-from bot.cancellation.quarantine import NO_QUARANTINE, Mode, QuarantinePolicy
 from bot.cancellation.starter import LISTED_AFTER, StarterStatus
 from bot.storage.audit_log import AuditLog
 from bot.storage.notice_store import NoticeStore
@@ -42,7 +41,7 @@ DANA = "dana@shop.example"
 
 
 async def asked(
-    database: Database, policy: QuarantinePolicy = ENFORCED, replicas: int = 1
+    database: Database, policy: Policy = ENFORCED, replicas: int = 1
 ) -> tuple[QuarantineEnv, str]:
     """Start a download by Rina's account, and return its id once she was asked."""
     env = QuarantineEnv(database, policy, emails={RINA.id: DANA, ADA.id: "ada@shop.example"})
@@ -150,7 +149,7 @@ async def test_question_is_over_once_another_person_may_have_started_the_downloa
 async def test_disowned_download_in_quarantine_is_cancelled_at_once_and_not_counted(
     database: Database,
 ) -> None:
-    env, job_id = await asked(database, replace(ENFORCED, limit=1))
+    env, job_id = await asked(database, replace(ENFORCED, quarantine_limit=1))
     await answer(env, job_id)
     await env.second()
     request = await env.request(job_id)
@@ -200,14 +199,14 @@ async def test_claimed_download_in_quarantine_waits_for_the_end_of_its_grace_tim
 @pytest.mark.parametrize(
     ("policy", "place"),
     [
-        (NO_QUARANTINE, "announcement"),
-        (replace(ENFORCED, limit=0), "announcement"),
-        (replace(ENFORCED, mode=Mode.OBSERVE, grace=timedelta(hours=1)), "card"),
+        (Policy(), "announcement"),
+        (replace(ENFORCED, quarantine_limit=0), "announcement"),
+        (replace(ENFORCED, quarantine=Mode.OBSERVE, quarantine_grace=timedelta(hours=1)), "card"),
     ],
     ids=["no quarantine", "beyond the limit", "observe"],
 )
 async def test_disowned_download_is_not_cancelled_without_an_enforced_quarantine(
-    database: Database, policy: QuarantinePolicy, place: str
+    database: Database, policy: Policy, place: str
 ) -> None:
     env, job_id = await asked(database, policy)
     await answer(env, job_id)
@@ -217,9 +216,9 @@ async def test_disowned_download_is_not_cancelled_without_an_enforced_quarantine
 
 
 @pytest.mark.parametrize("was_archived", [True, False], ids=["before", "since"])
-@pytest.mark.parametrize("policy", [ENFORCED, NO_QUARANTINE])
+@pytest.mark.parametrize("policy", [ENFORCED, Policy()])
 async def test_approvers_are_told_directly_that_a_download_is_disowned_if_the_channel_is_archived(
-    database: Database, policy: QuarantinePolicy, *, was_archived: bool
+    database: Database, policy: Policy, *, was_archived: bool
 ) -> None:
     approvers = People(users=frozenset({ADA.id, RINA.id}))
     env = QuarantineEnv(database, policy, approvers=approvers, emails={RINA.id: DANA})
@@ -280,7 +279,7 @@ async def test_each_replica_that_leads_later_reports_how_many_downloads_are_diso
 async def test_request_of_a_person_goes_its_way_when_the_starter_disowns_the_download(
     database: Database,
 ) -> None:
-    env, job_id = await asked(database, NO_QUARANTINE)
+    env, job_id = await asked(database, Policy())
     ref, shown = job_ref(job_id), JobFingerprint.of(env.job(job_id))
     await env.requests.create(a_waiting_request(ref=ref, shown=shown), RINA)
     await env.second()

@@ -11,8 +11,7 @@ from bot.cancellation.errors import AlreadyAnswered, NotAsked, QuestionOver
 from bot.cancellation.job import Job, StarterAnswer
 from bot.cancellation.lifecycle import Ending, State
 from bot.cancellation.people import ActingPerson, Kind, Person
-from bot.cancellation.policy import DISOWNED, Policy, answer_refusal, email_to_ask, ending_by
-from bot.cancellation.quarantine import Mode, QuarantinePolicy
+from bot.cancellation.policy import DISOWNED, Mode, Policy, answer_refusal, email_to_ask, ending_by
 from bot.cancellation.starter import StartedBy, Starter, StarterKind, StarterStatus
 from tests.support.clock import NOON
 from tests.support.domain import ADA, RINA, a_request, a_waiting_request, job_ref
@@ -30,8 +29,7 @@ def a_download(starter: Starter | None = DANA, **changes: Any) -> Job:
 
 
 def enforcing(mode: Mode = Mode.ENFORCE, *expected: str) -> Policy:
-    quarantine = QuarantinePolicy(mode=mode, expected=frozenset(expected))
-    return replace(POLICY, quarantine=quarantine)
+    return replace(POLICY, quarantine=mode, quarantine_expected=frozenset(expected))
 
 
 @pytest.mark.parametrize("policy", [POLICY, enforcing(), enforcing(Mode.OFF, "etl@shop.example")])

@@ -9,16 +9,20 @@ from bot.cancellation.errors import MayNotCancelNow, MayNotKeep, OwnDownload, Re
 from bot.cancellation.judgement import Judgement, judge
 from bot.cancellation.lifecycle import Approval, Ending, Request, State
 from bot.cancellation.people import EVERYONE, Kind, People, Person
-from bot.cancellation.policy import Policy, may_keep, may_retry
-from bot.cancellation.quarantine import Mode, QuarantinePolicy
+from bot.cancellation.policy import Mode, Policy, may_keep, may_retry
 from bot.cancellation.starter import NOT_READ, StartedBy, Starter, StarterKind, StarterStatus
 from tests.support.clock import NOON
 from tests.support.domain import ABE, ADA, RINA, a_request
 
 APPROVERS = People(users=frozenset({ADA.id, ABE.id}))
-ENFORCED = QuarantinePolicy(mode=Mode.ENFORCE, expected=frozenset({"etl@shop.example"}))
-POLICY = Policy(requesters=EVERYONE, approvers=APPROVERS, approvals=1, quarantine=ENFORCED)
-OBSERVED = replace(POLICY, quarantine=replace(ENFORCED, mode=Mode.OBSERVE))
+POLICY = Policy(
+    requesters=EVERYONE,
+    approvers=APPROVERS,
+    approvals=1,
+    quarantine=Mode.ENFORCE,
+    quarantine_expected=frozenset({"etl@shop.example"}),
+)
+OBSERVED = replace(POLICY, quarantine=Mode.OBSERVE)
 GONE = Person(id=ADA.id, team=ADA.team, kind=Kind.DEACTIVATED)
 
 
@@ -50,7 +54,7 @@ def test_quarantine_that_is_enforced_allows_the_delete_without_approvals() -> No
     [
         (POLICY, EXPECTED, State.KEPT),
         (OBSERVED, NOT_READ, State.OBSERVED),
-        (replace(POLICY, quarantine=QuarantinePolicy()), NOT_READ, State.OBSERVED),
+        (replace(POLICY, quarantine=Mode.OFF), NOT_READ, State.OBSERVED),
     ],
     ids=["expected starter", "observed", "switched off"],
 )

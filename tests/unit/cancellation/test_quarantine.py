@@ -7,21 +7,25 @@ import pytest
 
 from bot.atlas import RestoreJob
 from bot.cancellation.lifecycle import State
+from bot.cancellation.policy import Mode, Policy, is_expected
 from bot.cancellation.quarantine import (
     LONGEST_SILENCE,
     GraceClock,
-    Mode,
-    QuarantinePolicy,
     ending,
-    is_candidate,
-    is_expected,
 )
-from bot.cancellation.starter import NOT_READ, StartedBy, Starter, StarterKind, StarterStatus
+from bot.cancellation.starter import (
+    NOT_READ,
+    StartedBy,
+    Starter,
+    StarterKind,
+    StarterStatus,
+    is_candidate,
+)
 from tests.support.clock import NOON
 from tests.support.domain import a_job
 
 GRACE = timedelta(seconds=90)
-ENFORCED = QuarantinePolicy(mode=Mode.ENFORCE, expected=frozenset({"etl@shop.example"}))
+ENFORCED = Policy(quarantine=Mode.ENFORCE, quarantine_expected=frozenset({"etl@shop.example"}))
 
 
 def by(name: str, *others: str) -> StartedBy:
@@ -82,14 +86,14 @@ def test_user_for_whom_an_application_acted_is_a_candidate() -> None:
 def test_end_of_the_grace_time_depends_on_mode_starter_job_and_limit(
     mode: Mode, started_by: StartedBy, job: RestoreJob | None, cancelled: int, state: State
 ) -> None:
-    policy = QuarantinePolicy(mode=mode, expected=ENFORCED.expected)
+    policy = Policy(quarantine=mode, quarantine_expected=ENFORCED.quarantine_expected)
 
     assert ending(policy, started_by, job, cancelled).state is state
 
 
 def test_ending_in_observe_differs_from_that_in_off() -> None:
-    observed = ending(QuarantinePolicy(mode=Mode.OBSERVE), NOT_READ, a_job(), 0)
-    off = ending(QuarantinePolicy(mode=Mode.OFF), NOT_READ, a_job(), 0)
+    observed = ending(Policy(quarantine=Mode.OBSERVE), NOT_READ, a_job(), 0)
+    off = ending(Policy(quarantine=Mode.OFF), NOT_READ, a_job(), 0)
 
     assert "would have cancelled" in observed.outcome.sentence
     assert "settings of today" in off.outcome.sentence

@@ -8,8 +8,7 @@ import pytest
 import typer
 
 from bot.cancellation.lifecycle import State
-from bot.cancellation.policy import Policy
-from bot.cancellation.quarantine import Mode, QuarantinePolicy
+from bot.cancellation.policy import Mode, Policy
 from bot.cli.cancel import describe_progress
 from bot.cli.output import OutputFormat, format_of, write_table
 from tests.support.clock import NOON
@@ -75,7 +74,7 @@ def test_quarantine_in_the_way_says_what_the_bot_does_soon(
     mode: Mode, ends_at: datetime | None, follows: str
 ) -> None:
     held = a_request(requester="", state=State.QUARANTINED, grace_ends_at=ends_at, channel="C0OPS")
-    policy = Policy(approvals=1, quarantine=QuarantinePolicy(mode=mode))
+    policy = Policy(approvals=1, quarantine=mode)
     sentence = describe_progress(held, policy)
 
     assert follows in sentence

@@ -86,8 +86,8 @@ def test_report_has_roles_codes_errors_figures_and_the_shape_of_the_settings(
     assert "  Slack: Socket Mode; Atlas v2; sqlite" in lines
     assert (
         "  project: API key, approvals 2, approvers people 2, groups 1, approvers_named "
-        "true, require_reason true, watch_channel set, quarantine (mode observe, expected 1 of "
-        "them)"
+        "true, require_reason true, watch_channel set, quarantine observe, "
+        "quarantine_expected 1 of them"
     ) in lines
     assert "  atlas_roles warning GROUP_OWNER, 2 ×" in lines
     assert "  atlas_project problem KeyRefused, 1 ×" in lines

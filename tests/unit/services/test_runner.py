@@ -15,8 +15,8 @@ from bot.atlas import (
 )
 from bot.atlas.errors import ClusterNotFound, JobGone, ProjectNotFound, error_for
 from bot.cancellation.errors import AlreadyHandled, NotRecorded
+from bot.cancellation.job import ENDED
 from bot.cancellation.lifecycle import State
-from bot.cancellation.quarantine import ENDED
 from bot.services.runner import (
     ACCEPTED_BUT_NOT_CANCELLED,
     ANOTHER_JOB,

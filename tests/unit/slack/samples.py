@@ -21,7 +21,7 @@ from bot.cancellation.errors import (
     RequestExpired,
 )
 from bot.cancellation.events import EventName
-from bot.cancellation.job import Job, Lead, LinkPhase, StarterAnswer
+from bot.cancellation.job import ENDED, Job, Lead, LinkPhase, StarterAnswer
 from bot.cancellation.lifecycle import (
     Approval,
     Card,
@@ -31,9 +31,9 @@ from bot.cancellation.lifecycle import (
     State,
 )
 from bot.cancellation.people import EVERYONE, NO_ONE, People
-from bot.cancellation.policy import Policies, Policy
+from bot.cancellation.policy import Mode, Policies, Policy
 from bot.cancellation.posts import Announcement, PostKind, RequestPost
-from bot.cancellation.quarantine import ENDED, PROJECT_GONE, TAKEN_OVER, Mode, QuarantinePolicy
+from bot.cancellation.quarantine import PROJECT_GONE, TAKEN_OVER
 from bot.cancellation.starter import StartedBy, Starter, StarterKind, StarterStatus
 from bot.services import runner
 from bot.services.job_search import CancellableJob, ClusterRef, Search, UnreadCluster
@@ -553,7 +553,7 @@ def _live() -> JobFingerprint:
 
 
 def enforced(_ref: JobRef) -> Policy:
-    return Policy(quarantine=QuarantinePolicy(mode=Mode.ENFORCE))
+    return Policy(quarantine=Mode.ENFORCE)
 
 
 def finding() -> dict[str, dict[str, Any]]:

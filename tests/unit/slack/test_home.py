@@ -10,9 +10,8 @@ from bot.cancellation.events import EventName
 from bot.cancellation.job import StarterAnswer
 from bot.cancellation.lifecycle import State
 from bot.cancellation.people import People
-from bot.cancellation.policy import Policies, Policy
+from bot.cancellation.policy import Mode, Policies, Policy
 from bot.cancellation.posts import PostKind
-from bot.cancellation.quarantine import Mode, QuarantinePolicy
 from bot.services.job_search import CancellableJob, ClusterRef
 from bot.services.projects import Project, Projects
 from bot.slack import home, ids, lists
@@ -27,7 +26,7 @@ from tests.unit.slack.harness import BoltHarness, NewBolt
 ONE = Policy(
     approvals=1,
     approvers=People(users=frozenset({"U0ADA"})),
-    quarantine=QuarantinePolicy(mode=Mode.ENFORCE),
+    quarantine=Mode.ENFORCE,
 )
 
 

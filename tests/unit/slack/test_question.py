@@ -10,9 +10,8 @@ from bot.cancellation.events import EventName
 from bot.cancellation.job import Job, StarterAnswer
 from bot.cancellation.lifecycle import Card, State
 from bot.cancellation.people import EVERYONE
-from bot.cancellation.policy import Policies, Policy
+from bot.cancellation.policy import Mode, Policies, Policy
 from bot.cancellation.posts import PostKind, StarterPost
-from bot.cancellation.quarantine import Mode, QuarantinePolicy
 from bot.services.projects import Project, Projects
 from bot.slack import announcement, ids, job_lines
 from bot.slack.card import replies
@@ -129,8 +128,7 @@ async def test_asked_person_may_answer_only_as_a_full_member_at_the_click_whom_s
 def built(
     job: Job, kind: PostKind = PostKind.QUESTION, *, may_cancel: bool = True, **changes: Any
 ) -> dict[str, Any]:
-    quarantine = QuarantinePolicy(mode=Mode.ENFORCE)
-    policy = Policy(watch_channel="C0WATCH", approvers=EVERYONE, quarantine=quarantine)
+    policy = Policy(watch_channel="C0WATCH", approvers=EVERYONE, quarantine=Mode.ENFORCE)
     project = Project(
         id=PROJECT_ID,
         name="shop-prod",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from bot.atlas import JobRef, RestoreJob, TimedOut, Unavailable
 from bot.cancellation.errors import CancellationError, MaybeRecorded, NotRead, NotRecorded
 from bot.cancellation.lifecycle import Request
-from bot.cancellation.policy import Policies, Policy
+from bot.cancellation.policy import Policies
 from bot.cancellation.posts import Post, PostKind, RequestPost
 from bot.leader_loops import quarantine_at
 from bot.services.jobs import ActivityFeeds, Feed, Jobs
@@ -193,9 +193,7 @@ class SimulatedBot:
         self._tasks = [self._start(loop) for loop in self._build_loops()]
 
     def _build_projects(self) -> Projects:
-        policies = Policies(
-            Policy(approvals=1, watch_channel=CHANNEL, quarantine=self.services.policy)
-        )
+        policies = Policies(replace(self.services.policy, approvals=1, watch_channel=CHANNEL))
         project = Project(id=PROJECT_ID, name="shop-prod", policies=policies, atlas=self._atlas)
         return Projects([project])
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import random
 
     from bot.atlas import ActivityEvent, RestoreJob
-    from bot.cancellation.quarantine import QuarantinePolicy
+    from bot.cancellation.policy import Policy
 
 CLUSTER = "prod-eu"
 CHANNEL = "C0WATCH"
@@ -39,7 +39,7 @@ class Services:
     """
 
     url: str
-    policy: QuarantinePolicy
+    policy: Policy
     rng: random.Random
     time: SimulatedTime = field(default_factory=SimulatedTime)
     jobs: list[RestoreJob] = field(default_factory=list)

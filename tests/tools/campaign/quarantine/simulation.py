@@ -18,7 +18,8 @@ from bot.atlas import JobRef
 from bot.cancellation.errors import CancellationError
 from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import JobFingerprint, State
-from bot.cancellation.quarantine import Mode, QuarantinePolicy, quarantine_key
+from bot.cancellation.policy import Mode, Policy
+from bot.cancellation.quarantine import quarantine_key
 from bot.services.service import Submission
 from bot.storage import tables
 from bot.storage.audit_log import AuditLog
@@ -345,11 +346,11 @@ async def play(plan: Plan, folder: Path, seed: int, downloads: int = DOWNLOADS) 
     with engine.begin() as connection:
         create_tables(connection)
     engine.dispose()
-    policy = QuarantinePolicy(
-        mode=Mode.ENFORCE,
-        grace=timedelta(seconds=GRACE),
-        expected=frozenset({EXPECTED}),
-        limit=plan.limit or 10 * DOWNLOADS,
+    policy = Policy(
+        quarantine=Mode.ENFORCE,
+        quarantine_grace=timedelta(seconds=GRACE),
+        quarantine_expected=frozenset({EXPECTED}),
+        quarantine_limit=plan.limit or 10 * DOWNLOADS,
     )
     services = Services(url, policy, random.Random(seed))  # noqa: S311 - the same at every run
     simulation = Simulation(plan, services, [None] * plan.bots)
