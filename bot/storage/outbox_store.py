@@ -123,8 +123,8 @@ class OutboxStore(Store):
             shown=case((_IS_FIRST_TRY, posts.c.wanted), else_=posts.c.shown),
         )
         rows = uow.execute(claim.where(posts.c.id.in_(claimed)).returning(posts)).all()
-        # An UPDATE returns its rows in any order.
-        return _posts(uow, sorted(rows, key=attrgetter("priority", "due_at", "id")))
+        # An UPDATE returns its rows in any order. An outcome precedes the edit of its card.
+        return _posts(uow, sorted(rows, key=attrgetter("priority", "state", "due_at", "id")))
 
     @writes
     def mark_sent(self, uow: UnitOfWork, post: Post, channel: str, ts: str) -> None:

@@ -100,6 +100,7 @@ class Outbox:
             if self._stopping and not self._in_progress:
                 return
             await wait_up_to(self.timings.outbox_poll_interval, self._wakeup)
+            await asyncio.sleep(0)  # a run that the same commit starts claims its request first
 
     async def stop(self, running: asyncio.Task[None], seconds: float) -> None:
         """Let `running` (of `run`) deliver what is due for up to `seconds`, then end it."""

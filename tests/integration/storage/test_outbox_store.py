@@ -185,7 +185,7 @@ async def test_outcome_and_last_edit_precede_the_cards_of_other_requests(env: St
     await env.leases.settle(running, State.CANCELLED, Outcome())
 
     posts = [(post.kind, post.is_edit) for post in await env.claim_posts()]
-    assert posts == [(PostKind.CARD, True), (PostKind.REPLY, False), (PostKind.CARD, False)]
+    assert posts == [(PostKind.REPLY, False), (PostKind.CARD, True), (PostKind.CARD, False)]
 
 
 async def test_postponed_edit_is_no_attempt_and_is_due_when_the_request_ends(env: Stores) -> None:
@@ -196,7 +196,7 @@ async def test_postponed_edit_is_no_attempt_and_is_due_when_the_request_ends(env
     await env.outbox.retry_later(edit, 50)
     await env.store.decide(request.id, State.WITHDRAWN, RINA, allow)
 
-    again, outcome = await env.claim_posts()
+    outcome, again = await env.claim_posts()
     assert (again.id, again.attempts, again.request.state) == (edit.id, 1, State.WITHDRAWN)
     assert outcome.kind is PostKind.REPLY
 
