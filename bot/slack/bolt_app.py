@@ -103,25 +103,7 @@ class App(AsyncApp):
             process_before_response=True,
         )
         self._on_ack = on_ack
-        # Bolt asks one listener after the other, and calls the first that matches: the command is
-        # the first, for its ack to be fast, and the fallbacks are the last.
-        on = partial(_listener, deps)
-        self.command(deployment.command())(on(command.on_command))
-        for register, listeners in (
-            (self.shortcut, SHORTCUTS),
-            (self.event, EVENTS),
-            (self.action, ACTIONS),
-            (self.view, VIEWS),
-        ):
-            for name, listener in listeners.items():
-                register(name)(on(listener))
-        self.command(ANYTHING)(on(_unknown_command))
-        self.shortcut(ANYTHING)(on(partial(_unknown, "shortcut")))
-        self.action(ANYTHING)(on(partial(_unknown, "button")))
-        self.options(ANYTHING)(on(lambda _deps, _body: {"options": [OTHER_PICKER]}))
-        self.view(ANYTHING)(on(_unknown_view))
-        self.view_closed(ANYTHING)(on(lambda _deps, _body: None))
-        self.event(ANYTHING)(on(lambda _deps, _body: None))
+        _register_listeners(self, deps)
         _register_error_handler(self, deps)
 
     async def async_dispatch(self, req: AsyncBoltRequest) -> BoltResponse:
@@ -161,6 +143,26 @@ OTHER_PICKER = {
     "text": plain("Dialog of another version: type the command again"),
     "value": "another version",
 }
+
+
+def _register_listeners(app: AsyncApp, deps: Dependencies) -> None:
+    def nothing(_deps: Dependencies, _body: dict[str, Any]) -> None:
+        return None
+
+    # Bolt asks one listener after the other, and calls the first that matches: the command is the
+    # first, for its ack to be fast, and each kind ends with what answers all others.
+    kinds: tuple[tuple[Callable[..., Any], Mapping[str, Listener], Listener], ...] = (
+        (app.command, {deployment.command(): command.on_command}, _unknown_command),
+        (app.action, ACTIONS, partial(_unknown, "button")),
+        (app.view, VIEWS, _unknown_view),
+        (app.shortcut, SHORTCUTS, partial(_unknown, "shortcut")),
+        (app.event, EVENTS, nothing),
+        (app.options, {}, lambda _deps, _body: {"options": [OTHER_PICKER]}),
+        (app.view_closed, {}, nothing),
+    )
+    for register, listeners, others in kinds:
+        for name, listener in (*listeners.items(), (ANYTHING, others)):
+            register(name)(_listener(deps, listener))
 
 
 def _listener(deps: Dependencies, handle: Listener) -> Callable[..., Awaitable[None]]:

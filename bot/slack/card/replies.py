@@ -14,16 +14,8 @@ from bot.cancellation.posts import RequestPost, own_part
 from bot.cancellation.quarantine import NOT_KEPT
 from bot.cancellation.starter import NOT_READ
 from bot.slack import blockkit, job_lines, mrkdwn
-from bot.slack.card.views import (
-    APPROVE,
-    DENY,
-    MARK,
-    NOT_CERTAIN,
-    in_direct_message,
-    metadata,
-    people,
-    review_button,
-)
+from bot.slack.card.views import APPROVE, DENY, MARK, NOT_CERTAIN, metadata, people, review_button
+from bot.slack.channels import is_direct
 from bot.slack.client import Links
 from bot.slack.deployment import command_code, labelled
 
@@ -98,7 +90,7 @@ def direct_message(post: RequestPost, links: Links) -> dict[str, Any]:
     reason = mrkdwn.quote(post.request.ask.reason)
     card = mrkdwn.link(links.card_of(post.request), "its card")
     text = labelled(_format(ACTED_ALONE, post))
-    if in_direct_message(post.request):
+    if is_direct(post.request.channel):  # only the requester can read the card
         message = blockkit.message(f"{text}\n{reason}")
         message["blocks"].append(blockkit.actions(review_button(post.request)))
         return message

@@ -94,7 +94,7 @@ def copy(
 
     It links to the thread, which has every step, unless that is in the requester's direct message.
     """
-    url = None if in_direct_message(request) else links.card_of(request)
+    url = None if is_direct(request.channel) else links.card_of(request)
     thread = f"Every step is {mrkdwn.link(url, 'in the thread of the card')}."
     return card | {
         "blocks": [
@@ -112,11 +112,6 @@ def _without_withdraw(block: Block) -> Block:
         return block
     kept = [each for each in block["elements"] if each["action_id"] != ids.WITHDRAW]
     return block | {"elements": kept}
-
-
-def in_direct_message(request: Request) -> bool:
-    """Whether only the requester can read the card."""
-    return is_direct(request.channel)
 
 
 def metadata(request: Request, state: State) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from bot.slack.dialog.state import (
     DETAILS_NOT_SHOWN,
     PICKERS,
     DialogState,
+    Shown,
     UnreadableDialog,
     read_pickers,
     read_state,
@@ -117,9 +118,7 @@ async def _answer(deps: Dependencies, view: Mapping[str, Any], actor: Actor) -> 
 async def _submit(
     deps: Dependencies, view: Mapping[str, Any], state: DialogState, actor: Actor
 ) -> Request:
-    ask, shown = asked(state, view), state.shown
-    if ask is None or shown is None:
-        raise UnreadableDialog
+    ask, shown = _asked(state, view)
     policy = deps.service.projects.policy(ask.ref)
     alone = policy.approvals > 0 and bool(input_of(view, ids.ALONE).get("selected_options"))
     typed = typed_text(view, ids.TYPED)
@@ -166,12 +165,13 @@ async def _link_card(deps: Dependencies, request: Request, view_id: str) -> None
             return
 
 
-def asked(state: DialogState, view: Mapping[str, Any]) -> Ask | None:
+def _asked(state: DialogState, view: Mapping[str, Any]) -> tuple[Ask, Shown]:
     """Return what the person asks with a view: the job that it shows, and what they typed."""
     if not (state.ref and state.shown):
-        return None
+        raise UnreadableDialog
     typed = {name: typed_text(view, name) for name in TYPED_TEXTS}
-    return Ask(ref=state.ref, shown=state.shown.job, asked_in=state.asked_in, **typed)
+    ask = Ask(ref=state.ref, shown=state.shown.job, asked_in=state.asked_in, **typed)
+    return ask, state.shown
 
 
 def refusal(error: Exception, view: Mapping[str, Any], links: Links) -> Response:
