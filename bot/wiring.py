@@ -9,14 +9,7 @@ from typing import TypeAlias
 
 import structlog
 
-from bot.atlas import (
-    AtlasCanceller,
-    AtlasError,
-    AtlasHttp,
-    AtlasReader,
-    CallRecord,
-    Credentials,
-)
+from bot.atlas import AtlasCanceller, AtlasError, AtlasHttp, AtlasReader, CallRecord, Credentials
 from bot.services.job_search import JobFinder
 from bot.services.jobs import ActivityFeeds, Jobs
 from bot.services.projects import Organization, Organizations, Project, Projects

@@ -29,12 +29,7 @@ from bot.atlas.logins import (
     UnsupportedChallenge,
 )
 from bot.atlas.protocol import TOKEN_PATH, ApiCall, ApiVersion, parse_body
-from bot.atlas.transport import (
-    CallRecord,
-    InstrumentedTransport,
-    ResponseTooLarge,
-    open_transport,
-)
+from bot.atlas.transport import CallRecord, InstrumentedTransport, ResponseTooLarge, open_transport
 
 _T = TypeVar("_T")
 

@@ -9,16 +9,7 @@ from tempfile import TemporaryFile
 from urllib.parse import quote
 
 from aiohttp import web
-from sqlalchemy import (
-    URL,
-    Connection,
-    NullPool,
-    create_engine,
-    false,
-    make_url,
-    select,
-    text,
-)
+from sqlalchemy import URL, Connection, NullPool, create_engine, false, make_url, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from bot.cancellation.cluster_entries import unused_entries

@@ -18,12 +18,7 @@ from bot.cancellation.job import (
     is_download,
 )
 from bot.storage import queries
-from bot.storage.job_store import (
-    change,
-    expected_wait_in,
-    insert_history,
-    to_job,
-)
+from bot.storage.job_store import change, expected_wait_in, insert_history, to_job
 from bot.storage.quarantine_store import QuarantineStore
 from bot.storage.tables import IS_DISOWNED, JOB_IS_OPEN, jobs, watch_leases, watched_clusters
 from bot.storage.unit_of_work import Store, UnitOfWork, writes

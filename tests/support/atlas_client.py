@@ -8,14 +8,7 @@ from typing import Self
 
 import httpx
 
-from bot.atlas import (
-    ApiVersion,
-    AtlasCanceller,
-    AtlasHttp,
-    AtlasReader,
-    CallRecord,
-    Credentials,
-)
+from bot.atlas import ApiVersion, AtlasCanceller, AtlasHttp, AtlasReader, CallRecord, Credentials
 
 
 class AtlasClient(AtlasReader, AtlasCanceller):

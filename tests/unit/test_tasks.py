@@ -7,13 +7,7 @@ import pytest
 import structlog
 
 from bot.cancellation.errors import MaybeRecorded
-from bot.tasks import (
-    BackgroundTasks,
-    Supervisor,
-    cancel_and_wait,
-    repeat,
-    run_until_deadline,
-)
+from bot.tasks import BackgroundTasks, Supervisor, cancel_and_wait, repeat, run_until_deadline
 
 
 async def broken() -> None:

@@ -3,11 +3,7 @@
 from pathlib import Path
 
 from tests.acceptance.environment import LIVE, RUNNING, BotEnvironment, open_environment
-from tests.acceptance.job_search.worlds import (
-    Json,
-    slow,
-    view_with,
-)
+from tests.acceptance.job_search.worlds import Json, slow, view_with
 
 APPROVED: dict[str, str | None] = {"BOT_APPROVALS": "1", "BOT_APPROVERS": "S0APPROVE1"}
 

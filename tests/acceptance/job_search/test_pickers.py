@@ -5,12 +5,7 @@ from pathlib import Path
 from bot.sandbox.atlas import PROJECT_ID
 from bot.sandbox.slack.block_kit.elements import all_options
 from tests.acceptance.environment import LIVE, RUNNING, BotEnvironment, open_environment
-from tests.acceptance.job_search.worlds import (
-    OTHER_ID,
-    Json,
-    open_two_projects,
-    view_with,
-)
+from tests.acceptance.job_search.worlds import OTHER_ID, Json, open_two_projects, view_with
 
 
 def value_of(job: tuple[str, str], project: str = PROJECT_ID) -> str:

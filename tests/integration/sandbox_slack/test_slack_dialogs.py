@@ -6,13 +6,7 @@ import pytest
 from slack_sdk.errors import SlackApiError
 
 from bot.sandbox.slack import CannotDo
-from tests.integration.sandbox_slack.blocks import (
-    Json,
-    form,
-    modal,
-    plain,
-    section,
-)
+from tests.integration.sandbox_slack.blocks import Json, form, modal, plain, section
 from tests.integration.sandbox_slack.conftest import SlackEnv
 from tests.integration.sandbox_slack.receiver import Answer
 

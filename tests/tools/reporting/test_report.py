@@ -16,12 +16,7 @@ from tests.tools.campaign.checks.rules import Rule
 from tests.tools.campaign.quarantine.rules import Rule as QuarantineRule
 from tests.tools.reporting import pages
 from tests.tools.reporting.registry import Registry
-from tests.tools.reporting.report import (
-    Goal,
-    Report,
-    Row,
-    Table,
-)
+from tests.tools.reporting.report import Goal, Report, Row, Table
 
 TABLE = Table(
     title="Reads",

@@ -8,11 +8,7 @@ import pytest
 from bot.atlas import RestoreJob
 from bot.cancellation.lifecycle import State
 from bot.cancellation.policy import Mode, Policy, is_expected
-from bot.cancellation.quarantine import (
-    LONGEST_SILENCE,
-    GraceClock,
-    ending,
-)
+from bot.cancellation.quarantine import LONGEST_SILENCE, GraceClock, ending
 from bot.cancellation.starter import (
     NOT_READ,
     StartedBy,

@@ -24,15 +24,7 @@ from bot.cancellation.posts import PostKind
 from bot.services.service import Submission
 from bot.storage.tables import posts
 from tests.support.clock import NOON
-from tests.support.domain import (
-    ABE,
-    ADA,
-    RINA,
-    a_request,
-    a_waiting_request,
-    an_ask,
-    job_ref,
-)
+from tests.support.domain import ABE, ADA, RINA, a_request, a_waiting_request, an_ask, job_ref
 from tests.unit.services.conftest import NewService
 
 TEAM = People(groups=frozenset({"S0TEAM"}))

@@ -22,14 +22,7 @@ from bot.cancellation.errors import (
 )
 from bot.cancellation.events import EventName
 from bot.cancellation.job import ENDED, Job, Lead, LinkPhase, StarterAnswer
-from bot.cancellation.lifecycle import (
-    Approval,
-    Card,
-    JobFingerprint,
-    Outcome,
-    Request,
-    State,
-)
+from bot.cancellation.lifecycle import Approval, Card, JobFingerprint, Outcome, Request, State
 from bot.cancellation.people import EVERYONE, NO_ONE, People
 from bot.cancellation.policy import Mode, Policies, Policy
 from bot.cancellation.posts import Announcement, PostKind, RequestPost

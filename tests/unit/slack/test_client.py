@@ -12,11 +12,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.slack.client import MAX_CONNECTIONS, SlackClient, new_session
 from bot.slack.errors import CALL_ERRORS, InvalidToken, SlackUnavailable, translate_error
-from bot.startup_checks import (
-    AUTH_TEST_INTERVAL,
-    TOKEN_TEST_PAUSE,
-    TokenStatus,
-)
+from bot.startup_checks import AUTH_TEST_INTERVAL, TOKEN_TEST_PAUSE, TokenStatus
 from tests.support.clock import FakeClock
 from tests.support.web import listening
 from tests.unit.slack.fake_slack import FakeSlack

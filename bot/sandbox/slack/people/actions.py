@@ -21,11 +21,7 @@ from bot.sandbox.slack.people.find_element import (
 )
 from bot.sandbox.slack.people.payloads import Payloads
 from bot.sandbox.slack.people.responses import respond
-from bot.sandbox.slack.people.submissions import (
-    apply_response,
-    close_view,
-    reject,
-)
+from bot.sandbox.slack.people.submissions import apply_response, close_view, reject
 from bot.sandbox.slack.transport.ack import Ack
 from bot.sandbox.slack.transport.delivery import Delivery
 from bot.sandbox.slack.triggers import ResponseTarget
