@@ -290,7 +290,7 @@ def email_to_ask(policy: Policy, job: Job) -> str | None:
 
 def answer_refusal(job: Job, person: ActingPerson) -> CancellationError | None:
     """Return why `person` may not answer the question about a job, or None."""
-    if not job.asked or person.id != job.asked or person.kind is not Kind.MEMBER:
+    if not job.asked or job.asked not in person.ids or person.kind is not Kind.MEMBER:
         return errors.NotAsked()
     if job.answer:
         return errors.AlreadyAnswered(said="was" if job.answer is StarterAnswer.MINE else "was not")

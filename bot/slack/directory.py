@@ -113,9 +113,9 @@ class Directory:
         kind = person.kind if actor.is_outsider else now.kind
         return ActingPerson(replace(person, kind=kind, groups=now.groups))
 
-    def acting_by_id(self, actor: Actor, kind: Kind = Kind.MEMBER) -> ActingPerson:
-        """Return a person whose ids of user and team decide, and a kind that Slack said before."""
-        kind = Kind.OUTSIDER if actor.is_outsider else kind
+    def acting_by_id(self, actor: Actor) -> ActingPerson:
+        """Return a person whose ids of user and team decide."""
+        kind = Kind.OUTSIDER if actor.is_outsider else Kind.MEMBER
         return ActingPerson(Person(id=actor.id, team=actor.team, kind=kind))
 
     async def current_people(

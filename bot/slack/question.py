@@ -8,6 +8,7 @@ from bot.atlas import JobRef
 from bot.cancellation.errors import CancellationError
 from bot.cancellation.job import Job, StarterAnswer
 from bot.cancellation.lifecycle import State
+from bot.cancellation.people import People
 from bot.cancellation.policy import Policy
 from bot.slack import blockkit, ids, job_lines, mrkdwn
 from bot.slack.announcement import HEADLINES, notification
@@ -50,9 +51,8 @@ async def on_answer(given: StarterAnswer, deps: Dependencies, body: dict[str, An
     ref = JobRef(job.project, job.cluster, job.job_id)
 
     async def record() -> None:
-        # The person may have become a guest since the question.
-        now = await deps.directory.current_people([by.actor.id], (), max_age=0.0)
-        person = deps.directory.acting_by_id(by.actor, now[by.actor.id].kind)
+        # The person may have become a guest since the question, and click with another id.
+        person = await deps.directory.acting_now(by.actor, People())
         await deps.service.answer(ref, person, given)
 
     try:

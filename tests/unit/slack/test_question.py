@@ -37,13 +37,15 @@ PLACE = Card(channel="D0RINA", ts="1.1")
 async def bolt(new_bolt: NewBolt) -> BoltHarness:
     """The app, after Rina was asked about a download."""
     bolt = new_bolt()
+    await change_job(bolt, version=1, asked=RINA.id, started_by=samples.JOB.started_by)
+    return bolt
 
+
+async def change_job(bolt: BoltHarness, **changes: Any) -> None:
     def record(uow: UnitOfWork) -> None:
-        by = samples.JOB.started_by
-        change(uow, job_ref(), lambda job: replace(job, version=1, asked=RINA.id, started_by=by))
+        change(uow, job_ref(), lambda job: replace(job, **changes))
 
     await bolt.service.requests._write(record)
-    return bolt
 
 
 async def job(bolt: BoltHarness) -> Job:
@@ -72,18 +74,12 @@ async def test_second_answer_is_told_that_the_first_counts(bolt: BoltHarness) ->
     assert "If that is wrong, tell the people who may cancel the download." in told
 
 
-async def test_answer_after_the_end_is_told_what_to_do_if_it_was_not_they(
-    bolt: BoltHarness,
-) -> None:
-    def end(uow: UnitOfWork) -> None:
-        change(uow, job_ref(), lambda job: replace(job, state=JobState.EXPIRED))
-
-    await bolt.service.requests._write(end)
+async def test_answer_after_the_end_is_told_what_to_do(bolt: BoltHarness) -> None:
+    await change_job(bolt, state=JobState.EXPIRED)
     await bolt.send(payloads.click(ids.NOT_MINE, VALUE, user=RINA.id))
 
     assert (await job(bolt)).answer is None
     (told,) = bolt.private
-    assert "The download has ended" in told
     assert "tell your security team" in told
 
 
@@ -108,16 +104,21 @@ async def test_click_that_does_not_count_changes_nothing_and_says_why(
 
 
 @pytest.mark.parametrize(
-    ("account", "counts"),
-    [({}, True), ({"is_restricted": True}, False), ({"deleted": True}, False)],
-    ids=["member", "guest", "deactivated"],
+    ("account", "user", "counts"),
+    [
+        ({}, RINA.id, True),
+        ({"enterprise_user": {"id": "W0RINA"}}, "W0RINA", True),
+        ({"is_restricted": True}, RINA.id, False),
+        ({"deleted": True}, RINA.id, False),
+    ],
+    ids=["member", "other id of the member", "guest", "deactivated"],
 )
 async def test_asked_person_may_answer_only_as_a_full_member_at_the_click_whom_slack_confirms(
-    bolt: BoltHarness, account: dict[str, bool], *, counts: bool
+    bolt: BoltHarness, account: dict[str, Any], user: str, *, counts: bool
 ) -> None:
     read = {"user": {"id": RINA.id, "team_id": LINKS.identity.team, **account}}
     bolt.slack.respond("users.info", "internal_error", "ratelimited", read)
-    await bolt.send(payloads.click(ids.NOT_MINE, VALUE, user=RINA.id))
+    await bolt.send(payloads.click(ids.NOT_MINE, VALUE, user=user))
 
     assert ((await job(bolt)).answer is StarterAnswer.NOT_MINE) is counts
     waiting, *refused = bolt.private
