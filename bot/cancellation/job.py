@@ -117,7 +117,7 @@ class Job:
 
     def has_settled_starter(self, now: datetime) -> bool:
         """Whether its starter is certain, and no later event changes that."""
-        return self.started_by.is_certain and now >= self.ref.started_at + SETTLED_AFTER
+        return self.started_by.is_certain and now >= self.first_seen_at + SETTLED_AFTER
 
     @property
     def beyond_limit(self) -> bool:

@@ -280,7 +280,7 @@ async def test_void_keep_takes_the_place_of_a_request_that_waits_and_waits_for_o
 
 @pytest.mark.parametrize(
     ("atlas_clock", "another", "state"),
-    [(0, False, State.KEPT), (0, True, State.QUARANTINED), (-30, True, State.QUARANTINED)],
+    [(0, False, State.KEPT), (0, True, State.QUARANTINED), (-600, True, State.QUARANTINED)],
 )
 async def test_expected_starter_ends_the_quarantine_once_the_feed_shows_late_events(
     database: Database, atlas_clock: int, another: bool, state: State
