@@ -56,6 +56,7 @@ from bot.atlas.models import created_at as created_at
 from bot.atlas.models import is_cluster_name as is_cluster_name
 from bot.atlas.models import is_object_id as is_object_id
 from bot.atlas.protocol import ApiVersion as ApiVersion
+from bot.atlas.reader import AtlasClock as AtlasClock
 from bot.atlas.reader import AtlasReader as AtlasReader
 from bot.atlas.reader import open_reader as open_reader
 from bot.atlas.transport import CallRecord as CallRecord

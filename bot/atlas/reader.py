@@ -4,8 +4,8 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 from operator import attrgetter
 from typing import TypeVar
@@ -58,7 +58,22 @@ LONGEST_BACKOFF = 5.0  #: seconds between two attempts, at most
 SHORT_TRY = 1.0
 MAX_PAGES = 20  #: pages of one list, 10,000 items; Atlas has no list as long as that
 ENDLESS = "Atlas's answer is a list without an end: check that the address is Atlas's."
+SLOWEST = 0.999  #: seconds of Atlas's clock in one of the monotonic clock, at least
 MAX_EVENT_PAGES = 5  #: pages of events that are read at most, newest first
+
+
+@dataclass(slots=True)
+class AtlasClock:
+    """What Atlas's clock showed at least: the bot's own clock may differ, and be set."""
+
+    _ahead: float = 0.0  #: seconds ahead of the monotonic clock
+
+    def saw(self, moment: datetime, read_at: float) -> None:
+        """Add the time of an event or a job that was read by `read_at` of the monotonic clock."""
+        self._ahead = max(self._ahead, moment.timestamp() - read_at * SLOWEST)
+
+    def at(self, monotonic: float) -> datetime:
+        return datetime.fromtimestamp(self._ahead + monotonic * SLOWEST, UTC)
 
 
 class AtlasReader:

@@ -12,7 +12,7 @@ from bot.cancellation.policy import Mode, Policy, is_expected
 from bot.cancellation.starter import StartedBy
 
 LIMIT_WINDOW = timedelta(hours=1)  #: in which the bot cancels `limit` downloads of a project
-#: How old quarantine and download are when an expected starter ends the one: events are late.
+#: How old a quarantine is when an expected starter ends it: events are up to 16 s late.
 FEED_SHOWS_AFTER = timedelta(seconds=20)
 LONGEST_SILENCE = timedelta(seconds=8)  #: of Slack, after which grace times start again
 NOT_KEPT = "No approver kept the download within the grace time."

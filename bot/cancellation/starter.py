@@ -17,8 +17,8 @@ TOLERANCE = timedelta(seconds=2)  #: the longest time between a job and its even
 FEED_DELAY = timedelta(seconds=60)
 #: How old a job is when its starter stays as it is: the feed was read with each event by then.
 SETTLED_AFTER = 2 * FEED_DELAY
-#: How old an event is when each job that may have it is listed; clocks may differ by 2 s.
-LISTED_AFTER = timedelta(seconds=5)
+#: How old an event is when each job that may have it is listed; both times are whole seconds.
+LISTED_AFTER = TOLERANCE + timedelta(seconds=1)
 #: Jobs and events further away from a job are ignored.
 REACH = timedelta(seconds=30)
 APPLICATION_SEPARATOR = " for "  #: between an application and the user for whom it acts
@@ -88,8 +88,8 @@ def started_by(
     """Return who started a job, by the requests of restores in the project's activity feed.
 
     The feed was read at `read_at`. `own_key` is the public key or client id of the bot, and
-    `other_jobs` has the ids of the project's other jobs. All clusters were read completely at
-    `all_read_at` or later; None where no one watches them: then these jobs count as all.
+    `other_jobs` has the ids of the project's other jobs. All clusters were read at `all_read_at`
+    of Atlas's clock or later; None where no one watches them: then these jobs count as all.
     """
     start = created_at(job_id)
     nearest_first = sorted(events, key=lambda event: (abs(event.created - start), event.id))

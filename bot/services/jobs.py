@@ -10,6 +10,7 @@ import structlog
 
 from bot.atlas import (
     ActivityEvent,
+    AtlasClock,
     AtlasError,
     AtlasRejected,
     DeliveryType,
@@ -66,7 +67,7 @@ class ActivityFeeds:
     ) -> None:
         self._projects = projects
         self._now = now
-        self._monotonic = monotonic
+        self.monotonic = monotonic
         self._cache = AsyncCache(self._load, monotonic)
         self._free_at: dict[str, float] = {}  # when Atlas's Retry-After is over, by project
 
@@ -97,7 +98,7 @@ class ActivityFeeds:
         project = self._projects.get_or_none(project_id)
         if project is None:
             return Feed(now, None)
-        if self._monotonic() < self._free_at.get(project_id, 0.0):
+        if self.monotonic() < self._free_at.get(project_id, 0.0):
             raise RateLimitReserved
         since = started_at - timedelta(minutes=1) if started_at else now - LOOK_BACK
         try:
@@ -105,7 +106,7 @@ class ActivityFeeds:
         except AtlasRejected:
             return Feed(now, None)
         except RateLimited as error:
-            self._free_at[project_id] = self._monotonic() + (error.retry_after or 0.0)
+            self._free_at[project_id] = self.monotonic() + (error.retry_after or 0.0)
             raise
         newest_first = sorted(events, key=lambda each: (each.created, each.id), reverse=True)
         return Feed(now, tuple(newest_first))
@@ -119,7 +120,8 @@ class FeedMonitor:
         self._feeds = feeds
         self._seen: frozenset[str] | None = None
         self._refused = False
-        self.listed_at = NEVER  #: when each job that may have the newest event is listed
+        self.atlas_clock = AtlasClock()
+        self.listed_at = NEVER  #: by that, when each job that may have the newest event is listed
 
     async def read(self) -> int:
         """Return how many requests of restores the last read did not have."""
@@ -130,6 +132,7 @@ class FeedMonitor:
         if feed.events is None:
             return 0
         if feed.events:  # newest first
+            self.atlas_clock.saw(feed.events[0].created, self._feeds.monotonic())
             self.listed_at = feed.events[0].created + LISTED_AFTER
         before, self._seen = self._seen, frozenset(event.id for event in feed.events)
         if before is None:
@@ -303,7 +306,7 @@ class Jobs:
     def _watched_starter(self, known: KnownJob, feed: Feed | None) -> StartedBy | None:
         """Return what the feed has; it becomes certain once the watch, if there is one, read all.
 
-        Then only another event or job changes that, and no clock that was set back.
+        Then only another event or job changes that, and no new leader, which has read nothing yet.
         """
         project = self.projects.get_or_none(known.job.ref.project_id)
         is_watched = project is not None and project.is_watched

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
 import structlog
@@ -111,9 +111,9 @@ class Quarantine:
         return bool(early)
 
     def _is_too_early(self, each: Quarantined) -> bool:
-        """Whether an expected starter cannot be certain yet; not once the clock was set back."""
-        begun = (each.request.created_at, each.request.ref.started_at)  # by the bot, and by Atlas
-        return any(abs(self.store.now() - at) < rules.FEED_SHOWS_AFTER for at in begun)
+        """Whether the feed may lack an event of that time; not once the clock was set back."""
+        age = self.store.now() - each.request.created_at
+        return timedelta() <= age < rules.FEED_SHOWS_AFTER
 
     async def _measure(self, shown: Sequence[Quarantined]) -> list[Quarantined]:
         """Return the requests whose grace time is over, and record the ends of those that begin."""

@@ -7,7 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import KW_ONLY, dataclass
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -18,10 +18,11 @@ from bot.atlas import (
     ReadItems,
     RestoreJob,
     WrongClusterKind,
+    created_at,
 )
 from bot.cancellation.errors import CancellationError, RateLimitReserved
 from bot.services.job_search import PROJECT_ERRORS
-from bot.services.jobs import NEVER, FeedMonitor
+from bot.services.jobs import LOOK_BACK, NEVER, FeedMonitor
 from bot.services.projects import Project, Projects
 from bot.services.rate_limit import CallPacer, Rank, TokenBucket
 from bot.storage.watch_store import CLUSTER_LIST, WatchStore
@@ -38,7 +39,6 @@ FIRST_COST = 0.5  #: of a cluster's first read, in call intervals
 LIST_OFTEN_BELOW = 60.0  #: interval below which the list of clusters is read in each round
 MISSING_AFTER = 60.0  #: seconds after which a listed cluster that is not found has no jobs
 MAX_FEED_DELAY = 4.0  #: seconds after which a read of a feed that waits for its turn is urgent
-LATER = datetime.max.replace(tzinfo=UTC)  #: in the place of a time: not planned
 RATE_LIMIT_PAUSE = 10.0  #: seconds after a 429 without Retry-After, as Atlas's documentation says
 
 log = structlog.get_logger(__name__)
@@ -68,14 +68,14 @@ class Watcher:
         self._slots = asyncio.Semaphore(MAX_CONCURRENT_READS)
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._requested = asyncio.Event()  # in the feed, since the last round began
-        self._read_again_at = LATER  # what was read before it, for the newest event
+        self._read_for = NEVER  # what was read before it was read again, for the newest event
         self._paused_until = -math.inf
         self._clusters: frozenset[str] = frozenset()
         self._listed_at = -math.inf
         self._list_is_complete = False
         self._stored: tuple[frozenset[str], bool] | None = None  # the last list, and if complete
-        self._read_at: dict[str, datetime] = {}  # when the last complete read of a cluster began
-        self._all_read_at: datetime | None = None  # the earliest of them
+        self._read_at: dict[str, float] = {}  # when the last complete read of a cluster began
+        self._all_read_at: datetime | None = None  # the earliest of them, by Atlas's clock
         self._soon: set[str] = set()  # clusters that are read again before the next round
         self._failing: dict[str, float] = {}  # of each since when Atlas does not find it, or `inf`
         self._unread: dict[str, str] = {}
@@ -117,7 +117,6 @@ class Watcher:
         if requested := await self.feed.read():
             log.info("restore requested", project=self.project_id, events=requested)
             self._requested.set()
-            self._read_again_at = self.feed.listed_at
 
     async def _poll(self) -> None:
         """Read all clusters in each interval, and after each request in the feed."""
@@ -134,28 +133,28 @@ class Watcher:
             left = due - self.monotonic()
             if left <= 0:
                 break
-            if self._read_again_at <= self.store.now():
+            if self._read_for < self.feed.listed_at <= self.feed.atlas_clock.at(self.monotonic()):
                 return False
             await self.sleep(min(left, self.timings.watch_idle_interval))
         return True
 
     async def _read_again(self) -> None:
         """Read the clusters whose last read may be too early for the job of the newest event."""
-        since, self._read_again_at = self._read_again_at, LATER
-        early = [name for name in self._clusters if self._read_at.get(name, NEVER) < since]
+        self._read_for, time_at = self.feed.listed_at, self.feed.atlas_clock.at
+        early = [n for n in self._clusters if time_at(self._read_at.get(n, 0)) < self._read_for]
         await self._read_clusters(early, Rank.URGENT)
         await self._record_all_read()
 
     async def _record_all_read(self) -> None:
         """Record since when all clusters were read completely, if the last reads changed that."""
-        before = self._all_read_at or NEVER
-        names = self._clusters or {CLUSTER_LIST}
-        read_at = min(self._read_at.get(name, NEVER) for name in names)
-        if self._list_is_complete and read_at not in (NEVER, before):
-            self._all_read_at = read_at
-            self.on_read(read_at)
-            await self.store.record_watch(self.project_id, read_at)
-            if before < self.feed.listed_at <= read_at:
+        began = min(self._read_at.get(n, -math.inf) for n in self._clusters or {CLUSTER_LIST})
+        if not self._list_is_complete or began == -math.inf:
+            return
+        before, self._all_read_at = self._all_read_at or NEVER, self.feed.atlas_clock.at(began)
+        if self._all_read_at != before:
+            self.on_read(self.store.now() - timedelta(seconds=self.monotonic() - began))
+            await self.store.record_watch(self.project_id, self._all_read_at)
+            if before < self.feed.listed_at <= self._all_read_at:
                 await self.on_listed()
 
     async def _poll_soon(self) -> None:
@@ -198,7 +197,6 @@ class Watcher:
         await self._pause()
         await self.pacer.wait(lambda: Rank.URGENT)
         self._listed_at, self._list_is_complete = self.monotonic(), False
-        read_at = self.store.now()
         try:
             clusters = await self.project.atlas.clusters(self.project_id)
             self._report_unread(CLUSTER_LIST, clusters.unread_text("cluster"))
@@ -208,7 +206,7 @@ class Watcher:
             self._report_failure(CLUSTER_LIST, error)
             return
         self._list_is_complete = not clusters.unread
-        self._read_at[CLUSTER_LIST] = read_at
+        self._read_at[CLUSTER_LIST] = self._listed_at
         self._report_success(CLUSTER_LIST)
 
     async def _record_clusters(self, clusters: frozenset[str], *, is_complete: bool) -> None:
@@ -265,7 +263,7 @@ class Watcher:
             with log_errors("cluster read failed", project=self.project_id, cluster=name):
                 if self.monotonic() < self._paused_until:
                     return
-                read_at = self.store.now()
+                began, read_at = self.monotonic(), self.store.now()
                 try:
                     jobs = await self._read_jobs(name)
                     await self._record_jobs(name, jobs, read_at)
@@ -277,7 +275,7 @@ class Watcher:
                 else:
                     self._report_success(name)
                 if "" not in jobs.unread:  # a job with an id is recorded, so that it counts
-                    self._read_at[name] = read_at
+                    self._read_at[name] = began
                 if not jobs.unread and not any(job.can_be_cancelled for job in jobs):
                     self._soon.discard(name)
 
@@ -309,7 +307,9 @@ class Watcher:
         if self._recorded.get(name) == read:
             return
         self._report_unread(name, jobs.unread_text("job"))
-        self._newest[name] = max((job.id for job in jobs), default="")
+        self._newest[name] = newest = max((job.id for job in jobs), default="")
+        if newest and created_at(newest) < self.store.now() + LOOK_BACK:  # no id of another kind
+            self.feed.atlas_clock.saw(created_at(newest), self.monotonic())
         changes = await self.store.record_jobs(
             self.project_id,
             name,

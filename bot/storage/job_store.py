@@ -167,7 +167,7 @@ class KnownJob:
     job: Job
     request: Request | None = None  #: the open request for it
     other_jobs: Sequence[str] = ()  #: the project's jobs that were started at about its time
-    all_read_at: datetime | None = None  #: all clusters were read at this time or later
+    all_read_at: datetime | None = None  #: by Atlas's clock all clusters were read then or later
 
     @property
     def waits(self) -> bool:
@@ -238,10 +238,9 @@ def _known(uow: UnitOfWork, job: Job, request: Request | None) -> KnownJob:
     times = (job.ref.started_at - REACH, job.ref.started_at + REACH)
     first, last = (f"{max(0, int(time.timestamp())):08x}" for time in times)
     leases, columns = watch_leases.c, jobs.c
-    # None before a first complete read; a later time than now is of a clock that was set back.
-    is_read = (leases.project_id == job.ref.project_id, leases.all_read_at <= uow.now)
-    # The time first, so that all jobs that were recorded by then are read.
-    all_read_at = uow.execute(select(leases.all_read_at).where(*is_read)).scalar()
+    # The time first, so that all jobs that were recorded by then are read; None before it.
+    of_project = select(leases.all_read_at).where(leases.project_id == job.ref.project_id)
+    all_read_at = uow.execute(of_project).scalar()
     is_nearby = (columns.job_id.between(first, f"{last}g"), columns.job_id != job.ref.job_id)
     in_project = select(columns.job_id).where(columns.project_id == job.ref.project_id)
     others = [*uow.execute(in_project.where(*is_nearby)).scalars()]

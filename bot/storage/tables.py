@@ -275,7 +275,7 @@ watch_leases = Table(
     Column("lease_owner", Text, nullable=False),
     Column("lease_until", Instant, nullable=False),
     Column("feed_gap_at", Instant),  # of earlier versions
-    Column("all_read_at", Instant),  # every cluster was read completely then or later
+    Column("all_read_at", Instant),  # by Atlas's clock each cluster was read then or later
 )
 
 leases = Table(

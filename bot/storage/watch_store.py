@@ -48,7 +48,7 @@ class WatchStore(Store):
     ) -> None:
         """Record that a project is watched now.
 
-        All clusters were read completely at `read_at` or later, if given.
+        All clusters were read completely at `read_at` of Atlas's clock or later, if given.
         """
         lease = {"lease_owner": self.owner, "lease_until": uow.now + LEASE}
         lease |= {"all_read_at": read_at} if read_at else {}

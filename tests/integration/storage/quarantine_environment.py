@@ -8,7 +8,7 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
-from bot.atlas import AtlasRejected, DeliveryType, JobRef, created_at
+from bot.atlas import AtlasClock, AtlasRejected, DeliveryType, JobRef, created_at
 from bot.cancellation.errors import RightsNotChecked
 from bot.cancellation.lifecycle import State
 from bot.cancellation.people import EVERYONE, People, Person
@@ -197,6 +197,7 @@ class QuarantineEnv:
     shown_at: dict[str, float] = field(default_factory=dict)
     copied_at: dict[str, float] = field(default_factory=dict)
     edits: int = 0
+    atlas_clock: AtlasClock = field(default_factory=AtlasClock)
     atlas: CancellingAtlas = field(init=False)
     projects: Projects = field(init=False)
     requests: RequestStore = field(init=False)
@@ -239,14 +240,16 @@ class QuarantineEnv:
 
     async def read_jobs(self) -> None:
         """Read the jobs, and record that all clusters were read."""
-        watch = self.replicas[0].watch
+        watch, began = self.replicas[0].watch, self.clock.monotonic()
         for cluster, jobs in self.atlas.jobs.items():
             await watch.record_jobs(PROJECT_ID, cluster, jobs)
-        await watch.record_watch(PROJECT_ID, self.clock())
+            for job in jobs:
+                self.atlas_clock.saw(created_at(job.id), began)
+        await watch.record_watch(PROJECT_ID, self.atlas_clock.at(began))
 
     async def find_starters(self) -> None:
         """Read all jobs once each that may have an event is listed, and look for the starters."""
-        await self.second(LISTED_AFTER.total_seconds())
+        await self.second(LISTED_AFTER.total_seconds() + 1)
         await self.read_jobs()
         await self.replicas[0].jobs.follow()
 

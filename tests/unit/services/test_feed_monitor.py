@@ -91,8 +91,12 @@ async def test_refused_feed_is_logged_once(feed: Feed) -> None:
     assert [each["log_level"] for each in logs] == ["warning", "info"]
 
 
-async def test_job_of_the_newest_event_is_listed_last(feed: Feed) -> None:
-    feed.atlas.events_found += [event(feed.clock.now - timedelta(seconds=9)), event(feed.clock.now)]
+async def test_job_of_the_newest_event_is_listed_last_by_atlas_s_clock(feed: Feed) -> None:
+    newest = feed.clock.now + timedelta(hours=1)
+    feed.atlas.events_found += [event(newest - timedelta(seconds=9)), event(newest)]
     await feed.read_after(1)
+    read_at = feed.clock.monotonic()
+    await feed.read_after(100)
 
-    assert feed.monitor.listed_at == feed.clock.now - timedelta(seconds=1) + LISTED_AFTER
+    assert feed.monitor.listed_at == newest + LISTED_AFTER
+    assert feed.monitor.atlas_clock.at(read_at) == newest

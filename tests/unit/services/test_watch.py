@@ -13,6 +13,7 @@ import pytest
 import structlog
 
 from bot.atlas import (
+    AtlasClock,
     AtlasError,
     Cluster,
     ClusterNotFound,
@@ -192,6 +193,7 @@ class FakeFeed(FeedMonitor):
     reads: list[float] = field(default_factory=list)
     listed_at: datetime = NEVER
     unlisted: float = 0.0
+    atlas_clock: AtlasClock = field(default_factory=AtlasClock)
 
     async def read(self) -> int:
         now = self.clock.monotonic()
@@ -199,6 +201,7 @@ class FakeFeed(FeedMonitor):
         visible = [each for each in self.requests if each <= now]
         self.requests = [each for each in self.requests if each > now]
         if visible:
+            self.atlas_clock.saw(self.clock(), now)
             self.listed_at = self.clock() + timedelta(seconds=self.unlisted)
         return len(visible)
 
@@ -339,12 +342,15 @@ async def test_job_of_an_event_is_listed_only_once_a_cluster_that_failed_is_read
     assert env.listed_at == [env.atlas.times_of("c001")[3]]
 
 
-async def test_time_of_the_last_complete_round_is_stored_soon_after_an_event() -> None:
-    env = watch_harness(3)
-    read = await env.run_with_an_event(93)
+@pytest.mark.parametrize(("hours", "is_time"), [(1, True), (48, False)])
+async def test_job_tells_what_atlas_s_clock_showed_unless_its_id_has_no_time(
+    hours: int, *, is_time: bool
+) -> None:
+    env, started = watch_harness(1), NOON + timedelta(hours=hours)
+    env.atlas.jobs["c000"] = [job(int(started.timestamp()) << 64)]
+    await env.run_for(1)
 
-    assert env.store.all_read_at
-    assert read <= (env.store.all_read_at - NOON).total_seconds() < read + 1
+    assert (env.store.all_read_at == started) is is_time
 
 
 @pytest.mark.parametrize("unreadable", ["", "c001"])
@@ -361,23 +367,12 @@ async def test_clusters_do_not_count_as_read_while_one_or_their_list_cannot_be_r
     env.atlas.faults.clear()
     await env.run_for(40, watch)
     assert env.store.all_read_at
-    assert env.read[-1] == env.store.all_read_at
 
     env.atlas.faults[unreadable] = [Unavailable(status=503)] * 100
     failing_since = env.clock()
     await env.run_for(100, watch)
-    assert env.read[-1] == env.store.all_read_at <= failing_since
-
-
-async def test_new_cluster_is_read_before_all_clusters_count_as_read() -> None:
-    env = watch_harness(2, interval=5)
-    await env.run_for(1)
-    env.atlas.jobs["new"] = []
-    env.atlas.hangs.add("new")
-    env.store.all_read_at = None
-    await env.run_for(60)
-
-    assert env.store.all_read_at is None
+    assert env.read[-1]
+    assert env.read[-1] <= failing_since
 
 
 async def test_many_events_stay_below_a_quarter_of_the_rate_limit() -> None:
@@ -516,7 +511,7 @@ async def test_known_clusters_are_read_while_the_list_fails() -> None:
     await env.run_for(101)
 
     assert len(env.atlas.reads) == 7
-    assert env.store.all_read_at == NOON, "a round without the list counts as complete"
+    assert env.read == [NOON], "a round without the list counts as complete"
 
 
 async def test_cluster_of_another_kind_has_no_jobs() -> None:

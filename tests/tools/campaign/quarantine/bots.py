@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from bot.atlas import JobRef, RestoreJob, TimedOut, Unavailable
+from bot.atlas import AtlasClock, JobRef, RestoreJob, TimedOut, Unavailable, created_at
 from bot.cancellation.errors import CancellationError, MaybeRecorded, NotRead, NotRecorded
 from bot.cancellation.lifecycle import Request
 from bot.cancellation.policy import Policies
@@ -255,14 +255,16 @@ class SimulatedBot:
 
     async def _watch_jobs(self) -> None:
         """Read the cluster every two seconds, as the watch does."""
+        atlas_clock = AtlasClock()
         while True:
             try:
                 await self._watch.record_watch(PROJECT_ID)
                 await self._watch.record_clusters(PROJECT_ID, [CLUSTER])
-                read_at = self._watch.now()
+                began = self._time.monotonic()
                 jobs = await self._atlas.restore_jobs(PROJECT_ID, CLUSTER)
+                atlas_clock.saw(created_at(jobs[0].id), self._time.monotonic())
                 await self._watch.record_jobs(PROJECT_ID, CLUSTER, jobs)
-                await self._watch.record_watch(PROJECT_ID, read_at)
+                await self._watch.record_watch(PROJECT_ID, atlas_clock.at(began))
             except (CancellationError, Unavailable):
                 pass  # the next read comes soon
             await self.services.time.sleep(2.0)

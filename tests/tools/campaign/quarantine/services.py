@@ -7,8 +7,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bot.atlas import DeliveryType
-from tests.support.clock import SimulatedTime
+from bot.atlas import DeliveryType, created_at
+from tests.support.clock import NOON, SimulatedTime
 from tests.support.domain import a_job
 from tests.support.fake_atlas import event_near
 
@@ -63,15 +63,15 @@ class Services:
             quiet = 0 if self.transactions else quiet + 1
 
     def begin(self, **changes: object) -> str:
-        """Start a job; return its id, which begins with the time."""
-        job_id = f"{int(self.time.wall.timestamp()):08x}{1000 * len(self.jobs):016x}"
+        """Start a job; return its id, which begins with the time of Atlas: that does not jump."""
+        job_id = f"{int(NOON.timestamp() + self.time.elapsed):08x}{1000 * len(self.jobs):016x}"
         values = {"id": job_id, "deliveryType": DeliveryType.DOWNLOAD, **changes}
         self.jobs.insert(0, a_job(**values))
         return job_id
 
     def show_starter(self, job_id: str, name: str, delay: float) -> None:
         """Add the starter of a job to the feed, after a delay."""
-        event = event_near(job_id, name, self.time.wall)
+        event = event_near(job_id, name, created_at(job_id))
         self.feed.append((self.time.elapsed + delay, event))
 
     def change(self, job_id: str, **changes: object) -> None:
