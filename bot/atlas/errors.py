@@ -57,8 +57,7 @@ class RoleMissing(AtlasRejected):
     # Atlas's pages differ on whether the first role may read restore jobs; the second one may.
     sentence = (
         "The bot's key lacks a role in Atlas: give it Project Backup Recovery Operator, under "
-        "Project Identity & Access, or Project Backup Manager if that is not enough. Until then, "
-        "cancel downloads in Atlas, on the cluster's Backup page."
+        "Project Identity & Access, or Project Backup Manager if that is not enough."
     )
     of_list = (
         "Atlas does not let the bot's key list projects: give it the role Organization Member, "

@@ -20,7 +20,7 @@ WOULD_HAVE = (
     "No approver kept the download within the grace time. Nothing was sent: the bot only observes"
     " here; otherwise it would have cancelled it."
 )
-NO_LONGER = "By its settings of today the bot does not cancel this download. Nothing was sent."
+NO_LONGER = "The bot's current settings do not let it cancel this download. Nothing was sent."
 PROJECT_GONE = (
     "The bot does not know this project any more, so it does not cancel this download."
     " Nothing was sent."

@@ -209,7 +209,7 @@ class CancelCommand:
         )
 
     async def _join(self, request: Request) -> int:
-        when = request.created_at.isoformat(sep=" ", timespec="seconds")
+        when = output.TERMINAL.date(request.created_at, seconds=True)
         what = f"{request.requester or 'The bot'} asked to cancel this download already,"
         if request.state is State.QUARANTINED:
             what = "This download is in quarantine already, since"
@@ -246,7 +246,8 @@ class CancelCommand:
                 async for event in AuditLog(self.services.database).events(request=request.id):
                     self.progress.step(event, request)
                 if request.state in UNDECIDED:
-                    self.progress.note(describe_progress(request, self.policy), request)
+                    waits = describe_progress(request, self.policy)
+                    self.progress.note(f"{waits} {output.link_of(self.shown)}", request)
                     return output.WAITS_FOR_APPROVAL
                 if request.state.ended:
                     return await self._outcome(request)
@@ -298,7 +299,8 @@ def describe_progress(request: Request, policy: Policy) -> str:
             return f"Request {request.id}: {what_follows(request, policy)}; {where}."
         missing = mrkdwn.count(request.approvals_missing, "approval")
         return f"Request {request.id} waits for {missing}: {where}."
-    return f"Request {request.id} ended as {request.state}. {request.outcome.sentence}".strip()
+    ended = mrkdwn.predicate_of(request)
+    return f"Request {request.id} {ended}. {request.outcome.sentence}".strip()
 
 
 def what_follows(request: Request, policy: Policy) -> str:
@@ -306,7 +308,9 @@ def what_follows(request: Request, policy: Policy) -> str:
     if policy.quarantine is not Mode.ENFORCE:
         return "the bot only observes, and does not cancel it"
     grace = mrkdwn.duration(request.expires_at - request.created_at)
-    when = f"at {ends}" if (ends := request.grace_ends_at) else f"{grace} after its card is seen"
+    when = f"{grace} after its card is seen"
+    if request.grace_ends_at:
+        when = f"at {output.TERMINAL.date(request.grace_ends_at, seconds=True)}"
     return f"the bot cancels it {when}, unless an approver keeps it"
 
 

@@ -180,6 +180,11 @@ def lines_of(details: JobDetails) -> list[tuple[str, str]]:
     ]
 
 
+def link_of(details: JobDetails) -> str:
+    """Say in a sentence how long is left for a download."""
+    return f"Download link: {job_lines.link_text(details.known, TERMINAL)}."
+
+
 def iso(moment: datetime | None) -> str | None:
     return moment.astimezone(UTC).isoformat(timespec="seconds") if moment else None
 

@@ -227,12 +227,13 @@ def link_below(request: Request, job: Job | None) -> str:
 
 def past_link(job: Job, *, cancelled: bool = False) -> list[str]:
     """Say since when the link of a job that is over was live; a cancelled one may have had none."""
+    is_cancelled = cancelled or job.state is JobState.CANCELLED
     if job.live_since:
         since = mrkdwn.date(job.live_since, seconds=True)
         ended = "expired" if job.state is JobState.EXPIRED else "withdrawn"
         until = f"live from {since} until it was used or {ended}"
-        return [f"*Download link* was {until}: a copy may have been taken"]
-    is_cancelled = cancelled or job.state is JobState.CANCELLED
+        call = "; tell your security team" if is_cancelled else ""  # other ends have a line for it
+        return [f"*Download link* was {until}: a copy may have been taken{call}"]
     return ["*Download link* was never live"] if is_cancelled else []
 
 

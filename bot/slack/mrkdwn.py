@@ -220,19 +220,26 @@ def state_label(request: Request) -> str:
 
 def request_status(request: Request) -> str:
     """Describe the state of a request: what happened, by whom and when."""
-    approved = approved_by(request)
-    before = f"was approved by {approved} and " if approved else ""
-    until = date(request.grace_ends_at or request.expires_at)
-    predicate = STATE_PREDICATES[request.state].format(approved=before, until=until)
-    predicate = REPLACED if request.was_replaced else predicate
-    predicate = TAKEN_OVER if was_taken_over(request) else predicate
-    predicate = GONE if job_is_gone(request) else predicate
+    approved, predicate = approved_by(request), predicate_of(request)
     if request.state in UNDECIDED:
         return f"This request {predicate}."
     what, colon, follows = predicate.partition(":")
     ended = f" by {person(request.outcome.by)}" if request.outcome.by else ""
     after = f" {approved} had approved it." if approved and request.state.ended else ""
     return f"This request {what}{ended} ({date(request.changed_at)}){colon}{follows}.{after}"
+
+
+def predicate_of(request: Request) -> str:
+    """Return what follows the name of a request to describe its state."""
+    if request.was_replaced:
+        return REPLACED
+    if was_taken_over(request):
+        return TAKEN_OVER
+    if job_is_gone(request):
+        return GONE
+    before = f"was approved by {approved} and " if (approved := approved_by(request)) else ""
+    until = date(request.grace_ends_at or request.expires_at)
+    return STATE_PREDICATES[request.state].format(approved=before, until=until)
 
 
 def approved_by(request: Request) -> str:

@@ -28,6 +28,10 @@ UNCERTAIN = (
     ":information_source: The bot asked whether you started this download. Atlas's activity feed "
     "now shows that another person may have started it: no answer is needed."
 )
+NO_ANSWER = (
+    "If you did not start it, tell your security team: another person may be using your Atlas "
+    "account."
+)
 CLAIMED = ":information_source: You answered that it was you. The approvers see your answer."
 DISOWNED = (
     ":rotating_light: *You answered that it was not you* Another person may be using your "
@@ -95,6 +99,7 @@ def message(
         *([UNCERTAIN] if is_open and not is_asked else []),
         job_lines.started_line(job.ref, job, ended=is_over),
         *(job_lines.past_link(job) if is_over else [job_lines.link_line(job)]),
+        *([NO_ANSWER] if is_over and not job.answer and job.started_by.is_certain else []),
         *([ASKED] if is_asked else mrkdwn.note(policy.note)),
         f"*Job id* {mrkdwn.code(job.ref.job_id)}",
     ]

@@ -195,7 +195,8 @@ def _check_failed(post: RequestPost) -> str:
         so_far = "The bot asked Atlas to cancel {job}, but Atlas did not cancel it."
     return (
         f":warning: {{to}}: {so_far}{{approved}}{{sentence}}\nSlack must first say who may do "
-        "this. The bot keeps trying until the download has ended."
+        "this. The bot keeps trying until the download has ended. If it is urgent, cancel the "
+        "download in Atlas, on the cluster's Backup page."
     )
 
 

@@ -14,9 +14,9 @@ import structlog
 from bot.atlas import AtlasError, ClusterNotFound, JobRef, ReadItems, RestoreJob, WrongClusterKind
 from bot.cancellation.errors import CancellationError
 from bot.cancellation.job import Job
-from bot.services.job_search import Search
+from bot.services.job_search import NOT_FOUND_ERRORS, Search
 from bot.services.projects import Project
-from bot.slack import mrkdwn
+from bot.slack import job_lines, mrkdwn
 from bot.slack.blockkit import Block
 from bot.slack.channels import ChannelUnknown, NoPlacement
 from bot.slack.client import Links
@@ -37,6 +37,7 @@ log = structlog.get_logger(__name__)
 CHOICE_TIMEOUT = 15.0  #: seconds for reading what can be selected next
 #: Shown by a dialog if the process stops before what it is about was read.
 STOPPING = "The bot is being restarted: try again in a moment."
+IN_ATLAS = "If this lasts, cancel the download in Atlas, on the cluster's Backup page."
 #: What a dialog shows as an error.
 FAILURES = (NoPlacement, ChannelUnknown, AtlasError, CancellationError)
 
@@ -115,7 +116,16 @@ class Flow:
             return await (self._choice() if self.state.has_pickers else self._search())
         except FAILURES as error:
             log.info("dialog shows an error", error=type(error).__name__)
-            return failure(self.state, error, self.dialog.deps.links)
+            return failure(self.state, error, self.dialog.deps.links, await self._link(error))
+
+    async def _link(self, error: Exception) -> str:
+        """Say how long is left for a job that Atlas does not show now, if it is on record."""
+        store, ref = self.dialog.deps.service.jobs.store, self.state.ref
+        with suppress(CancellationError):
+            if ref and not isinstance(error, NOT_FOUND_ERRORS):
+                known = (await store.get([ref]))[ref]
+                return job_lines.link_line(known.at(store.now())) if known.id else ""
+        return ""
 
     async def _job(self, ref: JobRef) -> Content:
         dialog = self.dialog
@@ -258,15 +268,17 @@ def _why_left_out(projects: Sequence[Project], cluster: str | None) -> str:
     return sentence_for(refusal) if refusal else ""
 
 
-def failure(state: DialogState, error: Exception, links: Links) -> Content:
+def failure(state: DialogState, error: Exception, links: Links, link: str = "") -> Content:
     """Show an error: one that may pass with a button to try again."""
     match error:
         case AtlasError():
-            return views.error(state, str(error), mrkdwn.atlas_answer(error.status, error.code))
+            answer = mrkdwn.atlas_answer(error.status, error.code)
+            advice = "" if isinstance(error, NOT_FOUND_ERRORS) else IN_ATLAS
+            return views.error(state, str(error), answer, link, advice)
         case NoPlacement():
             return views.refused(str(error))
     if isinstance(error, (*TRANSIENT, ChannelUnknown)):
-        return views.error(state, str(error))
+        return views.error(state, str(error), "", link, IN_ATLAS)
     return views.refused(sentence_for(error, links))
 
 

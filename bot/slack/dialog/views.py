@@ -123,17 +123,20 @@ def submit_label(policies: Collection[Policy]) -> str:
     return ASK if policies and all(each.approvals for each in policies) else SUBMIT
 
 
-def error(state: DialogState, sentence: str, atlas_answer: str = "") -> Content:
+def error(
+    state: DialogState, sentence: str, atlas_answer: str = "", link: str = "", advice: str = ""
+) -> Content:
     """Show why the state could not be read, with a button to try again.
 
-    `sentence` is plain text; `atlas_answer`, the HTTP status and code, is trusted mrkdwn.
+    `sentence` is plain text; `atlas_answer`, the HTTP status and code, `link`, how long is left for
+    the job, and `advice` are trusted mrkdwn.
     """
     job = f"Job {mrkdwn.code(state.job_id)}" if state.job_id else ""
     job = mrkdwn.capitalised(mrkdwn.job(ref)) if (ref := state.ref) else job
     blocks = [
-        *([blockkit.section(job, block_id=ids.JOB)] if job else []),
+        *([blockkit.section(f"{job}\n{link}".strip(), block_id=ids.JOB)] if job else []),
         blockkit.section(f":warning: {mrkdwn.escape(sentence, 2500)}{atlas_answer}"),
-        blockkit.context("Nothing was done."),
+        blockkit.context(f"Nothing was done. {advice}".strip()),
         read_button("Try again"),
     ]
     return Content(blocks=blocks)

@@ -92,7 +92,7 @@ def test_ending_in_observe_differs_from_that_in_off() -> None:
     off = ending(Policy(quarantine=Mode.OFF), NOT_READ, a_job(), 0)
 
     assert "would have cancelled" in observed.outcome.sentence
-    assert "settings of today" in off.outcome.sentence
+    assert "current settings" in off.outcome.sentence
 
 
 def goes_on(clock: GraceClock, seconds: float) -> bool:

@@ -58,10 +58,19 @@ def test_unknown_format_ends_the_command_with_2() -> None:
     assert error.value.exit_code == 2
 
 
+@pytest.mark.parametrize("state", sorted(state for state in State if state.ended))
+def test_end_of_a_request_is_said_in_words_and_not_by_the_name_of_its_state(state: State) -> None:
+    sentence = describe_progress(a_request(state=state), Policy())
+
+    assert "{" not in sentence
+    assert not sentence.endswith(f"ended as {state}.")
+    assert re.search(r" (was|ended|could not be) ?.*[a-z]\.$", sentence)
+
+
 @pytest.mark.parametrize(
     ("mode", "ends_at", "follows"),
     [
-        (Mode.ENFORCE, NOON, f"the bot cancels it at {NOON}, unless an approver"),
+        (Mode.ENFORCE, NOON, "the bot cancels it at 2026-11-25 12:00:00 UTC, unless an approver"),
         (
             Mode.ENFORCE,
             None,

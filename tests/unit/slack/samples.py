@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from bot.atlas import JobRef, JobState
-from bot.atlas.errors import JobGone, RoleMissing, Unavailable
+from bot.atlas.errors import JobGone, RoleMissing, TimedOut, Unavailable
 from bot.cancellation.errors import (
     AlreadyHandled,
     AlreadyReviewed,
@@ -19,6 +19,7 @@ from bot.cancellation.errors import (
     ReadOnly,
     RequesterLostRight,
     RequestExpired,
+    RightsNotChecked,
 )
 from bot.cancellation.events import EventName
 from bot.cancellation.job import ENDED, Job, Lead, LinkPhase, StarterAnswer
@@ -33,11 +34,11 @@ from bot.services.job_search import CancellableJob, ClusterRef, Search, UnreadCl
 from bot.services.jobs import JobDetails
 from bot.services.projects import Project
 from bot.slack import announcement as announcement_views
-from bot.slack import blockkit, command, home, ids, job_lines, lists, mrkdwn, question
+from bot.slack import blockkit, command, home, ids, job_lines, lists, question
 from bot.slack.card import replies as card_replies
 from bot.slack.card import views as card_views
 from bot.slack.channels import Placement
-from bot.slack.dialog import job_details
+from bot.slack.dialog import flow, job_details
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.state import DialogState, cluster_picker, job_picker, project_picker
 from bot.slack.dialog.views import Content
@@ -199,12 +200,12 @@ def views() -> dict[str, dict[str, Any]]:
         "not_cancellable_new": not_cancellable(deliveryType="o" * 64),
         "not_cancellable_here": job_details.not_cancellable(sight(), LINKS, str(KeyMayNotCancel())),
         "taken": job_details.taken(waiting(), JOB, LINKS),
-        "error": dialog_views.error(asked(), "Atlas did not answer."),
+        "error": flow.failure(asked(), TimedOut(), LINKS, job_lines.link_line(JOB)),
         "elsewhere": dialog_views.elsewhere(
             replace(job_ref(), cluster_name="prod-us"), asked(), "shop-prod"
         ),
-        "error_refused": dialog_views.error(
-            asked(), "Atlas said no.", mrkdwn.atlas_answer(403, "ACCESS_FORBIDDEN")
+        "error_refused": flow.failure(
+            asked(), RoleMissing(status=403, code="ACCESS_FORBIDDEN"), LINKS
         ),
         "refused": dialog_views.refused("You may not ask."),
         "posted_elsewhere": dialog_views.posted_elsewhere(request(channel="C0AUDIT")),
@@ -216,7 +217,7 @@ def views() -> dict[str, dict[str, Any]]:
         "details_strict": details(STRICT, ELSEWHERE, **SHARDED),
         "details_alone": details(STRICT, may_act_alone=True),
         "error_search": dialog_views.view(
-            SEARCH, dialog_views.error(SEARCH, "Slack did not answer in time.")
+            SEARCH, flow.failure(SEARCH, RightsNotChecked("Slack did not answer in time."), LINKS)
         ),
         "deny_reason": dialog_views.ask_reason(ids.DENY_DIALOG, "0" * 32),
         "internal_error": dialog_views.internal_error(details(), "1a2b3c4d")["view"],

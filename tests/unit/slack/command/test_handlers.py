@@ -307,6 +307,20 @@ async def test_unread_pickers_and_lists_can_be_tried_again(bolt: BoltHarness) ->
     assert "1 download can be cancelled now" in words(bolt.private[-1])
 
 
+@pytest.mark.parametrize("is_recorded", [True, False])
+async def test_error_of_atlas_says_how_long_is_left_for_a_job_on_record_and_what_can_be_done(
+    bolt: BoltHarness, *, is_recorded: bool
+) -> None:
+    if is_recorded:  # a job is recorded once it is another than follows from its id
+        bolt.atlas[PROJECT_ID].jobs[CLUSTER] = [a_job(deliveryUrl=["https://example.test/x"])]
+        await bolt.send(payloads.command(TYPED))
+    bolt.atlas[PROJECT_ID].faults[CLUSTER] = TimedOut()
+    await bolt.send(payloads.command(TYPED))
+
+    assert "cancel the download in Atlas, on the cluster's Backup page" in words(bolt.shown[-1])
+    assert ("*Download link* :warning: live" in words(bolt.shown[-1])) is is_recorded
+
+
 async def test_picker_says_that_the_link_of_an_earlier_read_was_used(bolt: BoltHarness) -> None:
     jobs = bolt.atlas[PROJECT_ID].jobs
     jobs[CLUSTER] = [a_job(deliveryUrl=["https://example.test/x"])]
