@@ -177,7 +177,7 @@ class CoreServices:
         """Update the metrics of open requests until cancelled."""
 
         async def update() -> None:
-            self.metrics.set_open(*await self.requests.counts())
+            self.metrics.set_open(*await self.history.counts())
 
         await repeat(update, self.timings.sweep_interval, "requests not counted")
 

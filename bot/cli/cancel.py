@@ -221,7 +221,7 @@ class CancelCommand:
     async def _report_ended(self) -> int:
         """Report a job that cannot be cancelled: it is a success if it was cancelled before."""
         job = self.shown.job
-        earlier = await self.services.requests.newest_request_for(self.shown.ref)
+        earlier = await self.services.history.newest_request_for(self.shown.ref)
         if exit_code(earlier, job) == 0:
             by = ""
             if earlier and earlier.sent.may_have_taken_effect:

@@ -1,10 +1,10 @@
-"""Past and waiting requests, for the lists and the Home tab."""
+"""Past and waiting requests, for lists, the Home tab, the command line and metrics."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import delete, exists, or_, select, text
+from sqlalchemy import delete, exists, func, or_, select, text
 
 from bot.atlas import JobRef
 from bot.cancellation.job import Lead, lead_of
@@ -43,6 +43,19 @@ class History(Store):
         newest = sorted(found, key=lambda request: request.created_at, reverse=True)[:count]
         jobs = get_or_new(uow, [each.ref for each in newest])
         return [PastRequest(each, lead_of(each, jobs[each.ref])) for each in newest]
+
+    @reads
+    def newest_request_for(self, uow: UnitOfWork, ref: JobRef) -> Request | None:
+        """Find the last request for a job, whether it has ended or not."""
+        return uow.get_or_none(queries.newest_request_for(ref))
+
+    @reads
+    def counts(self, uow: UnitOfWork) -> tuple[int, int]:
+        """Count the requests that have not ended, and those that ran alone without a review."""
+        count = select(func.count()).select_from(requests)
+        counts = (count.where(each) for each in (queries.IS_OPEN, text(UNREVIEWED)))
+        is_open, unreviewed = (uow.execute(each).scalar_one() for each in counts)
+        return is_open, unreviewed
 
     @reads
     def in_states(self, uow: UnitOfWork, *states: State) -> Sequence[Request]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from sqlalchemy import and_, func, or_, select, text
+from sqlalchemy import and_, or_, select
 
 from bot.atlas import JobRef
 from bot.cancellation import errors
@@ -29,7 +29,7 @@ from bot.storage.request_writer import (
     UPDATE_REQUEST,
     VOID_APPROVAL,
 )
-from bot.storage.tables import UNREVIEWED, requests
+from bot.storage.tables import requests
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 
 #: Why a new request is approved.
@@ -47,19 +47,6 @@ class RequestStore(Store):
     def get(self, uow: UnitOfWork, request_id: str) -> Request:
         """Read one request; raises `RequestNotFound`."""
         return uow.get(request_id)
-
-    @reads
-    def newest_request_for(self, uow: UnitOfWork, ref: JobRef) -> Request | None:
-        """Find the last request for a job, whether it has ended or not."""
-        return uow.get_or_none(queries.newest_request_for(ref))
-
-    @reads
-    def counts(self, uow: UnitOfWork) -> tuple[int, int]:
-        """Count the requests that have not ended, and those that ran alone without a review."""
-        count = select(func.count()).select_from(requests)
-        counts = (count.where(each) for each in (queries.IS_OPEN, text(UNREVIEWED)))
-        is_open, unreviewed = (uow.execute(each).scalar_one() for each in counts)
-        return is_open, unreviewed
 
     @writes
     def create(

@@ -22,6 +22,7 @@ from bot.services.rights import RightsCheck
 from bot.services.runner import Runner
 from bot.services.service import CancellationService
 from bot.services.sweeper import Notifier, StarterQuestions
+from bot.storage.history import History
 from bot.storage.lease_store import LeaseStore
 from bot.storage.notice_store import NoticeStore
 from bot.storage.outbox_store import OutboxStore
@@ -201,6 +202,7 @@ class QuarantineEnv:
     atlas: CancellingAtlas = field(init=False)
     projects: Projects = field(init=False)
     requests: RequestStore = field(init=False)
+    history: History = field(init=False)
     direct: Notifier = field(init=False)
     replicas: list[Replica] = field(init=False)
     _outbox: OutboxStore = field(init=False)
@@ -212,6 +214,7 @@ class QuarantineEnv:
         project = Project(id=PROJECT_ID, name="shop-prod", policies=policies, atlas=self.atlas)
         self.projects = Projects([project])
         self.requests = RequestStore(self.database, self.clock)
+        self.history = History(self.database, self.clock)
         self._outbox = OutboxStore(self.database, self.clock)
         notices = NoticeStore(self.database, self.clock)
         self.direct = Notifier(notices, self.projects, self._find)
@@ -295,12 +298,12 @@ class QuarantineEnv:
 
     async def request(self, job_id: str) -> Request:
         """Return the newest request for a job, which must have one."""
-        request = await self.requests.newest_request_for(job_ref(job_id))
+        request = await self.history.newest_request_for(job_ref(job_id))
         assert request
         return request
 
     async def state(self, job_id: str) -> State | None:
-        request = await self.requests.newest_request_for(job_ref(job_id))
+        request = await self.history.newest_request_for(job_ref(job_id))
         return request.state if request else None
 
     def deletes(self, job_id: str) -> list[float]:

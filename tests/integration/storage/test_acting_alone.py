@@ -9,7 +9,6 @@ from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.people import ActingPerson
 from bot.cancellation.posts import PostKind
-from bot.storage.history import History
 from tests.integration.storage.conftest import Stores
 from tests.support.domain import (
     ABE,
@@ -66,7 +65,7 @@ async def test_of_two_who_act_alone_at_once_one_replaces_the_request_that_waits(
     (lost,) = [each for each in results if isinstance(each, JobAlreadyRequested)]
     assert lost.request == won
     assert (await env.store.get(waiting.id)).outcome.by == won.requester
-    assert (await env.store.counts())[0] == 1
+    assert (await env.history.counts())[0] == 1
     assert await env.record.verify() == []
 
 
@@ -128,19 +127,18 @@ async def test_of_two_concurrent_reviews_one_counts_and_the_other_names_it(env: 
     assert lost.request.reviewed_by == won.reviewed_by
     reviews = [line.actor async for line in env.record.events(event="request:reviewed")]
     assert reviews == [won.reviewed_by]
-    assert (await env.store.counts())[1] == 0
+    assert (await env.history.counts())[1] == 0
     assert await env.record.verify() == []
 
 
 async def test_history_names_the_reviewer_and_lists_unreviewed_requests(env: Stores) -> None:
-    history = History(env.database, env.clock)
     reviewed, waits = await act_alone(env), await act_alone(env)
     await env.store.review(reviewed.id, ADA, allow)
 
-    past = [each.request for each in await history.recent(10, [PROJECT_ID])]
+    past = [each.request for each in await env.history.recent(10, [PROJECT_ID])]
 
     assert {(each.id, each.acted_alone, each.reviewed_by) for each in past} == {
         (reviewed.id, True, ADA.id),
         (waits.id, True, None),
     }
-    assert await history.unreviewed() == [waits]
+    assert await env.history.unreviewed() == [waits]

@@ -61,7 +61,7 @@ async def test_quarantine_follows_the_policy_of_the_cluster_and_counts_the_proje
     await env.read_jobs()
     await env.find_starters()
     await pass_seconds(env, GRACE + 10)
-    request = await env.requests.newest_request_for(JobRef(PROJECT_ID, TEST, job_id))
+    request = await env.history.newest_request_for(JobRef(PROJECT_ID, TEST, job_id))
 
     assert (await env.state(prod), len(env.deletes(prod))) == (State.CANCELLED, 1)
     assert (request and request.state, len(env.deletes(job_id))) == (state, deletes)

@@ -54,7 +54,7 @@ WORK: dict[str, Work] = {
     "posts are claimed": lambda env, _: env.outbox.claim("me", 10, 2, 2, held=[7]),
     "runnable requests": lambda env, _: env.leases.list_runnable(),
     "requests that wait in vain": lambda env, _: env.store.end_due(),
-    "open requests": lambda env, _: env.store.counts(),
+    "open requests": lambda env, _: env.history.counts(),
     "requests to notify": lambda env, _: env.notices.list_due(),
     "request that ends": lambda env, request: env.store.decide(
         request.id, State.DENIED, ADA, allow, reason="no"

@@ -282,6 +282,6 @@ async def test_ended_requests_are_not_counted_as_open(env: Stores) -> None:
     await env.store.create(a_request(), RINA)
     waiting = await env.store.create(a_waiting_request(), RINA)
 
-    assert (await env.store.counts())[0] == 2
+    assert (await env.history.counts())[0] == 2
     await env.store.decide(waiting.id, State.WITHDRAWN, RINA, allow)
-    assert (await env.store.counts())[0] == 1
+    assert (await env.history.counts())[0] == 1

@@ -23,6 +23,7 @@ from bot.services.runner import Runner
 from bot.services.service import CancellationService, Submission
 from bot.storage.audit_log import AuditLog
 from bot.storage.database import Database
+from bot.storage.history import History
 from bot.storage.lease_store import LeaseStore
 from bot.storage.request_store import RequestStore
 from bot.timings import Timings
@@ -343,7 +344,9 @@ async def _ask(harness: ServiceHarness, person: Person) -> None:
     enough = policy.approvers.everyone or len(able) >= policy.approvals
     may = model.may(policy.requesters, person) and enough
     if await _allowed(harness.service.submit(submission), may=may):
-        request = await harness.store.newest_request_for(submission.ask.ref)
+        request = await History(harness.store.database, model.clock).newest_request_for(
+            submission.ask.ref
+        )
         assert request
         harness.request_id = request.id
         model.requester, model.team = person.id, person.team

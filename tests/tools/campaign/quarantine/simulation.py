@@ -24,6 +24,7 @@ from bot.services.service import Submission
 from bot.storage import tables
 from bot.storage.audit_log import AuditLog
 from bot.storage.database import Database
+from bot.storage.history import History
 from bot.storage.migrate import create_tables
 from bot.storage.request_store import RequestStore
 from tests.support.domain import ABE, ADA, PROJECT_ID, RINA, an_ask
@@ -168,8 +169,9 @@ class Simulation:
         key = quarantine_key(each.ref)
         of_bot = select(tables.requests.c.id).where(tables.requests.c.key == key)
         found = await observer.read(lambda db: db.execute(of_bot).scalar())
-        requests = RequestStore(observer, self.services.time)
-        return await (requests.get(found) if found else requests.newest_request_for(each.ref))
+        over = (observer, self.services.time)
+        wanted = RequestStore(*over).get(found) if found else None
+        return await (wanted or History(*over).newest_request_for(each.ref))
 
     async def _read_record(self, log: AuditLog) -> None:
         """Read when each grace time was over; where the clock jumped, the second may be unknown."""
@@ -218,7 +220,7 @@ class Simulation:
         await self._seconds(rng.choice([0, 0, 1, 3, 8]), requests)
         if self.plan.is_limited and rng.random() < 0.3:
             await self._seconds(SECONDS_WITHOUT_FAULTS, requests)
-            if not (await requests.counts())[0]:
+            if not (await History(requests.database, requests.now).counts())[0]:
                 for _ in range(rng.randint(5, 90)):
                     await self._step(20.0)
 
@@ -308,7 +310,7 @@ class Simulation:
             if not self.services.job(each.job_id).is_over:
                 self.services.change(each.job_id, failed=True)
             return
-        request = await requests.newest_request_for(each.ref)
+        request = await History(requests.database, requests.now).newest_request_for(each.ref)
         bot = self._bot()
         if request is None or bot is None or not self.services.slack_is_up:
             return
