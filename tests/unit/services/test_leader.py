@@ -111,11 +111,11 @@ async def test_loop_ends_with_the_lease_while_the_database_does_not_answer(
     tasks = [asyncio.create_task(each) for each in (leader.run(), leader.loop(loop)())]
     await wait_until(lambda: loop.runs)
     setattr(lease, fault, True)
-    began = asyncio.get_running_loop().time()
 
-    await wait_until(lambda: not loop.runs)
+    # Timers run in their order, also on a machine so busy that both are late.
+    await asyncio.sleep(TIMINGS.leader_lease + 0.1)
 
-    assert asyncio.get_running_loop().time() - began <= TIMINGS.leader_lease + 0.1
+    assert not loop.runs
     assert not leader.leads
     for each in tasks:
         each.cancel()
