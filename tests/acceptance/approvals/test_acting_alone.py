@@ -3,12 +3,7 @@
 from copy import deepcopy
 from pathlib import Path
 
-from bot.sandbox.atlas import FakeAtlasServer
-from bot.sandbox.slack import FakeSlackServer
-from bot.sandbox.slack.faults import Fault
-from bot.sandbox.slack.workspace import Group
 from tests.acceptance.actions import (
-    ADA,
     APPROVE,
     ONE,
     SAM,
@@ -50,25 +45,3 @@ async def test_acting_alone_ends_the_request_that_waits_with_its_copies(tmp_path
         assert APPROVE not in str(after["blocks"])
         answer = await click(env, "ada", before, APPROVE, stale=True)
         assert "another request that runs without waiting" in answer.private
-
-
-async def test_dialog_can_be_tried_again_while_slack_does_not_say_who_may_act_alone(
-    tmp_path: Path,
-) -> None:
-    def without_answer(slack: FakeSlackServer, _atlas: FakeAtlasServer) -> None:
-        slack.workspace.add(Group(id="S0GLASS001", handle="glass", users=[SAM]))
-        slack.faults.add("usergroups.users.list", Fault(kind="status"), times=1000)
-
-    environ = {**ALONE, "BOT_APPROVERS": ADA, "BOT_BREAK_GLASS": "S0GLASS001"}
-    async with open_approval_environment(tmp_path, environ, before=without_answer) as env:
-        job = ("prod-eu", job_of(await ask(env)))
-        dialog = await env.open_dialog(job, "sam")
-        env.slack.faults.clear()
-        await env.slack.people.clicks("sam", dialog, "cancel_restore_try_again")
-
-        assert await env.slack.until(
-            lambda: (
-                "without approval"
-                in env.slack.state.text_of(env.slack.state.view_of("sam") or {"blocks": []})
-            )
-        )

@@ -1,9 +1,5 @@
 """Each new download restore is announced once, and its announcement is kept up to date."""
 
-import pytest
-
-from bot.sandbox.atlas import PROJECT_ID
-from bot.sandbox.atlas.clock import wall_clock
 from bot.sandbox.atlas.jobs import RestoreJob
 from tests.acceptance.environment import is_card, is_loading
 from tests.acceptance.watch.environment import TIMEOUT, WatchEnvironment, buttons
@@ -34,30 +30,6 @@ async def test_event_leads_to_the_announcement_long_before_the_poll(env: WatchEn
 
     counted = 'cancel_restore_detection_seconds_bucket{le="15.0"} 1.0'
     await wait_until(lambda: counted in bot.metrics.render().decode(), TIMEOUT)
-
-
-@pytest.mark.parametrize("end", ["cancelled", "expired", "failed", "finished", "gone"])
-async def test_ended_job_updates_the_message_and_removes_the_button(
-    env: WatchEnvironment, end: str
-) -> None:
-    await env.start_bot()
-    job_id = env.new_job_id(live=True)
-    await env.wait_for_announcement(job_id, "link_live")
-    match end:
-        case "cancelled":
-            job(env, job_id).cancel()
-        case "expired":
-            job(env, job_id).expire()
-        case "failed":
-            job(env, job_id).fail()
-        case "finished":
-            job(env, job_id).finish(wall_clock())
-        case "gone":
-            del env.atlas.world.projects[PROJECT_ID].clusters["prod-eu"].jobs[job_id]
-
-    message = await env.wait_for_announcement(job_id, end)
-
-    assert buttons(message) == []
 
 
 async def test_button_opens_the_dialog_and_the_ended_message_links_to_the_request(
