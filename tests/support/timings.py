@@ -61,6 +61,10 @@ SHORT_PROCESS_TIMINGS = replace(
 
 #: For the bot of the demo, which many scenarios stop and start again.
 DEMO_TIMINGS = Timings(
+    transaction_timeout=DATABASE_TIMEOUT,
+    ack_timeout=DATABASE_TIMEOUT,
+    reason_check_timeout=DATABASE_TIMEOUT,
+    people_max_age=DATABASE_TIMEOUT,
     watch_read_interval=0.01,
     min_events_interval=0.2,
     watch_idle_interval=0.05,

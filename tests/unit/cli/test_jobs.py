@@ -247,6 +247,13 @@ private_key_env = "MONGODB_ATLAS_PRIVATE_API_KEY"
 """
 
 
+UNREACHABLE = {
+    "MONGODB_ATLAS_PUBLIC_API_KEY": "abcdefgh",
+    "MONGODB_ATLAS_PRIVATE_API_KEY": "0" * 8 + "-0000-0000-0000-" + "0" * 12,
+    "MONGODB_ATLAS_BASE_URL": NOWHERE,
+}
+
+
 @pytest.mark.parametrize(
     "call", [("list",), ("show", "prod-eu", JOB_ID), ("cancel", "prod-eu", JOB_ID, "--yes")]
 )
@@ -259,17 +266,24 @@ async def test_sentence_about_an_unreachable_atlas_names_its_address(
     for backoff in ("FIRST_BACKOFF", "LONGEST_BACKOFF"):  # so long that reads are tried once
         monkeypatch.setattr(reader, backoff, 1000.0)
     ran = await invoke(
-        *call,
-        MONGODB_ATLAS_PUBLIC_API_KEY="abcdefgh",
-        MONGODB_ATLAS_PRIVATE_API_KEY="0" * 8 + "-0000-0000-0000-" + "0" * 12,
-        MONGODB_ATLAS_BASE_URL=NOWHERE,
-        **{by: named[by]},
-        DATABASE_URL=f"sqlite:///{tmp_path / 'bot.db'}",
+        *call, **UNREACHABLE, **{by: named[by]}, DATABASE_URL=f"sqlite:///{tmp_path / 'bot.db'}"
     )
 
     assert (ran.code, ran.out) == (1, "")
     assert "Atlas could not be reached: check the address" in ran.err
     assert ran.err.endswith(f"Atlas's address is {NOWHERE} (MONGODB_ATLAS_BASE_URL).\n")
+
+
+async def test_project_is_not_called_absent_while_names_in_atlas_cannot_be_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reader, "FIRST_BACKOFF", 1000.0)
+    ran = await invoke(
+        "show", "lab", "prod-eu", JOB_ID, MONGODB_ATLAS_PROJECT_ID=PROJECT_ID, **UNREACHABLE
+    )
+
+    assert (ran.code, ran.out) == (1, "")
+    assert "Project 'lab' is not among those that could be read" in ran.err
 
 
 @pytest.mark.parametrize("command", ["list", "show", "cancel", "doctor"])

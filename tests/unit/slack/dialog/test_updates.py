@@ -221,6 +221,14 @@ async def test_refused_dialog_is_shown_as_a_plain_dialog_and_as_a_private_messag
     assert f"{PROJECT_ID} {CLUSTER} {JOB_ID}" in str(sent["blocks"])
 
 
+async def test_error_of_atlas_is_shown_with_its_status_and_code(bolt: BoltHarness) -> None:
+    error = JobNotFound(status=404, code="RESTORE_JOB_NOT_FOUND")
+    bolt.atlas[PROJECT_ID].faults[CLUSTER] = error
+    await bolt.send(payloads.command(TYPED))
+
+    assert "Atlas answered HTTP 404, `RESTORE_JOB_NOT_FOUND`." in str(bolt.shown[-1]["blocks"])
+
+
 @pytest.mark.parametrize("code", ["invalid_auth", "invalid_arguments"])
 async def test_dialog_that_takes_no_update_is_replaced_by_a_private_message(
     bolt: BoltHarness, code: str
