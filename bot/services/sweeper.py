@@ -1,5 +1,6 @@
 """Finds what is due: requests to run or end, approvers to notify, starters to ask."""
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -160,8 +161,9 @@ class StarterQuestions:
     projects: Projects
     #: Returns the full member with an e-mail address; raises `RightsNotChecked`.
     find: Callable[[str], Awaitable[str | None]]
-    #: The jobs, with the addresses, of those who cannot be asked.
+    #: The jobs, with the addresses, of those who cannot be asked, or about whom Slack failed.
     _unknown: set[tuple[JobRef, str]] = field(default_factory=set, init=False)
+    _failures: Counter[tuple[JobRef, str]] = field(default_factory=Counter, init=False)
 
     async def step(self) -> float:
         """Ask each starter who became known; return further seconds until the next try."""
@@ -171,18 +173,18 @@ class StarterQuestions:
             if policy and (email := email_to_ask(policy, job)):
                 to_ask[job.ref, email] = job
         self._unknown &= to_ask.keys()
-        for (ref, email), job in to_ask.items():
-            if (ref, email) in self._unknown:
-                continue
+        unasked = [each for each in to_ask if each not in self._unknown]
+        for ref, email in sorted(unasked, key=self._failures.__getitem__):  # one holds up no other
             try:
                 user = await self.find(email)
             except RightsNotChecked as error:
                 log.info("starter not asked", job=ref.job_id, why=error.why)
                 if error.is_temporary:
+                    self._failures[ref, email] += 1
                     return max(RETRY_INTERVAL, error.retry_after)
                 user = None
             if user is None:
                 self._unknown.add((ref, email))
-            elif await self.store.ask(job, user):
+            elif await self.store.ask(to_ask[ref, email], user):
                 log.info("starter asked", job=ref.job_id, user=user)
         return 0.0

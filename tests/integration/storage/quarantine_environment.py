@@ -229,7 +229,10 @@ class QuarantineEnv:
         return self.emails[user]
 
     async def member_with_email(self, email: str) -> str | None:
-        return next((user for user, own in self.emails.items() if own == email), None)
+        for user, own in self.emails.items():
+            if own == email:
+                return user
+        raise RightsNotChecked("Slack did not answer in time.", is_temporary=True)
 
     async def _find(self, people: People) -> list[Person]:
         return [Person(id=user, team=RINA.team, name=user) for user in sorted(people.users)]

@@ -88,6 +88,22 @@ async def test_starter_is_asked_once_with_two_replicas(database: Database) -> No
     assert env.questions == ["asked"]
 
 
+async def test_starter_about_whom_slack_does_not_answer_holds_up_no_other(
+    database: Database,
+) -> None:
+    env = QuarantineEnv(database, ENFORCED, emails={RINA.id: DANA})
+    await env.start()
+    env.show_starter(env.begin(1), DANA)
+    for number, name in enumerate(("eve@shop.example", "joe@shop.example"), start=2):
+        env.clock.advance(10)
+        env.show_starter(env.begin(number), name)  # newer, so that it comes first
+    await env.read_jobs()
+    await env.find_starters()
+    await pass_seconds(env, 3)
+
+    assert env.questions == ["asked"]
+
+
 async def test_starter_who_becomes_uncertain_while_slack_is_asked_is_not_asked(
     database: Database,
 ) -> None:
