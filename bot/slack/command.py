@@ -194,7 +194,7 @@ async def _decided(deps: Dependencies, typed: Decide, by: Interaction) -> str:
     missing = request.approvals_missing if request.state is State.AWAITING else 0
     needed = f" {mrkdwn.count(missing, 'more approval')} needed." if missing else ""
     job, status = mrkdwn.summary(request), mrkdwn.request_status(request)
-    link = job_lines.link_below(request, await deps.job_of(request))
+    link = job_lines.link_below(request, await deps.job_of(request.ref))
     return f":white_check_mark: Recorded for {job}. {status}{needed}{link}"
 
 

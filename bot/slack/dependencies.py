@@ -16,6 +16,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
+from bot.atlas import JobRef
 from bot.cancellation import policy as rules
 from bot.cancellation.errors import (
     CancellationError,
@@ -25,7 +26,6 @@ from bot.cancellation.errors import (
     UnknownProject,
 )
 from bot.cancellation.job import Job
-from bot.cancellation.lifecycle import Request
 from bot.cancellation.people import ActingPerson, People, Person
 from bot.cancellation.policy import Policy
 from bot.services.job_search import JobFinder
@@ -265,14 +265,14 @@ class Dependencies:
         try:
             return await work
         except StateConflict as error:
-            error.job = await self.job_of(error.request)
+            error.job = await self.job_of(error.request.ref)
             raise
 
-    async def job_of(self, request: Request) -> Job | None:
-        """Return the download of a request as it is recorded; None while the database fails."""
+    async def job_of(self, ref: JobRef) -> Job | None:
+        """Return a job as it is recorded, or follows from its id; None while the database fails."""
         store = self.service.jobs.store
         with suppress(CancellationError):
-            return (await store.get([request.ref]))[request.ref].at(store.now())
+            return (await store.get([ref]))[ref].at(store.now())
         return None
 
     def start(self, work: Coroutine[Any, Any, None], name: str, by: Interaction) -> None:
@@ -288,7 +288,7 @@ class Dependencies:
         """Say privately why something was not done, and log it."""
         log.info("refused", actor=by.actor.id, why=type(error).__name__)
         if isinstance(error, StateConflict) and error.job is None:
-            error.job = await self.job_of(error.request)
+            error.job = await self.job_of(error.request.ref)
         await self.replies.send(by, errors.private_refusal(error, by.again, self.links))
 
     def reply(self, body: Mapping[str, Any], text: str) -> None:

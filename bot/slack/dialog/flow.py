@@ -120,12 +120,9 @@ class Flow:
 
     async def _link(self, error: Exception) -> str:
         """Say how long is left for a job that Atlas does not show now, if it is on record."""
-        store, ref = self.dialog.deps.service.jobs.store, self.state.ref
-        with suppress(CancellationError):
-            if ref and not isinstance(error, NOT_FOUND_ERRORS):
-                known = (await store.get([ref]))[ref]
-                return job_lines.link_line(known.at(store.now())) if known.id else ""
-        return ""
+        ref = None if isinstance(error, NOT_FOUND_ERRORS) else self.state.ref
+        known = await self.dialog.deps.job_of(ref) if ref else None
+        return job_lines.link_line(known) if known and known.id else ""
 
     async def _job(self, ref: JobRef) -> Content:
         dialog = self.dialog

@@ -61,10 +61,8 @@ OLD = "5b622f7087d9d6039fafe03f"  #: a job of 2018
     ],
 )
 def test_job_option_has_label_and_age(job: Any, label: str, age: str) -> None:
-    known = JOB.observe(NOON, job)
-
-    assert job_label(known, job, NOON) == label
-    assert job_age(known, job, NOON) == age
+    assert job_label(JOB.observe(NOON, job), job, NOON) == label
+    assert job_age(JOB.observe(NOON, job), job, NOON) == age
 
 
 def test_implausible_start_time_is_not_shown() -> None:
