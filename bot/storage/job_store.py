@@ -45,6 +45,10 @@ FOLLOWED_FOR = SETTLED_AFTER
 #: The columns with the name and the value of an attribute of `Job`.
 _SAME = ("first_seen_at", "changed_at", "live_since", "until", "version", "asked")
 _JOB = tuple_(*(jobs.c[name] for name in JOB))
+# Built once, because that takes longer than to run them.
+_LOCK_JOB = select(jobs).where(queries.has_job(jobs)).with_for_update()
+_IS_UNDECIDED = requests.c.state.in_(UNDECIDED)
+_LOCK_UNDECIDED = queries.open_request_for().where(_IS_UNDECIDED).with_for_update()
 #: The newest rows only: jobs are never deleted.
 _IS_NEW = jobs.c.id > select(func.max(jobs.c.id) - MAX_FOLLOWED).scalar_subquery()
 starter_from_json = TypeAdapter(StartedBy).validate_json
@@ -136,9 +140,9 @@ def change(
     `asked`: its announcement shows a new request for it. The row of an undecided request is locked
     before that of its job.
     """
-    undecided = queries.open_request_for(ref).where(requests.c.state.in_(UNDECIDED))
-    request = uow.lock_or_none(undecided.with_for_update())
-    row = uow.execute(select(jobs).where(queries.has_job(jobs, ref)).with_for_update()).first()
+    of_job = asdict(ref)
+    request = uow.lock_or_none(_LOCK_UNDECIDED, of_job)
+    row = uow.execute(_LOCK_JOB, of_job).first()
     before = to_job(row) if row else Job.new(ref, expected_wait_in(uow, ref.project_id), uow.now)
     after = observe(before).at(uow.now)
     if after.version > 0 and (asked or after != before):
@@ -151,7 +155,7 @@ def change(
         saved = uow.execute(changed.returning(jobs)).all()
     if request:
         _update_request(uow, request, before, after)
-    for each in uow.get_all(queries.followed_cards(ref)) if after != before else ():
+    for each in uow.get_all(queries.FOLLOWED_CARDS, of_job) if after != before else ():
         refresh_card(uow.execute, each, uow.now, NO_DELAY, only_facts=True)
     if saved and (after.version or after.is_new_restore):
         is_new = not before.version if after.version else before.shown is None

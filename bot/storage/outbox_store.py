@@ -1,12 +1,12 @@
 """The outbox: claims posts for delivery and records the results."""
 
 from collections.abc import Collection, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from operator import attrgetter
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import Select, and_, case, delete, exists, or_, select, text, update
+from sqlalchemy import Select, and_, bindparam, case, delete, exists, or_, select, text, update
 
 from bot.cancellation.events import Event, EventName
 from bot.cancellation.lifecycle import UNDECIDED, Card
@@ -21,7 +21,7 @@ from bot.cancellation.posts import (
 )
 from bot.storage.database import has_passed, read_value
 from bot.storage.job_store import get_announced, get_or_new
-from bot.storage.posts import DUE, FACTS_PRIORITY, show_job
+from bot.storage.posts import DUE, FACTS_PRIORITY, SHOW_JOB
 from bot.storage.tables import IS_DUE, jobs, milliseconds, posts, requests
 from bot.storage.unit_of_work import Store, UnitOfWork, writes
 
@@ -34,39 +34,42 @@ ERROR_LENGTH = 200  #: characters of an error that are stored
 EARLIER_EDIT = "edit"  #: the kind of an edit of the edition before
 
 
-def _lock_due(now: datetime, owner: str, held: Collection[int], limit: int) -> Select[Any]:
+_EARLIER = posts.alias()
+
+
+def _lock_due() -> Select[Any]:
     """Lock the messages that are to be posted or edited, by priority and then by time.
 
-    Left out are those that the owner has `held`, and those that another replica locks.
+    Left out are those that the `owner` has `held`, and those that another replica locks.
 
     A request's card precedes all of its messages, but those to persons only until Slack refused it:
     a channel may take no posts. Messages of one kind to one recipient are posted in their order.
     """
-    earlier = posts.alias()
     is_card = and_(
-        earlier.c.kind == PostKind.CARD,
-        or_(posts.c.recipient.is_(None), earlier.c.error.is_(None)),
+        _EARLIER.c.kind == PostKind.CARD,
+        or_(posts.c.recipient.is_(None), _EARLIER.c.error.is_(None)),
     )
-    same_recipient = earlier.c.recipient.is_not_distinct_from(posts.c.recipient)
-    blocking = or_(is_card, and_(earlier.c.kind == posts.c.kind, same_recipient))
-    before = (earlier.c.state == DUE, earlier.c.id < posts.c.id, blocking)
-    after_another = exists().where(earlier.c.request == posts.c.request, *before)
-    far = now + LONGEST_DELAY
+    same_recipient = _EARLIER.c.recipient.is_not_distinct_from(posts.c.recipient)
+    blocking = or_(is_card, and_(_EARLIER.c.kind == posts.c.kind, same_recipient))
+    before = (_EARLIER.c.state == DUE, _EARLIER.c.id < posts.c.id, blocking)
+    after_another = exists().where(_EARLIER.c.request == posts.c.request, *before)
+    now, far = (bindparam(name, type_=posts.c.due_at.type) for name in ("now", "far"))
     # A claim of another replica is one of the edition before, or of a leader that is dead.
     is_over = or_(posts.c.lease_until.is_(None), has_passed(posts.c.lease_until, now, far))
-    is_free = or_(is_over, posts.c.lease_owner == owner)
+    is_free = or_(is_over, posts.c.lease_owner == bindparam("owner"))
     passed = has_passed(posts.c.due_at, now, far)
+    is_held = posts.c.id.in_(bindparam("held", expanding=True))
     return (
         select(posts.c.id, posts.c.kind, posts.c.watched_job, posts.c.recipient)
-        .where(text(IS_DUE), passed, is_free, posts.c.id.not_in(held), ~after_another)
+        .where(text(IS_DUE), passed, is_free, ~is_held, ~after_another)
         .order_by(posts.c.priority, posts.c.due_at, posts.c.id)
-        .limit(limit)
+        .limit(bindparam("limit"))
         .with_for_update(of=posts, skip_locked=True)
     )
 
 
+_LOCK_DUE = _lock_due()  # built once: that takes longer than to run it
 _detail_from_json = TypeAdapter(dict[str, Any]).validate_json
-_EARLIER = posts.alias()
 _IS_LATER_ANNOUNCEMENT = exists().where(
     _EARLIER.c.watched_job == posts.c.watched_job,
     _EARLIER.c.kind == posts.c.kind,
@@ -105,8 +108,9 @@ class OutboxStore(Store):
             own = select(posts.c.id).where(posts.c.id.in_(list(held)), *mine)
             renewed = update(posts).where(posts.c.id.in_(own.with_for_update(skip_locked=True)))
             uow.execute(renewed.values(lease_until=uow.now + LEASE))
-        due_posts = _lock_due(uow.now, owner, held, limit + announcements)
-        due = _adopt(uow, uow.execute(due_posts).all())
+        asked = {"owner": owner, "held": list(held), "now": uow.now}
+        asked |= {"far": uow.now + LONGEST_DELAY, "limit": limit + announcements}
+        due = _adopt(uow, uow.execute(_LOCK_DUE, asked).all())
         announced = [row.id for row in due if row.kind in ANNOUNCEMENTS]
         others = [row for row in due if row.kind not in ANNOUNCEMENTS and not row.recipient]
         claimed = [row.id for row in others]
@@ -240,7 +244,7 @@ def _adopt(uow: UnitOfWork, due: Sequence[Any]) -> Sequence[Any]:
         if row.request:
             uow.refresh_card(uow.get(row.request))
         else:
-            uow.execute(show_job(row.watched_job, uow.now))
+            uow.execute(SHOW_JOB, {"of": row.watched_job, "due": uow.now})
     return [row for row in due if row.id not in adopted]
 
 

@@ -1,15 +1,16 @@
 """The rows of new messages, and the changes that each message is to show."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
     Update,
     and_,
+    bindparam,
     case,
     insert,
-    literal,
     literal_column,
     or_,
     select,
@@ -42,19 +43,38 @@ _CAN_SHOW = or_(posts.c.state == DUE, posts.c.ts != "")
 _IS_DROPPED = and_(posts.c.state == PostState.DROPPED, posts.c.recipient.is_(None))
 
 
-def _show(due: datetime) -> Update:
+def _show(due: ColumnElement[Any]) -> Update:
     """Let messages show their subjects as these are now, when they are due."""
     is_due_before = and_(text(IS_DUE), posts.c.due_at < due)
-    due_at = case((is_due_before, posts.c.due_at), else_=literal(due, posts.c.due_at.type))
+    due_at = case((is_due_before, posts.c.due_at), else_=due)
     return update(posts).values(wanted=posts.c.wanted + 1, due_at=due_at)
 
 
-def show_job(job_id: int, due: datetime) -> Update:
-    """Do so for a watched job. An announcement that its channel did not take is due again."""
-    is_alarm = posts.c.kind == PostKind.ALARM  # it shows what was said
-    of_job = _show(due).where(posts.c.watched_job == job_id, ~is_alarm)
-    again = case((_IS_DROPPED, DUE), else_=posts.c.state)
-    return of_job.where(or_(_CAN_SHOW, _IS_DROPPED)).values(state=again)
+# Built once: to build them at each step of a run takes longer than to run them.
+_DUE_AT, _COPIES_AT = (bindparam(name, type_=posts.c.due_at.type) for name in ("due", "copies_due"))
+_IS_COPY = posts.c.kind == PostKind.COPY
+_RANK = bindparam("rank", type_=posts.c.priority.type) + case((_IS_COPY, 1), else_=0)
+_WAITS_BEFORE = and_(text(IS_DUE), posts.c.priority < _RANK)
+_CARDS = (PostKind.CARD, PostKind.SECOND_CARD, PostKind.COPY)
+#: Shows the request `of` in its cards, and with the next rank in their copies.
+_SHOW_REQUEST = (
+    _show(case((_IS_COPY, _COPIES_AT), else_=_DUE_AT))
+    .where(posts.c.request == bindparam("of"), posts.c.kind.in_(_CARDS), _CAN_SHOW)
+    .values(priority=case((_WAITS_BEFORE, posts.c.priority), else_=_RANK))
+)
+#: Shows the watched job `of`. An announcement that its channel did not take is due again.
+SHOW_JOB = (
+    _show(_DUE_AT)
+    .where(posts.c.watched_job == bindparam("of"), or_(_CAN_SHOW, _IS_DROPPED))
+    .where(posts.c.kind != PostKind.ALARM)  # it shows what was said
+    .values(state=case((_IS_DROPPED, DUE), else_=posts.c.state))
+)
+#: Shows how the request for a job ended, also in the question to its starter.
+_SHOW_END = _show(_DUE_AT).where(
+    posts.c.watched_job == select(jobs.c.id).where(has_job(jobs)).scalar_subquery(),
+    posts.c.kind.in_((PostKind.ANNOUNCEMENT, PostKind.QUESTION)),
+    _CAN_SHOW,
+)
 
 
 def new_post(
@@ -101,17 +121,10 @@ def refresh_card(
     """
     at, priority = now + delay, FACTS_PRIORITY if only_facts else _priority(request)
     copies_at = at if request.state.ended else now + max(delay, COPY_DELAY)
-    cards = (PostKind.CARD, PostKind.SECOND_CARD)
-    for kinds, due, rank in ((cards, at, priority), ((PostKind.COPY,), copies_at, priority + 1)):
-        waits_before = and_(text(IS_DUE), posts.c.priority < rank)
-        is_shown = (posts.c.request == request.id, posts.c.kind.in_(kinds), _CAN_SHOW)
-        in_order = case((waits_before, posts.c.priority), else_=rank)
-        execute(_show(due).where(*is_shown).values(priority=in_order))
-    if request.state.ended and not only_facts:  # the question to its starter shows it, too
-        job_id = select(jobs.c.id).where(has_job(jobs, request.ref)).scalar_subquery()
-        kinds = (PostKind.ANNOUNCEMENT, PostKind.QUESTION)
-        of_job = _show(now).where(posts.c.watched_job == job_id, posts.c.kind.in_(kinds))
-        execute(of_job.where(_CAN_SHOW))
+    shown = {"of": request.id, "due": at, "copies_due": copies_at, "rank": priority}
+    execute(_SHOW_REQUEST, shown)
+    if request.state.ended and not only_facts:
+        execute(_SHOW_END, {"due": now, **asdict(request.ref)})
 
 
 def show_second_card(
@@ -140,7 +153,7 @@ def announce(execute: Execute, now: datetime, job: Any, *, is_new: bool) -> None
     The card of a quarantine is the announcement of its job.
     """
     if not is_new:  # the question to its starter shows it, too
-        execute(show_job(job.id, now))
+        execute(SHOW_JOB, {"of": job.id, "due": now})
     elif job.quarantine != QuarantineDecision.CARD:
         execute(insert(posts), new_job_post(now, job, PostKind.ANNOUNCEMENT))
 

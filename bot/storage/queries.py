@@ -5,7 +5,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, Table, and_, exists, or_, select, text
+from sqlalchemy import Select, Table, and_, bindparam, exists, or_, select, text
 from sqlalchemy.sql.elements import ColumnElement
 
 from bot.atlas import JobRef
@@ -33,12 +33,13 @@ RECORDED = select(audit_events.c.id, *(audit_events.c[name] for name in Recorded
 EVENTS = RECORDED.order_by(audit_events.c.request, audit_events.c.number)
 
 
-def has_job(table: Table, ref: JobRef) -> ColumnElement[bool]:
-    """Condition: the row is of this job."""
-    return and_(*(table.c[name] == value for name, value in asdict(ref).items()))
+def has_job(table: Table, ref: JobRef | None = None) -> ColumnElement[bool]:
+    """Condition: the row is of this job, or of the one whose attributes are the parameters."""
+    values = asdict(ref) if ref else {name: bindparam(name) for name in JOB}
+    return and_(*(table.c[name] == value for name, value in values.items()))
 
 
-def open_request_for(ref: JobRef) -> Select[Any]:
+def open_request_for(ref: JobRef | None = None) -> Select[Any]:
     """Read the open request for a job: there is at most one."""
     return select(requests).where(has_job(requests, ref), IS_OPEN)
 
@@ -61,11 +62,8 @@ _OF_OPEN_JOB = select(requests).where(requests.c.job_id.in_(_OPEN_JOBS))
 KEPT_AND_OPEN = _OF_OPEN_JOB.where(requests.c.state == State.KEPT)
 #: Reads the bot's own requests that are over, while the watch sees the job open.
 OVER_AND_OPEN = _OF_OPEN_JOB.where(requests.c.state == State.OVER, text(BY_BOT))
-
-
-def followed_cards(ref: JobRef) -> Select[Any]:
-    """Read the ended requests for a job whose cards go on showing its link."""
-    return select(requests).where(has_job(requests, ref), _FOLLOWS_LINK, text(f"NOT {OPEN}"))
+#: Reads the ended requests for a job whose cards go on showing its link.
+FOLLOWED_CARDS = select(requests).where(has_job(requests), _FOLLOWS_LINK, text(f"NOT {OPEN}"))
 
 
 def failed_since(moment: datetime, limit: int) -> Select[Any]:

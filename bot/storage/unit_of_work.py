@@ -30,6 +30,8 @@ from bot.storage.tables import (
 )
 
 T = TypeVar("T")
+#: The approvals of requests, oldest first.
+_APPROVALS = select(approvals).order_by(approvals.c.at, approvals.c.user)
 
 log = structlog.get_logger(__name__)
 
@@ -69,13 +71,11 @@ class UnitOfWork:
     def load(self, rows: Sequence[Any]) -> list[Request]:
         """Build requests from their rows, with their approvals."""
         ids = [row.id for row in rows if row.approvals_needed]
-        of_these = select(approvals).where(approvals.c.request.in_(ids))
-        oldest_first = of_these.order_by(approvals.c.at, approvals.c.user)
-        given = self.execute(oldest_first).all() if ids else []
+        given = self.execute(_APPROVALS.where(approvals.c.request.in_(ids))).all() if ids else []
         return [request_from_row(row, [a for a in given if a.request == row.id]) for row in rows]
 
-    def get_all(self, statement: Select[Any]) -> list[Request]:
-        return self.load(self.execute(statement).all())
+    def get_all(self, statement: Select[Any], values: Any = None) -> list[Request]:  # noqa: ANN401 - the same
+        return self.load(self.execute(statement, values).all())
 
     def get_or_none(self, statement: Select[Any]) -> Request | None:
         """Return the first request that `statement` selects, or None."""
@@ -241,7 +241,7 @@ class UnitOfWork:
             head = chained.reference
             rows.append(asdict(chained))
         self.execute(insert(audit_events), rows)
-        self.execute(update(chain_head).values(reference=head))
+        self.execute(update(chain_head), {"reference": head})
 
 
 @dataclass(eq=False)

@@ -133,7 +133,7 @@ async def test_decided_request_edits_its_card_and_then_every_copy_in_its_place(e
 
     await env.store.decide(request.id, State.DENIED, ADA, allow, reason="still needed")
 
-    edit, reply, *copies = await env.claim_posts()
+    reply, edit, *copies = await env.claim_posts()
     assert (reply.kind, edit.kind, edit.is_edit) == (PostKind.REPLY, PostKind.CARD, True)
     places = {copy.recipient: copy.place and copy.place.channel for copy in copies}
     assert places == {ADA.id: f"D-{ADA.id}", ABE.id: f"D-{ABE.id}"}
