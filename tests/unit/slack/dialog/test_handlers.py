@@ -286,6 +286,17 @@ async def test_quarantine_is_shown_to_who_may_not_act_alone(new_bolt: NewBolt, u
     assert ("submit" in shown, is_told) == (user == "U0RINA", user != "U0RINA")
 
 
+async def test_dialog_can_be_tried_again_while_slack_does_not_say_who_may_act_alone(
+    new_bolt: NewBolt,
+) -> None:
+    bolt = new_bolt(replace(ONE, break_glass=People(groups=frozenset({"S0GLASS"}))))
+    waits = await bolt.insert(samples.waiting(approvals=()))
+    bolt.slack.respond("usergroups.users.list", *["fatal_error"] * 9)
+    await bolt.send(payloads.command(f"{waits.ref.cluster_name} {waits.ref.job_id}"))
+
+    assert ids.TRY_AGAIN in words(bolt.shown[-1])
+
+
 async def test_unknown_view_is_answered(bolt: BoltHarness) -> None:
     answer = await bolt.send(payloads.submission(view() | {"callback_id": "other"}))
 

@@ -118,6 +118,17 @@ async def test_details_stay_at_shutdown_while_their_starter_is_read(bolt: BoltHa
     assert bolt.private == []
 
 
+async def test_dialog_that_slack_has_not_opened_at_shutdown_is_not_opened_again(
+    bolt: BoltHarness,
+) -> None:
+    bolt.slack.scripts["views.open"].gate = asyncio.Event()
+    await bolt.ack(payloads.command(TYPED))
+    await bolt.slack.until_called("views.open", 1)
+    await bolt.background.drain(0.2)
+
+    assert len(bolt.slack.called("views.open")) == 1
+
+
 async def test_update_waits_as_long_as_slack_says(new_bolt: NewBolt) -> None:
     waits: list[float] = []
 

@@ -52,6 +52,13 @@ def test_message_that_would_wait_too_long_is_not_counted(limits: RateLimits) -> 
     assert waits(limits, 2) == [4.0, 4.0]
 
 
+def test_edit_takes_no_turn_of_a_message(limits: RateLimits) -> None:
+    edit = Message(channel="C0OPS", content={}, ts="1.2")
+    edits = [limits.take_turn(POST, edit) for _ in range(2 * BURST)]
+
+    assert (edits, waits(limits, BURST)) == ([0.0] * (2 * BURST), [0.0] * BURST)
+
+
 def test_burst_is_available_again_after_a_pause(limits: RateLimits, clock: FakeClock) -> None:
     waits(limits, BURST + 3)
     clock.advance(BURST + 3)
