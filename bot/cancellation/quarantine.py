@@ -11,7 +11,7 @@ from bot.cancellation.lifecycle import Ask, Ending, JobFingerprint, Request, Sta
 from bot.cancellation.policy import Mode, Policy, is_expected
 from bot.cancellation.starter import StartedBy
 
-LIMIT_WINDOW = timedelta(hours=1)  #: in which the bot cancels `limit` downloads of a project
+LIMIT_WINDOW = timedelta(hours=1)  #: in which the bot cancels `quarantine_limit` downloads
 #: How old a quarantine is when an expected starter ends it: events are up to 16 s late.
 FEED_SHOWS_AFTER = timedelta(seconds=20)
 LONGEST_SILENCE = timedelta(seconds=8)  #: of Slack, after which grace times start again
