@@ -39,7 +39,7 @@ class EventName(StrEnum):
     CHANGED = "request:changed"  #: the job differs from what was shown
     FAILED = "request:failed"  #: not settled
     PRUNED = "request:pruned"  #: its row was deleted; written by earlier versions only
-    QUARANTINED = "request:quarantined"  #: in quarantine again: an approval or the keep is void
+    QUARANTINED = "request:quarantined"  #: it can be kept again
     KEPT = "request:kept"  #: an approver, or an expected starter, keeps the download
     KEEP_VOIDED = (
         "request:keep_voided"  #: who kept it, or another than was certain, may have started it

@@ -131,6 +131,7 @@ class Outcome:
     status: int | None = None  #: the HTTP status of Atlas's last answer, if there was one
     code: str | None = None  #: Atlas's `errorCode`, if it gave one
     by: str | None = None  #: the user id of the person who ended it, or None for the bot
+    tries_again: bool = False  #: whether it has not ended: Atlas failed, and the bot tries again
 
 
 @dataclass(frozen=True, slots=True)

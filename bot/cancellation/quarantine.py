@@ -1,8 +1,9 @@
 """Quarantine: a new download that no approver keeps within the grace time is cancelled (pure)."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from typing import TypeAlias
 
 from bot.atlas import JobRef, RestoreJob
@@ -14,6 +15,10 @@ from bot.cancellation.starter import StartedBy
 LIMIT_WINDOW = timedelta(hours=1)  #: in which the bot cancels `quarantine_limit` downloads
 #: How old a quarantine is when an expected starter ends it: events are up to 16 s late.
 FEED_SHOWS_AFTER = timedelta(seconds=20)
+RETRY_PAUSE = timedelta(seconds=30)  #: after a fault of Atlas
+TRIED_FOR = timedelta(hours=2)  #: after its start a download's link has expired: it has one hour
+#: Refusals that may pass: a key is being replaced, or gets its role.
+KEY_REFUSED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 LONGEST_SILENCE = timedelta(seconds=8)  #: of Slack, after which grace times start again
 NOT_KEPT = "No approver kept the download within the grace time."
 WOULD_HAVE = (
@@ -99,6 +104,23 @@ def ending(policy: Policy, started_by: StartedBy, job: RestoreJob | None, cancel
         reached = LIMIT_REACHED.format(limit=policy.quarantine_limit)
         return Ending.explained(State.OBSERVED, reached)
     return Ending.explained(State.APPROVED, NOT_KEPT)
+
+
+def tried_until(ref: JobRef) -> datetime:
+    """Return until when the bot tries to cancel a download while Atlas fails."""
+    return ref.started_at + TRIED_FOR
+
+
+def after_fault(request: Request, end: Ending, now: datetime) -> Ending:
+    """Return the end of a run; the bot's own request is in quarantine again after a fault of Atlas.
+
+    Not once Atlas accepted a DELETE: only a person may let another one be sent.
+    """
+    is_fault = end.state is State.FAILED or end.outcome.status in KEY_REFUSED
+    may_run = request.by_bot and not request.sent.accepted and now < tried_until(request.ref)
+    if not (is_fault and may_run):
+        return end
+    return Ending(State.QUARANTINED, replace(end.outcome, tries_again=True))
 
 
 Stay: TypeAlias = tuple[str, bool]  #: a request, and whether copies show its card

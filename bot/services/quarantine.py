@@ -100,8 +100,8 @@ class Quarantine:
                 off = Ending.explained(State.OBSERVED, rules.PROJECT_GONE)
                 await self._record(each, lambda _count: off)
             return True  # otherwise it waits until they are known
-        if self._is_too_early(each):
-            return False
+        if each.request.outcome.tries_again or self._is_too_early(each):
+            return False  # the run decides, or it is not certain yet
         early = rules.ending_as_expected(policy, each.job.started_by)
         if early:  # the feed may show another starter by now
             started_by = await self.jobs.starter_of(each.request.ref)
@@ -122,7 +122,7 @@ class Quarantine:
         begun: list[tuple[Request, datetime]] = []
         for each in shown:
             ends_at = each.request.grace_ends_at
-            if ends_at and _stay(each) in going_on:
+            if ends_at and (each.request.outcome.tries_again or _stay(each) in going_on):
                 due += [each] if ends_at <= now else []
             else:
                 policy = self.projects.policy(each.request.ref)
@@ -134,6 +134,9 @@ class Quarantine:
     async def _end(self, each: Quarantined) -> None:
         """Read job and starter once more, and decide."""
         if not await self._is_seen(each, 0.0):
+            return
+        if each.request.outcome.tries_again:
+            await self._try_again(each)
             return
         ref, started_by, job = each.request.ref, each.job.started_by, None
         try:
@@ -149,6 +152,18 @@ class Quarantine:
         if self._is_too_early(each) and is_expected(policy, started_by, probably=True):
             return
         await self._record(each, partial(rules.ending, policy, started_by, job))
+
+    async def _try_again(self, each: Quarantined) -> None:
+        """Let a request run again once Atlas shows the job, or when it may wait no longer."""
+        ref, now = each.request.ref, self.store.now()
+        try:
+            await self.projects.get(ref.project_id).atlas.restore_job(ref, timeout=READ_TIMEOUT)
+        except AtlasError as error:
+            log.warning("quarantined job not read", job=ref.job_id, why=str(error))
+            if now < rules.tried_until(ref):
+                await self.store.record_ends([(each.request, now + rules.RETRY_PAUSE)])
+                return
+        await self._record(each, lambda _count: Ending(State.APPROVED, each.request.outcome))
 
     async def _record(self, each: Quarantined, ending: Callable[[int], Ending]) -> None:
         with suppress(StateConflict):  # a person was first

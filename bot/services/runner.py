@@ -24,6 +24,7 @@ from bot.cancellation.lifecycle import (
     next_step,
 )
 from bot.cancellation.people import Person
+from bot.cancellation.quarantine import after_fault
 from bot.log_config import bind_to_log
 from bot.services.projects import Project, Projects
 from bot.services.rights import RightsCheck
@@ -294,6 +295,7 @@ class Runner:
         canceller = self.canceller_of(project)
         run = Run(request=request, atlas=project.atlas, canceller=canceller, runner=self)
         end = await run.execute()
+        end = after_fault(run.request, end, self.store.now())
         await self.store.settle(run.request, end.state, end.outcome, run.judgement, job=run.job)
 
     async def _renew_lease(self, request_id: str) -> None:

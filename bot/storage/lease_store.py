@@ -11,6 +11,7 @@ from bot.atlas import JobState, RestoreJob
 from bot.cancellation.events import EventName
 from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import DeleteAttempts, Outcome, Request, State
+from bot.cancellation.quarantine import RETRY_PAUSE
 from bot.storage.database import has_passed
 from bot.storage.job_store import change
 from bot.storage.queries import IS_OPEN
@@ -124,19 +125,22 @@ class LeaseStore(Store):
     ) -> Request:
         """End a run that read the `job` last; raises `AlreadyHandled`.
 
-        `judgement` has why the request waits for approvals again.
+        `judgement` has why the request waits for approvals again. If it is tried again after a
+        pause, only the first fault is reported.
         """
         if judgement:
             apply_judgement(uow, request, judgement)
         known = change(uow, request.ref, lambda known: known.observe(uow.now, job))
+        pause = {"grace_ends_at": uow.now + RETRY_PAUSE} if outcome.tries_again else {}
         return uow.transition(
             request,
             State.CANCELLING,
             state,
             statement=CHANGE_HELD,
-            parameters={"holder": self.owner},
+            parameters={"holder": self.owner, **pause},
             outcome=outcome,
             detail=known.link_times() if state is State.CANCELLED else None,
+            reply=not (outcome.tries_again and request.outcome.tries_again),
         )
 
     def _held(self, request_id: str, **values: object) -> dict[str, object]:

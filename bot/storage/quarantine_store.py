@@ -169,7 +169,9 @@ class QuarantineStore(Store):
         if by and not by.sent.count and decided.state is State.APPROVED:
             _take_over(uow, by, request)
             uow.transition(request, State.OVER, State.QUARANTINED, reply=False)
-        return uow.transition(request, State.QUARANTINED, decided.state, outcome=decided.outcome)
+        again = decided.outcome.tries_again
+        expected, outcome = State.QUARANTINED, decided.outcome
+        return uow.transition(request, expected, decided.state, outcome=outcome, reply=not again)
 
 
 def _copies(uow: UnitOfWork, request_ids: Sequence[str]) -> Mapping[str, set[str]]:

@@ -11,7 +11,7 @@ from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.people import NO_ONE, People
 from bot.cancellation.policy import Policy
 from bot.cancellation.posts import RequestPost, own_part
-from bot.cancellation.quarantine import NOT_KEPT
+from bot.cancellation.quarantine import NOT_KEPT, tried_until
 from bot.cancellation.starter import NOT_READ
 from bot.slack import blockkit, job_lines, mrkdwn
 from bot.slack.card.views import APPROVE, DENY, MARK, NOT_CERTAIN, metadata, people, review_button
@@ -78,7 +78,7 @@ def _call(post: RequestPost, policy: Policy) -> tuple[str, People]:
         case event if is_left or event is EventName.DOWNLOAD_DISOWNED:
             call = job_lines.call_to_cancel(post.request, post.job)
             return call + ON_THE_CARD.get(post.request.state, ""), policy.approvers
-        case EventName.KEEP_VOIDED:
+        case EventName.QUARANTINED | EventName.KEEP_VOIDED:
             return MAY_KEEP, policy.approvers - People(
                 users=frozenset({post.detail.get("user") or ""})
             )
@@ -131,6 +131,7 @@ def _format(template: str, post: RequestPost) -> str:
         sentence=f"\n{mrkdwn.quote(sentence)}{answer}" if sentence else "",
         since=f" since {mrkdwn.date(datetime.fromisoformat(live), seconds=True)}" if live else "",
         status=mrkdwn.request_status(request),
+        tried_until=mrkdwn.date(tried_until(request.ref)),
         to="Quarantine" if request.by_bot else mrkdwn.person(request.requester),
         until=mrkdwn.date(request.expires_at),
         user=mrkdwn.person(str(detail.get("user") or "")),
@@ -161,10 +162,16 @@ def _approved(post: RequestPost) -> str:
 
 
 def _quarantined_again(post: RequestPost) -> str:
+    if post.detail.get("tries_again"):
+        return (
+            ":warning: {to}: The bot could not cancel {job} yet.{sentence}\nIt tries again every "
+            "30 seconds, until the download has ended or {tried_until}. If you cannot wait, cancel "
+            "it in Atlas, on the cluster's Backup page."
+        )
     why = "The request that took the place of the quarantine ended without a cancellation."
     if post.request.voided:
         why = "The cancellation was stopped: who clicked *Cancel it now* may no longer decide."
-    return f":warning: {why} {{again}}\n*Keep it* and *Cancel it now* are on the card."
+    return f":warning: {why} {{again}}"
 
 
 def _keep_voided(post: RequestPost) -> str:

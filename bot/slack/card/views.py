@@ -223,6 +223,9 @@ def what_follows(request: Request, mode: Mode) -> str:
     else:
         grace = mrkdwn.duration(request.expires_at - request.created_at)
         when = f"{grace} after this message"
+    if request.outcome.tries_again:
+        tries = f"The bot tries again {when}"
+        return f":warning: *Not cancelled yet* {tries}, unless an approver keeps the download"
     if mode is Mode.ENFORCE:
         return f":rotating_light: *Will be cancelled* {when}, unless an approver keeps it"
     return f"*Would be cancelled* {when}, unless an approver keeps it; the bot only observes"

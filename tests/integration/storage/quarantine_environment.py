@@ -8,7 +8,7 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
-from bot.atlas import AtlasClock, AtlasRejected, DeliveryType, JobRef, created_at
+from bot.atlas import AtlasClock, AtlasError, DeliveryType, JobRef, created_at
 from bot.cancellation.errors import RightsNotChecked
 from bot.cancellation.lifecycle import State
 from bot.cancellation.people import EVERYONE, People, Person
@@ -79,7 +79,7 @@ class CancellingAtlas(FakeAtlas):
         refusal: what every DELETE raises, if anything.
     """
 
-    refusal: AtlasRejected | None = None
+    refusal: AtlasError | None = None
 
     def __init__(self, clock: JumpingClock) -> None:
         super().__init__({CLUSTER: [], TEST: []})

@@ -7,16 +7,19 @@ import json
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import update
 
+from bot.atlas import JobNotFound, KeyRefused, RoleMissing, Unavailable
 from bot.cancellation.errors import AlreadyHandled, JobAlreadyRequested, RightsNotChecked
 from bot.cancellation.lifecycle import Ending, JobFingerprint, Outcome, State
 from bot.cancellation.people import People
 from bot.cancellation.policy import Mode, Policies
-from bot.cancellation.quarantine import FEED_SHOWS_AFTER, PROJECT_GONE
+from bot.cancellation.posts import PostKind, RequestPost
+from bot.cancellation.quarantine import FEED_SHOWS_AFTER, PROJECT_GONE, TRIED_FOR
 from bot.services.projects import Projects
 from bot.services.quarantine import RETRY_INTERVAL
 from bot.services.service import Submission
@@ -48,6 +51,7 @@ from tests.support.fake_atlas import event_near
 from tests.support.timings import DATABASE_TIMEOUT
 
 if TYPE_CHECKING:
+    from bot.atlas import AtlasError
     from bot.cancellation.lifecycle import Request
     from bot.cancellation.people import ActingPerson
     from bot.storage.database import Database
@@ -452,21 +456,6 @@ async def test_quarantine_of_a_project_that_was_removed_ends_once_all_projects_a
     assert (request.outcome.sentence == PROJECT_GONE) is listed
 
 
-async def test_persons_request_that_waits_does_not_end_the_quarantine(env: QuarantineEnv) -> None:
-    job_id = await quarantined(env)
-    held = await env.request(job_id)
-    waiting = a_request(ref=held.ref, state=State.AWAITING, approvals_needed=1)
-    with pytest.raises(AlreadyHandled):
-        await env.requests.decide(held.id, State.WITHDRAWN, RINA, allow)
-    with pytest.raises(Exception, match="already"):
-        await env.requests.create(waiting, RINA)
-
-    at_once = await env.requests.create(a_request(ref=held.ref), RINA)
-    assert at_once.state is State.APPROVED
-    assert (await env.requests.get(held.id)).state is State.OVER
-    assert await AuditLog(env.database).verify() == []
-
-
 async def test_request_that_replaced_a_quarantine_and_may_not_run_leaves_it_in_quarantine(
     env: QuarantineEnv,
 ) -> None:
@@ -694,13 +683,75 @@ async def test_two_leaders_at_once_do_not_both_take_the_last_place_of_the_limit(
     assert env.limited == ["shop-prod"]
 
 
-async def test_job_that_ended_by_itself_is_over(env: QuarantineEnv) -> None:
-    job_id = await quarantined(env)
-    env.atlas.change(job_id, failed=True)
-    await pass_seconds(env, GRACE + 5)
+def fail(env: QuarantineEnv, method: str, error: AtlasError | None) -> None:
+    """Let Atlas answer each read, or each DELETE, with an error; None ends that."""
+    env.atlas.faults = {CLUSTER: error} if error and method == "GET" else {}
+    env.atlas.refusal = error if method == "DELETE" else None
 
-    assert await env.state(job_id) is State.OVER
-    assert env.deletes(job_id) == []
+
+def replies(env: QuarantineEnv, job_id: str) -> list[str | None]:
+    """Return the events of the replies in the thread of a job's card."""
+    posts = [each for each in env.posted if isinstance(each, RequestPost)]
+    of_job = [each for each in posts if each.request.ref.job_id == job_id]
+    return [each.event for each in of_job if each.kind is PostKind.REPLY]
+
+
+@pytest.mark.parametrize(
+    ("method", "error"),
+    [
+        ("GET", Unavailable(status=503)),
+        ("GET", JobNotFound(status=404)),
+        ("DELETE", RoleMissing(status=403)),
+    ],
+    ids=lambda each: each if isinstance(each, str) else type(each).__name__,
+)
+async def test_fault_of_atlas_at_the_end_of_a_grace_time_is_reported_once_and_tried_again(
+    env: QuarantineEnv, method: str, error: AtlasError
+) -> None:
+    job_id = await quarantined(env)
+    fail(env, method, error)
+    await pass_seconds(env, GRACE + 35)
+    env.replicas = [Replica(env, "two")]  # after a restart
+    await pass_seconds(env, 30)
+    assert await env.state(job_id) is State.QUARANTINED
+    assert replies(env, job_id) == ["request:approved", "request:quarantined"]
+
+    fail(env, method, None)
+    tried = len(env.deletes(job_id))
+    await pass_seconds(env, 32)
+    assert await env.state(job_id) is State.CANCELLED
+    assert len(env.deletes(job_id)) - tried == 1
+    pauses = [after - before for before, after in pairwise(env.deletes(job_id))]
+    assert all(30 <= each <= 33 for each in pauses)
+    assert replies(env, job_id)[2:] == ["request:cancelled"]
+    assert await AuditLog(env.database).verify() == []
+
+
+@pytest.mark.parametrize("decision", ["keep", "cancel now", "lasting fault"])
+async def test_person_and_time_end_the_tries_after_a_fault_of_atlas(
+    env: QuarantineEnv, decision: str
+) -> None:
+    request = await env.request(job_id := await quarantined(env))
+    fail(env, "GET", KeyRefused(status=401))
+    await pass_seconds(env, GRACE + 5)
+    if decision == "keep":
+        await env.requests.decide(request.id, State.KEPT, ADA, allow, reason="audit")
+        fail(env, "GET", None)
+    elif decision == "cancel now":
+        await env.replicas[0].service.approve(request.id, ADA)
+        await pass_seconds(env, 5)
+        assert replies(env, job_id)[-2:] == ["request:approved", "request:quarantined"]
+        env.show_starter(job_id, "etl@shop.example")
+        await env.find_starters()
+        fail(env, "GET", None)
+    else:
+        env.clock.advance(TRIED_FOR.total_seconds())
+    await pass_seconds(env, 40)
+
+    ends = {"keep": State.KEPT, "cancel now": State.CANCELLED, "lasting fault": State.REFUSED}
+    assert await env.state(job_id) is ends[decision]
+    assert len(env.deletes(job_id)) == (decision == "cancel now")
+    assert replies(env, job_id)[-1] == f"request:{ends[decision]}"
 
 
 async def test_step_that_fails_starts_the_grace_time_again(env: QuarantineEnv) -> None:

@@ -6,9 +6,15 @@ from typing import Any
 import pytest
 
 from bot.atlas import RestoreJob
-from bot.cancellation.lifecycle import State
+from bot.cancellation.lifecycle import DeleteAttempts, Ending, Outcome, State
 from bot.cancellation.policy import Mode, Policy, is_expected
-from bot.cancellation.quarantine import LONGEST_SILENCE, GraceClock, ending
+from bot.cancellation.quarantine import (
+    LONGEST_SILENCE,
+    TRIED_FOR,
+    GraceClock,
+    after_fault,
+    ending,
+)
 from bot.cancellation.starter import (
     NOT_READ,
     StartedBy,
@@ -18,7 +24,7 @@ from bot.cancellation.starter import (
     is_candidate,
 )
 from tests.support.clock import NOON
-from tests.support.domain import a_job
+from tests.support.domain import a_job, a_request
 
 GRACE = timedelta(seconds=90)
 ENFORCED = Policy(quarantine=Mode.ENFORCE, quarantine_expected=frozenset({"etl@shop.example"}))
@@ -93,6 +99,30 @@ def test_ending_in_observe_differs_from_that_in_off() -> None:
 
     assert "would have cancelled" in observed.outcome.sentence
     assert "current settings" in off.outcome.sentence
+
+
+@pytest.mark.parametrize(
+    ("state", "status", "changes", "age", "goes_on"),
+    [
+        (State.FAILED, 503, {}, timedelta(), True),
+        (State.REFUSED, 401, {}, timedelta(), True),
+        (State.REFUSED, 403, {"sent": DeleteAttempts(count=1, unknown=True)}, timedelta(), True),
+        (State.REFUSED, 400, {}, timedelta(), False),
+        (State.CANCELLED, None, {}, timedelta(), False),
+        (State.FAILED, 503, {"requester": "U0RINA"}, timedelta(), False),
+        (State.FAILED, 503, {"sent": DeleteAttempts(count=1, accepted=True)}, timedelta(), False),
+        (State.FAILED, 503, {}, TRIED_FOR, False),
+    ],
+)
+def test_bots_own_request_is_tried_again_after_a_fault_unless_a_delete_was_accepted(
+    state: State, status: int | None, changes: dict[str, Any], age: timedelta, goes_on: bool
+) -> None:
+    request = a_request(**{"requester": "", **changes})
+    end = Ending(state, Outcome(status=status))
+    again = Ending(State.QUARANTINED, Outcome(status=status, tries_again=True))
+
+    found = after_fault(request, end, request.ref.started_at + age)
+    assert found == (again if goes_on else end)
 
 
 def goes_on(clock: GraceClock, seconds: float) -> bool:

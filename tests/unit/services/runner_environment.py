@@ -83,7 +83,7 @@ class FakeLeaseStore(LeaseStore):
     """
 
     database: Database = field(init=False)
-    now: Callable[[], datetime] = field(init=False)
+    now: Callable[[], datetime] = field(init=False, default_factory=FakeClock)
     owner: str = field(init=False, default="runner-1")
     request: Request = field(default_factory=a_request)
     written: list[str] = field(default_factory=list)

@@ -468,7 +468,17 @@ def quarantined() -> dict[str, dict[str, Any]]:
         post(EventName.OBSERVED, removed, detail={"sentence": PROJECT_GONE})
     )
     stopped = own(State.QUARANTINED, grace_ends_at=until, voided=("U0ADA",))
-    built["own_reply_quarantined"] = card_replies.message(post(EventName.QUARANTINED, stopped))
+    built["own_reply_quarantined"] = card_replies.message(
+        post(EventName.QUARANTINED, stopped), Policy(approvers=APPROVERS)
+    )
+    failing = replace(OUTCOMES[State.FAILED], tries_again=True)
+    tried = own(State.QUARANTINED, grace_ends_at=until, outcome=failing)
+    built["card_quarantined_tried_again"] = card_views.message(
+        tried, APPROVERS, LINKS, JOB, now=NOON
+    )
+    built["own_reply_quarantined_tried_again"] = card_replies.message(
+        post(EventName.QUARANTINED, tried, detail=asdict(failing)), Policy(approvers=APPROVERS)
+    )
     taken = {"sentence": TAKEN_OVER.format(request="f" * 32)}
     given_up = waiting(state=State.WITHDRAWN, outcome=Outcome(sentence=taken["sentence"]))
     built["card_taken_over"] = card_views.message(given_up, APPROVERS, LINKS, JOB)
