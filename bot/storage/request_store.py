@@ -219,8 +219,11 @@ class RequestStore(Store):
 
         Those that are being decided just now are left out.
         """
-        is_late = and_(requests.c.state == State.AWAITING, requests.c.expires_at <= uow.now)
-        in_vain = (requests.c.state.in_(UNDECIDED), or_(is_late, queries.DOWNLOAD_HAS_ENDED))
+        is_awaiting = requests.c.state == State.AWAITING
+        is_late = and_(is_awaiting, requests.c.expires_at <= uow.now)
+        # After a DELETE whose answer was lost, a run reads how the download ended.
+        ended = and_(queries.DOWNLOAD_HAS_ENDED, or_(is_awaiting, ~requests.c.delete_unknown))
+        in_vain = (requests.c.state.in_(UNDECIDED), or_(is_late, ended))
         waiting = select(requests).where(queries.IS_OPEN, *in_vain).limit(limit)
         due = uow.get_all(waiting.with_for_update(skip_locked=True))
         known = get_or_new(uow, [each.ref for each in due])

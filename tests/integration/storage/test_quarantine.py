@@ -727,6 +727,21 @@ async def test_fault_of_atlas_at_the_end_of_a_grace_time_is_reported_once_and_tr
     assert await AuditLog(env.database).verify() == []
 
 
+async def test_lost_answer_to_a_delete_before_a_fault_of_atlas_ends_as_cancelled(
+    env: QuarantineEnv,
+) -> None:
+    job_id = await quarantined(env)
+    lost = Unavailable(status=502, retry_after=60.0, may_have_taken_effect=True)
+    fail(env, "DELETE", lost)
+    await pass_seconds(env, GRACE + 5)
+    env.atlas.change(job_id, cancelled=True)
+    await env.read_jobs()
+    await pass_seconds(env, 32)
+
+    assert await env.state(job_id) is State.CANCELLED
+    assert len(env.deletes(job_id)) == 1
+
+
 @pytest.mark.parametrize("decision", ["keep", "cancel now", "lasting fault"])
 async def test_person_and_time_end_the_tries_after_a_fault_of_atlas(
     env: QuarantineEnv, decision: str
