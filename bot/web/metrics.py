@@ -146,6 +146,8 @@ class Metrics:
     def count_event(self, event: Event) -> None:
         """Count what an audit event says."""
         state = state_entered(event.name, event.detail)
+        if state is State.QUARANTINED and event.detail.get("tries_again"):
+            state = State.FAILED  # for the alert: a person may have to cancel the download in Atlas
         is_repeated = event.name is EventName.CREATED and state is State.APPROVED
         if state and not is_repeated:  # by an event that says why no approval was needed
             self.requests.labels(state=state).inc()

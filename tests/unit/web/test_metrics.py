@@ -24,21 +24,25 @@ def test_each_state_has_a_counter_at_zero() -> None:
 
 def test_states_answers_and_cancellations_before_the_link_are_counted_by_their_events() -> None:
     metrics = Metrics()
-    for name, detail in [
+    events: list[tuple[EventName, dict[str, object]]] = [
         (EventName.CREATED, {"state": "awaiting"}),
         (EventName.CREATED, {"state": "approved"}),
         (EventName.APPROVED, {}),
         (EventName.TAKEN_OVER, {}),
+        (EventName.QUARANTINED, {}),
+        (EventName.QUARANTINED, {"tries_again": True}),
         (EventName.CANCELLED, {}),
         (EventName.CANCELLED, {"link_live_since": "2026-11-25T12:00:00+00:00"}),
         (EventName.DOWNLOAD_DISOWNED, {}),
-    ]:
+    ]
+    for name, detail in events:
         metrics.count_event(Event(name=name, request="r", number=1, at="", detail=detail))
     shown = samples(metrics)
 
     states = {state: shown[f"cancel_restore_requests_totalstate={state}"] for state in State}
     assert {state: n for state, n in states.items() if n} == {
-        State.AWAITING: 1, State.APPROVED: 1, State.CANCELLED: 2
+        State.AWAITING: 1, State.APPROVED: 1, State.CANCELLED: 2,
+        State.QUARANTINED: 1, State.FAILED: 1,
     }  # fmt: skip
     assert shown["cancel_restore_cancelled_before_link_total"] == 1
     assert shown["cancel_restore_starter_questions_totalstep=not_mine"] == 1
