@@ -43,7 +43,6 @@ from bot.startup_checks import (
     warn_of_other_file,
     warn_of_unused_entries,
 )
-from bot.storage.database import damage
 from bot.tasks import BackgroundTasks, Loop, Supervisor, cancel_and_wait, repeat
 from bot.timings import DEFAULT_TIMINGS, Timings
 from bot.web.metrics import Detail, Metrics, add_routes
@@ -178,7 +177,7 @@ class Bot:
         app = web.Application(client_max_size=MAX_BODY_BYTES)
         details: dict[str, Detail] = {
             "channels": lambda: self._channels.problem() if self._channels else None,
-            "values": damage,
+            "values": self._services.database.damage,
         }
         if isinstance(receiver, HttpReceiver):
             receiver.add_route(app)

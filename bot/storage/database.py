@@ -18,7 +18,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from bot.cancellation import errors
 from bot.cancellation.events import Event
-from bot.storage.executor import WRITES, CommitGuard, Executor, PostgresExecutor
+from bot.storage.executor import DAMAGED, WRITES, CommitGuard, Executor, PostgresExecutor
 from bot.storage.sqlite import SqliteExecutor
 from bot.timings import Timings
 
@@ -29,6 +29,7 @@ MAX_BACKGROUND_WRITES = 2
 SERVER_TIMEOUT = 10  #: seconds after which PostgreSQL ends a statement, or what waits for the bot
 MAX_WRITE_AGE = 5.0  #: seconds for which a check that wrote shows that it can be written
 MAX_NAMED = 10  #: damaged values that are named
+NAMED_FOR = 600.0  #: seconds after the last read: a row may be deleted
 NO_ANSWER = "it does not answer in time"  #: reason that /readyz reports after a timeout
 TIMED_OUT = "database did not answer in time"  #: logged for a transaction at its time limit
 #: Errors of a database that cannot be reached, besides SQLAlchemy's own.
@@ -119,6 +120,14 @@ class Database:
             return _first_cause(error) or NO_ANSWER
         return None
 
+    def damage(self) -> str | None:
+        """Return a sentence for `/readyz` while values cannot be read."""
+        since, damaged = time.monotonic() - NAMED_FOR, [*self._executor.damaged.items()]
+        named = sorted(place for place, read_at in damaged if read_at > since)[:MAX_NAMED]
+        places = ", ".join(named)
+        what = "These values of the database cannot be read, and the bot works without them"
+        return f"{what}: {places}." if named else None
+
     async def read_snapshot(self, work: Callable[[Connection], T]) -> T:
         """Run a long read without time limit, on one snapshot; raises `DatabaseUnreadable`."""
         # In SQLite each transaction reads one snapshot anyway.
@@ -183,38 +192,26 @@ def cause_of(error: BaseException) -> str:
     return " ".join(str(cause).split()) or type(cause).__name__
 
 
-#: The values that cannot be read, in every database of this process: other programs wrote them.
-DAMAGED: set[str] = set()
-
-
 def read_value(row: Any, column: Column[Any], parse: Callable[[Any], T], instead: T) -> T:  # noqa: ANN401 - a database row
     """Return the value in a column; `instead` where there is none, or one that cannot be read.
 
     So a damaged row stops no other. The first column of the row names it in the log, once.
     """
-    stored = getattr(row, column.name)
+    stored, damaged = getattr(row, column.name), DAMAGED.get()
     try:
         value = parse(stored) if stored else instead
     except (ValueError, TypeError, RecursionError):  # JSON may nest too deeply
-        _add_damage(f"{column} of {row[0]}")
+        _add_damage(damaged, f"{column} of {row[0]}")
         return instead
-    if DAMAGED:
-        DAMAGED.discard(f"{column} of {row[0]}")
+    if damaged:
+        damaged.pop(f"{column} of {row[0]}", None)
     return value
 
 
-def _add_damage(place: str) -> None:
-    if place not in DAMAGED:
+def _add_damage(damaged: dict[str, float], place: str) -> None:
+    if place not in damaged:
         log.error("value of the database cannot be read", place=place)
-    DAMAGED.add(place)
-
-
-def damage() -> str | None:
-    """Return a sentence for `/readyz` while values cannot be read."""
-    if not DAMAGED:
-        return None
-    places = ", ".join(sorted(DAMAGED)[:MAX_NAMED])
-    return f"These values of the database cannot be read, and the bot works without them: {places}."
+    damaged[place] = time.monotonic()
 
 
 MAX_ROUND_TRIP = 0.5  #: seconds after which a server's answer is too imprecise to correct the clock

@@ -32,6 +32,7 @@ from bot.storage.tables import (
     audit_events,
     jobs,
     requests,
+    same_values,
     shown_from_json,
     to_ref,
     watch_leases,
@@ -56,14 +57,15 @@ starter_from_json = TypeAdapter(StartedBy).validate_json
 
 def to_job(row: Any) -> Job:  # noqa: ANN401 - a database row
     """Build a job from its row."""
-    ref, state = to_ref(row), read_value(row, jobs.c.state, JobState, JobState.IN_PROGRESS)
+    ref, state = to_ref(row, jobs), read_value(row, jobs.c.state, JobState, JobState.IN_PROGRESS)
+    same = same_values(row, jobs, [*_SAME, "expected_at"])
+    same["expected_at"] = same["expected_at"] or ref.started_at + USUAL_WAIT
     is_used = row.link_used and state is JobState.LINK_LIVE
     return Job(
-        **{name: getattr(row, name) for name in _SAME},
+        **same,
         id=row.id,
         ref=ref,
         state=JobState.LINK_USED if is_used else state,
-        expected_at=row.expected_at or ref.started_at + USUAL_WAIT,
         phase=read_value(row, jobs.c.phase, LinkPhase, LinkPhase.EXPECTED),
         started_by=read_value(row, jobs.c.started_by, starter_from_json, NOT_READ),
         shown=read_value(row, jobs.c.shown, shown_from_json, None),
@@ -95,7 +97,7 @@ def _to_row(job: Job) -> dict[str, Any]:
 def get_or_new(uow: UnitOfWork, refs: Collection[JobRef]) -> dict[JobRef, Job]:
     """Read jobs; those that are not recorded follow from their ids."""
     wanted = select(jobs).where(_JOB.in_([astuple(ref) for ref in refs]))
-    known = {to_ref(row): to_job(row) for row in uow.execute(wanted)} if refs else {}
+    known = {to_ref(row, jobs): to_job(row) for row in uow.execute(wanted)} if refs else {}
     new = {ref.project_id for ref in refs if ref not in known}
     waits = {project_id: expected_wait_in(uow, project_id) for project_id in new}
     return {ref: known.get(ref) or Job.new(ref, waits[ref.project_id], uow.now) for ref in refs}
@@ -198,7 +200,7 @@ class JobStore(Store):
     ) -> Sequence[JobRef]:
         """Return the recorded jobs of these projects with this id: usually one, or none."""
         is_one = (jobs.c.project_id.in_(project_ids), jobs.c.job_id == job_id)
-        return [to_ref(row) for row in uow.execute(select(jobs).where(*is_one))]
+        return [to_ref(row, jobs) for row in uow.execute(select(jobs).where(*is_one))]
 
     @reads
     def known(self, uow: UnitOfWork, ref: JobRef) -> KnownJob:

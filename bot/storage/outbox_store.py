@@ -22,7 +22,7 @@ from bot.cancellation.posts import (
 from bot.storage.database import has_passed, read_value
 from bot.storage.job_store import get_announced, get_or_new
 from bot.storage.posts import DUE, FACTS_PRIORITY, SHOW_JOB
-from bot.storage.tables import IS_DUE, jobs, milliseconds, posts, requests
+from bot.storage.tables import IS_DUE, jobs, milliseconds, posts, requests, same_values
 from bot.storage.unit_of_work import Store, UnitOfWork, writes
 
 LEASE = timedelta(seconds=6)  #: of a claim without renewal; a post of a dead leader waits for it
@@ -274,7 +274,7 @@ def _posts(uow: UnitOfWork, rows: Sequence[Any]) -> list[Post]:
             request=request,
             event=read_value(row, posts.c.event, EventName, EventName.CREATED),
             actor=row.actor,
-            at=row.at,
+            **same_values(row, posts, ["at"]),
             detail=_detail(row),
             job=about[request.ref],
         )

@@ -1,9 +1,10 @@
 """The tables and their mapping to values. Ids are text, times are milliseconds of Unix time."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -42,6 +43,10 @@ from bot.cancellation.lifecycle import (
 from bot.storage.database import read_value
 
 MILLISECONDS = 1000
+#: Stands for a time that cannot be read; no stored one has microseconds.
+LONG_PAST = datetime(1970, 1, 1, microsecond=1, tzinfo=UTC)
+#: Stands for a job whose ids cannot be read: no project has this id.
+NO_JOB = JobRef("0" * 24, "unreadable", "0" * 24)
 
 
 def milliseconds(moment: datetime) -> int:
@@ -62,7 +67,10 @@ class Instant(TypeDecorator[datetime]):
         return milliseconds(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ANN401, ARG002 - SQLAlchemy's signature
-        return None if value is None else datetime.fromtimestamp(value / MILLISECONDS, UTC)
+        try:
+            return None if value is None else datetime.fromtimestamp(value / MILLISECONDS, UTC)
+        except (TypeError, ValueError, OverflowError, OSError):  # another program wrote it
+            return LONG_PAST
 
 
 #: SQLite generates values only for a plain INTEGER primary key.
@@ -324,15 +332,29 @@ def request_to_row(request: Request) -> dict[str, Any]:
     return same | ask_columns(request.ask.to_detail()) | {"state": request.state}
 
 
-def to_ref(row: Any) -> JobRef:  # noqa: ANN401 - a database row
+def to_ref(row: Any, table: Table = requests) -> JobRef:  # noqa: ANN401 - a database row
     """Return the job that a row is about."""
-    return JobRef(row.project_id, row.cluster_name, row.job_id)
+    parse = partial(JobRef, row.project_id, row.cluster_name)
+    return read_value(row, table.c.job_id, parse, NO_JOB)
+
+
+def same_values(row: Any, table: Table, names: Iterable[str]) -> dict[str, Any]:  # noqa: ANN401 - a database row
+    """Return columns as they are; a time that cannot be read is None, or else long past."""
+    values = {name: getattr(row, name) for name in names}
+    for name in [name for name, value in values.items() if value == LONG_PAST]:
+        instead = None if table.c[name].nullable else LONG_PAST
+        values[name] = read_value(row, table.c[name], _refuse, instead)
+    return values
+
+
+def _refuse(_value: object) -> Any:  # noqa: ANN401 - it never returns
+    raise ValueError
 
 
 def request_from_row(row: Any, given: Sequence[Any]) -> Request:  # noqa: ANN401 - a database row
     """Build a request from its row and the rows of the approvals that were given."""
     return Request(
-        **{name: getattr(row, name) for name in _SAME},
+        **same_values(row, requests, _SAME),
         state=read_value(row, requests.c.state, State, State.FAILED),
         ask=Ask(
             ref=to_ref(row),

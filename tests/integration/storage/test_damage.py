@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Column, Connection, Table, update
+from sqlalchemy import Column, Connection, Table, Text, literal, update
 from structlog.testing import capture_logs
 
 from bot.cancellation.lifecycle import State
@@ -19,7 +19,7 @@ from bot.cancellation.policy import Mode
 from bot.cli.audit import write
 from bot.cli.output import OutputFormat
 from bot.storage.audit_log import AuditLog, read_summary
-from bot.storage.database import DAMAGED, Database, damage
+from bot.storage.database import Database
 from bot.storage.tables import Instant, audit_events, jobs, metadata, posts, requests
 from tests.integration.storage.quarantine_environment import ENFORCED, QuarantineEnv
 from tests.support.domain import ADA, RINA, a_waiting_request, allow, keep_all
@@ -134,13 +134,22 @@ UNREADABLE = [
     *(jobs.c[name] for name in ("started_by", "shown", "state", "phase", "quarantine", "answer")),
     *(requests.c.shown, requests.c.outcome, posts.c.detail, posts.c.event, posts.c.kind),
 ]
+TIMES = [
+    *(jobs.c[name] for name in ("first_seen_at", "expected_at", "until")),
+    *(requests.c[name] for name in ("changed_at", "grace_ends_at")),
+    *(requests.c.job_id, posts.c.at),
+]
 #: In what the download of a damaged row ends, if the bot does not cancel it: nothing is sent where
 #: it is not known what was shown, and before people see a card.
-INSTEAD = {"requests.shown": State.CHANGED, "posts.kind": State.QUARANTINED}
+INSTEAD: dict[str, State | None] = {
+    "requests.shown": State.CHANGED,
+    "posts.kind": State.QUARANTINED,
+    "requests.job_id": None,
+}
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-@pytest.mark.parametrize("column", UNREADABLE)
+@pytest.mark.parametrize("column", [*UNREADABLE, *TIMES])
 async def test_value_that_cannot_be_read_harms_its_row_alone_and_is_named_once(
     column: Column[Any], database: Database
 ) -> None:
@@ -151,16 +160,15 @@ async def test_value_that_cannot_be_read_harms_its_row_alone_and_is_named_once(
     first = (await env.request(damaged)).id
     keys = {"requests": requests.c.id == first, "posts": posts.c.request == first}
     of_row = keys.get(column.table.name, jobs.c.job_id == damaged)
-    change = update(column.table).where(of_row).values({column.name: "{"})
+    change = update(column.table).where(of_row).values({column.name: literal("{", Text)})
     await database.write(lambda db: db.execute(change))
 
     with capture_logs() as lines:
         await env.second()
-        named = damage()
+        named = database.damage()
         for _ in range(5):
             await env.read_jobs()
             await env.second()
-    DAMAGED.clear()  # of this process
 
     states = [await env.state(each) for each in (damaged, other)]
     assert states == [INSTEAD.get(str(column), State.CANCELLED), State.CANCELLED]
