@@ -298,6 +298,9 @@ def messages() -> dict[str, dict[str, Any]]:
     built["reply_check_failed_later"] = card_replies.message(
         post(EventName.CHECK_FAILED, waiting(state=State.CANCELLING), detail=asked)
     )
+    built["reply_notified_no_one"] = card_replies.message(
+        post(EventName.NOTIFIED, waiting(), detail={"names": []})
+    )
     built["card_gone"] = card_views.message(gone, EVERYONE, LINKS, JOB)
     built["reply_gone"] = card_replies.message(
         post(EventName.REFUSED, gone, detail={"sentence": JobGone.sentence, "status": 404}, job=JOB)
