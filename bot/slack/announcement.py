@@ -23,7 +23,7 @@ HEADLINES: Mapping[JobState, str] = {
     JobState.FINISHED: (":rotating_light: The download has finished: a copy may have been taken"),
     JobState.CANCELLED: ":white_check_mark: The download is cancelled: Atlas confirms it",
     JobState.EXPIRED: ":alarm_clock: The download link has expired; it may have been used",
-    JobState.FAILED: ":information_source: The download has failed: there is nothing to cancel",
+    JobState.FAILED: ":information_source: The download has failed: no copy comes of it",
     JobState.GONE: ":grey_question: Atlas does not list this download any more",
 }
 

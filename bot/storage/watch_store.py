@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeAlias
 
+import structlog
 from sqlalchemy import and_, delete, func, insert, select, text, update
 
 from bot.atlas import JobRef, RestoreJob, created_at
@@ -28,6 +29,8 @@ LEASE = timedelta(seconds=20)
 CLUSTER_LIST = ""  #: in the place of a cluster's name: the list of clusters
 RECENT = timedelta(minutes=10)  #: how young other restores are when they are recorded
 
+log = structlog.get_logger(__name__)
+
 OnCount: TypeAlias = Callable[[str, int], None]
 
 
@@ -46,9 +49,10 @@ class WatchStore(Store):
     def record_watch(
         self, uow: UnitOfWork, project_id: str, read_at: datetime | None = None
     ) -> None:
-        """Record that a project is watched now.
+        """Record that a project is watched now, and log if it was not until now.
 
-        All clusters were read completely at `read_at` of Atlas's clock or later, if given.
+        The next read then records what happened since. All clusters were read completely at
+        `read_at` of Atlas's clock or later, if given.
         """
         lease = {"lease_owner": self.owner, "lease_until": uow.now + LEASE}
         lease |= {"all_read_at": read_at} if read_at else {}
@@ -56,8 +60,11 @@ class WatchStore(Store):
         is_disowned = (jobs.c.project_id == project_id, text(IS_DISOWNED))
         disowned = uow.execute(select(func.count()).select_from(jobs).where(*is_disowned))
         uow.after_commit.append(partial(self.on_disowned, project_id, disowned.scalar_one()))
+        until = uow.execute(select(watch_leases.c.lease_until).where(is_project)).scalar()
         if not uow.execute(update(watch_leases).where(is_project).values(**lease)).rowcount:
             uow.execute(insert(watch_leases), {"project_id": project_id, **lease})
+        if until and until < uow.now:
+            log.warning("not watched for a while", project=project_id, since=str(until))
 
     @writes
     def forget(self, uow: UnitOfWork, project_id: str) -> None:

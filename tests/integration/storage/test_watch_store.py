@@ -4,6 +4,7 @@ import json
 from datetime import timedelta
 from typing import Any
 
+import structlog
 from sqlalchemy import select
 
 from bot.atlas import JobRef, JobState, RestoreJob
@@ -12,7 +13,7 @@ from bot.cancellation.posts import Announcement, RequestPost
 from bot.storage.history import RETENTION
 from bot.storage.outbox_store import LEASE as CLAIM
 from bot.storage.tables import posts
-from bot.storage.watch_store import WatchStore
+from bot.storage.watch_store import LEASE, WatchStore
 from tests.integration.storage.conftest import Stores
 from tests.support.domain import (
     ABE,
@@ -49,6 +50,16 @@ async def test_jobs_of_a_cluster_were_running_until_a_complete_list_lacked_it(
         found[name] = job.was_running
 
     assert found == {"left-out": True, "created": False}
+
+
+async def test_watch_that_begins_again_after_a_while_is_logged(env: Stores) -> None:
+    with structlog.testing.capture_logs() as log:
+        for seconds in (0.0, 15.0, 60.0):
+            env.clock.advance(seconds)
+            await env.watch.record_watch(PROJECT_ID)
+
+    until = env.clock() - timedelta(seconds=60) + LEASE
+    assert [line["since"] for line in log] == [str(until)]
 
 
 async def announced(watch: WatchStore, *jobs: RestoreJob) -> list[tuple[str, JobState]]:
