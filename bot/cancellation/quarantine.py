@@ -15,7 +15,7 @@ from bot.cancellation.starter import StartedBy
 LIMIT_WINDOW = timedelta(hours=1)  #: in which the bot cancels `quarantine_limit` downloads
 #: How old a quarantine is when an expected starter ends it: events are up to 16 s late.
 FEED_SHOWS_AFTER = timedelta(seconds=20)
-RETRY_PAUSE = timedelta(seconds=30)  #: after a fault of Atlas
+RETRY_PAUSE = timedelta(seconds=30)  #: after a fault of Atlas, at least
 TRIED_FOR = timedelta(hours=2)  #: after its start a download's link has expired: it has one hour
 #: Refusals that may pass: a key is being replaced, or gets its role.
 KEY_REFUSED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
@@ -109,6 +109,11 @@ def ending(policy: Policy, started_by: StartedBy, job: RestoreJob | None, cancel
 def tried_until(ref: JobRef) -> datetime:
     """Return until when the bot tries to cancel a download while Atlas fails."""
     return ref.started_at + TRIED_FOR
+
+
+def try_again_at(ref: JobRef, now: datetime) -> datetime:
+    """Return when the bot tries again; pauses grow to a tenth of the download's age."""
+    return now + max(RETRY_PAUSE, (now - ref.started_at) / 10)
 
 
 def after_fault(request: Request, end: Ending, now: datetime) -> Ending:

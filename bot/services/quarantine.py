@@ -161,7 +161,7 @@ class Quarantine:
         except AtlasError as error:
             log.warning("quarantined job not read", job=ref.job_id, why=str(error))
             if now < rules.tried_until(ref):
-                await self.store.record_ends([(each.request, now + rules.RETRY_PAUSE)])
+                await self.store.record_ends([(each.request, rules.try_again_at(ref, now))])
                 return
         await self._record(each, lambda _count: Ending(State.APPROVED, each.request.outcome))
 

@@ -11,7 +11,7 @@ from bot.atlas import JobState, RestoreJob
 from bot.cancellation.events import EventName
 from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import DeleteAttempts, Outcome, Request, State
-from bot.cancellation.quarantine import RETRY_PAUSE
+from bot.cancellation.quarantine import try_again_at
 from bot.storage.database import has_passed
 from bot.storage.job_store import change
 from bot.storage.queries import IS_OPEN
@@ -131,7 +131,8 @@ class LeaseStore(Store):
         if judgement:
             apply_judgement(uow, request, judgement)
         known = change(uow, request.ref, lambda known: known.observe(uow.now, job))
-        pause = {"grace_ends_at": uow.now + RETRY_PAUSE} if outcome.tries_again else {}
+        again_at = try_again_at(request.ref, uow.now)
+        pause = {"grace_ends_at": again_at} if outcome.tries_again else {}
         return uow.transition(
             request,
             State.CANCELLING,

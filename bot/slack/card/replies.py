@@ -164,9 +164,9 @@ def _approved(post: RequestPost) -> str:
 def _quarantined_again(post: RequestPost) -> str:
     if post.detail.get("tries_again"):
         return (
-            ":warning: {to}: The bot could not cancel {job} yet.{sentence}\nIt tries again every "
-            "30 seconds, until the download has ended or {tried_until}. If you cannot wait, cancel "
-            "it in Atlas, on the cluster's Backup page."
+            ":warning: {to}: The bot could not cancel {job} yet.{sentence}\nIt tries again, at "
+            "first every 30 seconds, until the download has ended or {tried_until}. If you cannot "
+            "wait, cancel it in Atlas, on the cluster's Backup page."
         )
     why = "The request that took the place of the quarantine ended without a cancellation."
     if post.request.voided:

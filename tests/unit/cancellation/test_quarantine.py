@@ -14,6 +14,7 @@ from bot.cancellation.quarantine import (
     GraceClock,
     after_fault,
     ending,
+    try_again_at,
 )
 from bot.cancellation.starter import (
     NOT_READ,
@@ -123,6 +124,16 @@ def test_bots_own_request_is_tried_again_after_a_fault_unless_a_delete_was_accep
 
     found = after_fault(request, end, request.ref.started_at + age)
     assert found == (again if goes_on else end)
+
+
+def test_pauses_between_tries_after_a_fault_grow_with_the_age_of_the_download() -> None:
+    ref = a_request().ref
+    pauses = {}
+    for age in (180, 1200):
+        now = ref.started_at + timedelta(seconds=age)
+        pauses[age] = (try_again_at(ref, now) - now).total_seconds()
+
+    assert pauses == {180: 30, 1200: 120}
 
 
 def goes_on(clock: GraceClock, seconds: float) -> bool:
