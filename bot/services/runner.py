@@ -10,7 +10,7 @@ from itertools import chain, repeat
 
 import structlog
 
-from bot.atlas import AtlasCanceller, AtlasError, AtlasReader, AtlasRejected, RestoreJob
+from bot.atlas import AtlasCanceller, AtlasError, AtlasReader, AtlasRejected, JobState, RestoreJob
 from bot.cancellation.errors import CancellationError, RightsNotChecked
 from bot.cancellation.job import ENDED
 from bot.cancellation.judgement import Judgement
@@ -92,6 +92,7 @@ class Run:
         self._people: Mapping[str, Person] | RightsNotChecked = {}
         self._people_read_at = -math.inf
         self._delete_error: AtlasError | None = None  # of the last DELETE that failed
+        self._recorded: RestoreJob | None = None  # as it was read for the record last
         self._retry_at = self.monotonic()  # earliest moment that Atlas's Retry-After allows
 
     async def execute(self) -> Ending:
@@ -122,12 +123,15 @@ class Run:
                 try:
                     judgement = await self._judge()
                 except RightsNotChecked as error:
+                    await self._record_link(job)
                     await self._wait_for_slack(error)
                     continue
                 if not judgement.allows_delete:
                     self.judgement = judgement
                     return self._result_of_judgement(judgement)
                 await self._send_delete(job)
+            else:
+                await self._record_link(job)
             await self._wait_before_read()
 
     async def _read_job(self) -> RestoreJob:
@@ -197,10 +201,17 @@ class Run:
         because = judgement.refusal or APPROVALS_MISSING
         return judgement.instead or Ending.explained(State.AWAITING, f"{done} {because}")
 
+    async def _record_link(self, job: RestoreJob) -> None:
+        """Record a link once: a later read may show no trace of it."""
+        if job.state is not JobState.IN_PROGRESS and job != self._recorded:
+            await self.store.record_link(self.request, job)
+            self._recorded = job
+
     async def _send_delete(self, job: RestoreJob) -> None:
         """Record the attempt, send one DELETE, record its answer."""
         unknown_before = self.request.sent.unknown
         self.request = await self.store.record_delete_sent(self.request, job)
+        self._recorded = job
         sent = replace(self.request.sent, unknown=unknown_before)
         try:
             status = await self.canceller.cancel_restore_job(self.request.ref)

@@ -106,6 +106,13 @@ class LeaseStore(Store):
         return updated
 
     @writes
+    def record_link(self, uow: UnitOfWork, request: Request, job: RestoreJob) -> None:
+        """Record, and show on the card, the link of a run's read; raises `AlreadyHandled`."""
+        updated = uow.change(CHANGE_HELD, self._held(request.id, state=State.CANCELLING))
+        change(uow, request.ref, lambda known: known.observe(uow.now, job))
+        uow.refresh_card(updated)
+
+    @writes
     def record_check_failed(self, uow: UnitOfWork, request: Request, why: str) -> None:
         """Record, and report, that the rights could not be checked; raises `AlreadyHandled`."""
         updated = uow.change(CHANGE_HELD, self._held(request.id, state=State.CANCELLING))

@@ -163,7 +163,7 @@ async def test_followed_are_the_jobs_of_waiting_requests_with_nearby_ones(env: S
 
 
 @pytest.mark.parametrize("link", LINKS)
-@pytest.mark.parametrize("seen", ["", "in the dialog", "before the DELETE", "in the read-back"])
+@pytest.mark.parametrize("seen", ["", "in the dialog", "before the DELETE", "later", "at last"])
 async def test_cancellation_records_whether_the_link_was_live(
     seen: str, link: dict[str, Any], env: Stores
 ) -> None:
@@ -174,11 +174,14 @@ async def test_cancellation_records_whether_the_link_was_live(
     request = await env.store.create(a_request(ref=REF, shown=shown), RINA)
     claimed = await env.claim_run(request)
     sent = await env.leases.record_delete_sent(claimed, read("before the DELETE"))
-    after = read("in the read-back", cancelled=True)
+    await env.leases.record_link(sent, read("later"))
+    is_known = (await env.jobs.get([REF]))[REF].live_since is not None
+    after = read("at last", cancelled=True)
     await env.leases.settle(sent, State.CANCELLED, Outcome(sentence="done"), job=after)
 
     (line,) = [line async for line in env.record.events(event="request:cancelled")]
     assert ("link_live_since" in line.detail) is bool(seen)
+    assert is_known is (seen not in {"", "at last"}), "another runner may go on"
 
 
 async def test_run_that_fails_records_the_link_that_it_read_for_the_card(env: Stores) -> None:

@@ -89,6 +89,7 @@ class FakeLeaseStore(LeaseStore):
     written: list[str] = field(default_factory=list)
     answers: list[Mapping[str, object]] = field(default_factory=list)
     sent_after: RestoreJob | None = None
+    links: list[RestoreJob] = field(default_factory=list)
     job: RestoreJob | None = None
     settled: tuple[State, Outcome] | None = None
     held_by_another: bool = False
@@ -121,6 +122,9 @@ class FakeLeaseStore(LeaseStore):
         self.written.append(f"answered {answer['status']}")
         self.answers.append(answer)
         return replace(request, sent=sent)
+
+    async def record_link(self, request: Request, job: RestoreJob) -> None:
+        self.links.append(job)
 
     async def record_check_failed(self, request: Request, why: str) -> None:
         self.written.append(f"check failed for {request.id}: {why}")

@@ -14,9 +14,10 @@ from bot.atlas import (
     Unavailable,
 )
 from bot.atlas.errors import ClusterNotFound, JobGone, ProjectNotFound, error_for
-from bot.cancellation.errors import AlreadyHandled, NotRecorded
+from bot.cancellation.errors import AlreadyHandled, NotRecorded, RightsNotChecked
 from bot.cancellation.job import ENDED
 from bot.cancellation.lifecycle import State
+from bot.cancellation.people import Kind
 from bot.services.runner import (
     ACCEPTED_BUT_NOT_CANCELLED,
     ANOTHER_JOB,
@@ -313,3 +314,17 @@ async def test_link_that_appears_in_the_read_back_reaches_the_ledger() -> None:
     await run(ScriptedAtlas(reads=[THERE, late]), store)
 
     assert (store.sent_after, store.job) == (THERE, late)
+
+
+async def test_link_that_only_earlier_reads_show_is_recorded_once() -> None:
+    live = a_job(deliveryUrl=["https://x.invalid/y"])
+    timed = live.model_copy(update={"expires_at": NOON})
+    after = FakeLeaseStore()
+    await run(ScriptedAtlas(reads=[THERE, live, live, timed, CANCELLED]), after)
+    while_slack_is_away = FakeLeaseStore()
+    away = RightsNotChecked("Slack does not answer.")
+    atlas = ScriptedAtlas(reads=[live, live, timed, timed, CANCELLED])
+    await run(atlas, while_slack_is_away, away, away, away, Kind.MEMBER)
+
+    assert (after.links, while_slack_is_away.links) == ([live, timed], [live, timed])
+    assert (after.job, while_slack_is_away.sent_after) == (CANCELLED, timed)
