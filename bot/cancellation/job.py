@@ -140,13 +140,21 @@ class Job:
     def with_link(self, shown: JobFingerprint, now: datetime) -> "Job":
         """Add since when the link is live, if it exists or existed; a known time stays known.
 
-        Without the time at which it expires, that is when it was first read.
+        Without the time at which it expires, that is when it was first read. A link that is there
+        after that time has no known end: Atlas is late, or the clock of this machine is ahead.
         """
         if not shown.link_existed:
             return self
-        until = shown.expires_at
-        since = until - LINK_LIFETIME if until else self.live_since or now
-        return replace(self, live_since=since, until=until or self.until)
+        since = self.live_since or now
+        if shown.expires_at:
+            since = shown.expires_at - LINK_LIFETIME
+        until = shown.expires_at or self.until
+        is_late = shown.link_is_live and until and until <= now
+        return replace(self, live_since=since, until=None if is_late else until)
+
+    def has_passed(self, now: datetime) -> bool:
+        """Whether the link was to expire by now, and no read shows that it did."""
+        return self.state is JobState.LINK_LIVE and self.until is not None and self.until <= now
 
     def observe(
         self,

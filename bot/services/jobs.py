@@ -286,7 +286,7 @@ class Jobs:
         ref, read, feed = known.job.ref, None, None
         async with self.slots:
             read_at = self.store.now()
-            if known.waits or known.is_unwatched:
+            if known.waits or known.is_unwatched or known.job.has_passed(read_at):
                 read = await self._read_job(ref)
             if not known.job.has_settled_starter(self.store.now()):
                 feed = await self.feeds.read(ref, max_age=FEED_AGE * self.interval)

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from bot.atlas import RESTORE_REQUESTED, ActivityEvent, RoleMissing, Unavailable
+from bot.cancellation.job import LinkPhase
 from bot.cancellation.lifecycle import State
 from bot.cancellation.starter import SETTLED_AFTER, StartedBy, Starter, StarterKind, StarterStatus
+from bot.storage.watch_store import WatchStore
 from bot.timings import Timings
 from tests.support.clock import NOON
 from tests.support.domain import JOB_ID, PROJECT_ID, a_job, a_request, a_waiting_request, job_ref
@@ -127,3 +129,27 @@ async def test_starter_is_searched_until_it_is_certain_and_no_later_event_change
     await given.service.jobs.follow()
 
     assert given.atlas[PROJECT_ID].feed_reads == reads
+
+
+@pytest.mark.parametrize(
+    ("changes", "phase"),
+    [({}, LinkPhase.LIVE), ({"deliveryUrl": [], "expired": True}, LinkPhase.ENDED), (None, None)],
+    ids=["still there", "expired", "not read"],
+)
+async def test_link_that_the_clock_ends_is_told_as_atlas_shows_it_while_it_answers(
+    given: ServiceOnSqlite, changes: dict[str, object] | None, phase: LinkPhase | None
+) -> None:
+    atlas, store = given.atlas[PROJECT_ID], given.service.jobs.store
+    expiry = (given.clock() + timedelta(minutes=1)).isoformat()
+    link = {"id": REF.job_id, "deliveryUrl": ["https://x.invalid/y"], "expiresAt": expiry}
+    watch = WatchStore(given.database, given.clock, "watch")
+    await watch.record_clusters(PROJECT_ID, ["prod-eu"])
+    await watch.record_jobs(PROJECT_ID, "prod-eu", [a_job(**link)])
+    atlas.jobs["prod-eu"] = [] if changes is None else [a_job(**link | changes)]
+    given.clock.advance(120)
+    for _ in range(2):
+        await given.service.jobs.follow()
+
+    job = (await store.get([REF]))[REF]
+    assert job.phase is (phase or LinkPhase.ENDED)
+    assert len(atlas.calls) == (1 if changes is not None else 2)
