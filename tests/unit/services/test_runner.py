@@ -300,22 +300,6 @@ async def test_taken_over_run_past_its_deadline_fails_without_a_second_delete() 
     assert outcome.sentence == SENT_BUT_NOT_CANCELLED.format(state=PREPARED)
 
 
-async def test_job_that_was_read_last_is_recorded_with_the_delete() -> None:
-    job = THERE.model_copy(update={"expires_at": NOON})
-    store = FakeLeaseStore()
-    await run(ScriptedAtlas(reads=[job, CANCELLED]), store)
-
-    assert (store.written[0], store.sent_after) == ("sent", job)
-
-
-async def test_link_that_appears_in_the_read_back_reaches_the_ledger() -> None:
-    late = CANCELLED.model_copy(update={"expires_at": NOON})
-    store = FakeLeaseStore()
-    await run(ScriptedAtlas(reads=[THERE, late]), store)
-
-    assert (store.sent_after, store.job) == (THERE, late)
-
-
 async def test_link_that_only_earlier_reads_show_is_recorded_once() -> None:
     live = a_job(deliveryUrl=["https://x.invalid/y"])
     timed = live.model_copy(update={"expires_at": NOON})
