@@ -144,10 +144,14 @@ class WatchStore(Store):
         changes = compare(listing, known)
         new = [job for job in changes if job.version > known[job.ref.job_id].version]
         decisions: Mapping[JobRef, QuarantineDecision] = {}
+        late: list[Job] = []
         if self.quarantine:
             began_since = [job for job in new if not job.was_running]
-            decisions = self.quarantine.quarantine_downloads(uow, project_id, cluster, began_since)
-        for job in changes:
+            left = queries.left_by_requests(project_id, cluster)
+            late = [known[job_id].listed(listing) for job_id in uow.execute(left).scalars()]
+            to_decide = [*began_since, *late]
+            decisions = self.quarantine.quarantine_downloads(uow, project_id, cluster, to_decide)
+        for job in [*changes, *late]:
             if job.id or job.version:
                 decision = decisions.get(job.ref)
                 change(uow, job.ref, partial(Job.listed, listing=listing, quarantine=decision))

@@ -567,6 +567,33 @@ async def test_request_that_waits_before_the_watch_sees_the_job_does_not_shield_
     assert await AuditLog(database).verify() == []
 
 
+@pytest.mark.parametrize("ended", [State.FAILED, State.AWAITING, State.OVER])
+async def test_download_whose_request_ran_when_the_watch_first_saw_it_is_quarantined_once_it_fails(
+    env: QuarantineEnv, ended: State
+) -> None:
+    job_id = env.begin(1)
+    shown = JobFingerprint.of(env.job(job_id))
+    request = await env.requests.create(a_request(ref=job_ref(job_id), shown=shown), RINA)
+    leases = LeaseStore(env.database, env.clock, "runner")
+    claimed = await leases.claim(request.id)
+    assert claimed
+    await env.second()
+    await env.read_jobs()
+    await env.second()
+    assert await env.state(job_id) is State.CANCELLING
+    await leases.settle(claimed, ended, Outcome())
+    await env.second()
+    await env.read_jobs()
+    await pass_seconds(env, GRACE + 10)
+
+    assert len(env.deletes(job_id)) == (ended is not State.OVER)
+    if ended is State.OVER:
+        assert await env.state(job_id) is State.OVER
+        return
+    assert GRACE <= env.seconds_held(job_id) <= GRACE + 5
+    assert await AuditLog(env.database).verify() == []
+
+
 def reload(env: QuarantineEnv, **changes: Any) -> None:
     """Change the policy of the project."""
     policy = replace(env.projects.policy(job_ref()), **changes)
