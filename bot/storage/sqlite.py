@@ -172,6 +172,7 @@ def _configure(timeout: float, connection: sqlite3.Connection, _record: object) 
     # The first start switches a new file, and tries again where another one does so just now.
     connection.execute("PRAGMA journal_mode = WAL").close()
     connection.execute("PRAGMA synchronous = FULL").close()  # a commit survives a power failure
+    connection.execute("PRAGMA cache_size = -256").close()  # kB: the system has the file, too
     connection.execute("PRAGMA foreign_keys = ON").close()
 
 
