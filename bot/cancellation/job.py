@@ -203,7 +203,7 @@ class Job:
         job = replace(job, version=max(job.version, int(announce)))
         is_known = self.shown is not None
         if is_known and job.version == self.version:
-            return replace(job, quarantine=quarantine or job.quarantine)
+            return job
         return replace(
             job,
             shown=JobFingerprint.of(read),

@@ -67,18 +67,18 @@ OVER_AND_OPEN = _OF_OPEN_JOB.where(requests.c.state == State.OVER, text(BY_BOT))
 FOLLOWED_CARDS = select(requests).where(has_job(requests), _FOLLOWS_LINK, text(f"NOT {OPEN}"))
 
 
-def left_by_requests(project_id: str, cluster: str) -> Select[Any]:
-    """List the ids of new downloads whose requests kept them from quarantine, and end otherwise.
+def left_by_requests(project_id: str) -> Select[Any]:
+    """List the new downloads whose requests kept them from quarantine, and end otherwise.
 
     Such a request was open when the watch first saw the job. None of the job cancels it.
     """
-    is_left = (jobs.c.project_id == project_id, jobs.c.cluster_name == cluster, jobs.c.version > 0)
-    is_new = (jobs.c.quarantine.is_(None), ~jobs.c.was_running)
+    in_project = (text(JOB_IS_OPEN), jobs.c.project_id == project_id)
+    is_new = (jobs.c.version > 0, ~jobs.c.was_running, jobs.c.quarantine.is_(None))
     of_job = [jobs.c[name] == requests.c[name] for name in JOB]
     was_open = jobs.c.first_seen_at.between(requests.c.created_at, requests.c.changed_at)
     cancels = exists().where(*of_job, requests.c.state.in_(CANCELS))
-    is_open = select(jobs.c.job_id).where(text(JOB_IS_OPEN), *is_left, *is_new)
-    return is_open.where(exists().where(*of_job, was_open), ~cancels)
+    was_kept = exists().where(*of_job, was_open)
+    return select(jobs).where(*in_project, *is_new, was_kept, ~cancels)
 
 
 def failed_since(moment: datetime, limit: int) -> Select[Any]:

@@ -65,6 +65,8 @@ class WatchStore(Store):
             uow.execute(insert(watch_leases), {"project_id": project_id, **lease})
         if until and until < uow.now:
             log.warning("not watched for a while", project=project_id, since=str(until))
+        if self.quarantine:
+            _quarantine_late(uow, project_id, self.quarantine)
 
     @writes
     def forget(self, uow: UnitOfWork, project_id: str) -> None:
@@ -144,14 +146,10 @@ class WatchStore(Store):
         changes = compare(listing, known)
         new = [job for job in changes if job.version > known[job.ref.job_id].version]
         decisions: Mapping[JobRef, QuarantineDecision] = {}
-        late: list[Job] = []
         if self.quarantine:
             began_since = [job for job in new if not job.was_running]
-            left = queries.left_by_requests(project_id, cluster)
-            late = [known[job_id].listed(listing) for job_id in uow.execute(left).scalars()]
-            to_decide = [*began_since, *late]
-            decisions = self.quarantine.quarantine_downloads(uow, project_id, cluster, to_decide)
-        for job in [*changes, *late]:
+            decisions = self.quarantine.quarantine_downloads(uow, project_id, cluster, began_since)
+        for job in changes:
             if job.id or job.version:
                 decision = decisions.get(job.ref)
                 change(uow, job.ref, partial(Job.listed, listing=listing, quarantine=decision))
@@ -170,6 +168,15 @@ class WatchStore(Store):
         seen = uow.execute(select(func.count()).select_from(jobs).where(*is_seen)).scalar_one()
         uow.after_commit.append(partial(self._counted.add, project_id))
         uow.after_commit.append(partial(self.on_seen, project_id, seen))
+
+
+def _quarantine_late(uow: UnitOfWork, project_id: str, quarantine: QuarantineStore) -> None:
+    """Quarantine the downloads that requests kept from it; the transaction locked the project."""
+    for job in map(to_job, uow.execute(queries.left_by_requests(project_id)).all()):
+        cluster = job.ref.cluster_name
+        decided = quarantine.quarantine_downloads(uow, project_id, cluster, [job])
+        for ref, decision in decided.items():
+            change(uow, ref, partial(replace, quarantine=decision))
 
 
 def _known(
