@@ -240,7 +240,7 @@ def past_link(job: Job, *, cancelled: bool = False) -> list[str]:
 def call_to_cancel(request: Request | None, job: Job | None) -> str:
     """Say for what a message mentions the approvers of a download (a template)."""
     state = request.state if request else None
-    if state is State.CANCELLED or (job and job.state.is_over):
+    if state is State.CANCELLED or (job and job.ended):
         return "The download has ended. To know: {who}."
     runs = state in {State.APPROVED, State.CANCELLING}
     return f"{IS_CANCELLED} To know: {{who}}." if runs else "May cancel it: {who}."

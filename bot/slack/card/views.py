@@ -57,7 +57,7 @@ def message(
         _outcome(request),
         job_lines.next_step(request, job, is_served=approvers is not None),
     ]
-    buttons = _buttons(request, mode, is_over=job is not None and job.state.is_over)
+    buttons = _buttons(request, mode, is_over=job is not None and job.ended is not None)
     details = [
         *mrkdwn.job_facts(request.shown),
         *_link_when_asked(request),

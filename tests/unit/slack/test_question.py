@@ -206,6 +206,7 @@ def test_alarm_is_in_the_thread_of_the_announcement_with_the_button() -> None:
     [
         ({}, f"{job_lines.IS_CANCELLED} To know: "),
         ({"state": JobState.CANCELLED}, "The download has ended. To know: "),
+        ({"state": JobState.GONE}, f"{job_lines.IS_CANCELLED} To know: "),
     ],
 )
 def test_alarm_about_a_download_that_the_bot_cancels_asks_no_one_to_do_it(
@@ -219,6 +220,13 @@ def test_alarm_about_a_download_that_the_bot_cancels_asks_no_one_to_do_it(
 
     assert (buttons(alarm), call in alarm["text"]) == ([], True)
     assert call in reply["text"]
+
+
+def test_failed_request_for_a_download_that_atlas_does_not_list_can_be_tried_again() -> None:
+    failed = samples.request(state=State.FAILED)
+    card = card_views.message(failed, None, LINKS, samples.watched_job(state=JobState.GONE))
+
+    assert ids.RETRY in buttons(card)
 
 
 @pytest.mark.parametrize("answer", StarterAnswer)
