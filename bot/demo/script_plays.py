@@ -40,9 +40,8 @@ async def do_not_answer(session: ScriptSession) -> None:
     await _announce(session)
     await session.open_dialog()
     card = await _request(session)
-    for number in range(1, 4):
-        await session.wait_for_reply(card, "Reminder", number)
-        session.print_step("Ada is reminded, who may approve and does not answer")
+    await session.wait_for_reply(card, "Reminder")  # on a slow machine several become one
+    session.print_step("Ada is reminded, who may approve, and does not answer")
     await session.wait_for_reply(card, "Escalated")
     session.print_step("Abe is notified directly, who may approve too")
     message = await session.wait_for_direct_message("abe", "Escalated to you")

@@ -162,13 +162,12 @@ class ScriptSession:
         message: Json = await self.wait_for(found, f"a direct message to {name.title()}")
         return message
 
-    async def wait_for_reply(self, card: Json, words: str, number: int = 1) -> Json:
-        """Return the reply, or the one with this number, that has the words."""
+    async def wait_for_reply(self, card: Json, words: str) -> Json:
+        """Return the first reply that has the words."""
 
         def found() -> Json | None:
             replies = self.slack.state.replies(card)
-            fitting = [each for each in replies if words in self._text(each)]
-            return fitting[number - 1] if len(fitting) >= number else None
+            return next((each for each in replies if words in self._text(each)), None)
 
         reply: Json = await self.wait_for(found, f"a reply with “{words}”")
         return reply
