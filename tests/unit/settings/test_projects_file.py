@@ -54,12 +54,17 @@ def test_every_key_has_a_description_and_a_type() -> None:
 def test_quarantine_in_the_table_that_sets_no_watch_channel_is_marked(
     watch: str | None, mode: str | None
 ) -> None:
-    table = {"watch_channel": watch, "quarantine": mode}
-    given = {key: value for key, value in table.items() if value is not None}
+    values = {"watch_channel": watch, "quarantine": mode}
+    given = {key: value for key, value in values.items() if value is not None}
     is_wrong = watch in {"none", ""} and mode in {"observe", "enforce"}
 
     assert is_valid(PROJECT | given) is not is_wrong
     assert is_valid(PROJECT | {"clusters": [{"names": ["a"], **given}]}) is not is_wrong
+    for key, value in given.items():
+        cluster = {"names": ["a"], **given}
+        del cluster[key]
+        table = PROJECT | {key: value, "clusters": [{"names": ["b"]}, cluster]}
+        assert is_valid(table) is not is_wrong
 
 
 @pytest.mark.parametrize(
