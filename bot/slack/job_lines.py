@@ -54,7 +54,8 @@ _WITHOUT_STARTER = {
     StarterStatus.NOT_IN_FEED: "not in the activity feed",
     StarterStatus.NOT_KNOWN: "not known: Atlas does not let the bot read the activity feed",
 }
-NOT_KNOWN_THEN = "not known: the activity feed did not show it in time"
+#: A message that ended may say it still when the starter has become known.
+WHEN_UPDATED = "when this message was last updated"
 
 MAX_OTHERS = 3  #: further candidates that are named
 
@@ -110,10 +111,11 @@ def started_line(ref: JobRef, job: Job | None, *, ended: bool = False) -> str:
     """Say when a job was started and by whom; `ended`: the message will not be updated any more."""
     by = job.started_by if job else NOT_READ
     if by.starter is None:
-        unknown = NOT_KNOWN_THEN if ended and by.knowledge is StarterStatus.TOO_EARLY else who(by)
-        how = f"; who started it is {unknown}"
+        is_late = ended and by.knowledge is StarterStatus.TOO_EARLY
+        unknown = f"was not known {WHEN_UPDATED}" if is_late else f"is {who(by)}"
+        how = f"; who started it {unknown}"
     elif ended and not by.starter.certain:
-        how = f"; who started it was not certain: {who(by)}"
+        how = f"; who started it was not certain {WHEN_UPDATED}: {who(by)}"
     else:
         how = f"{'' if by.starter.certain else ', probably'} by {_name(by.starter)}"
     return f"*Started* {mrkdwn.date(ref.started_at)}{how}"
