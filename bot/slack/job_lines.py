@@ -215,7 +215,7 @@ def card_lines(request: Request, job: Job | None) -> list[str]:
     if job is None:
         return [started]
     if is_cancelled or (is_over and not job.ended):
-        return [started, *past_link(job, cancelled=is_cancelled)]
+        return [started, *past_link(job, request.changed_at if is_cancelled else None)]
     if not request.state.ended or job.phase is LinkPhase.ENDED or is_followed:
         return [started, link_line(job)]
     # The card keeps this, and the link goes on: the heading says of which moment it is.
@@ -227,13 +227,18 @@ def link_below(request: Request, job: Job | None) -> str:
     return "".join(f"\n{line}" for line in card_lines(request, job)[1:])
 
 
-def past_link(job: Job, *, cancelled: bool = False) -> list[str]:
-    """Say since when the link of a job that is over was live; a cancelled one may have had none."""
-    is_cancelled = cancelled or job.state is JobState.CANCELLED
+def past_link(job: Job, cancelled_at: datetime | None = None) -> list[str]:
+    """Say when the link of a job that is over was live; a cancelled one may have had none.
+
+    `cancelled_at` is when Atlas confirmed the bot's cancellation: a link may be used before it.
+    """
+    is_cancelled = cancelled_at or job.state is JobState.CANCELLED
     if job.live_since:
         since = mrkdwn.date(job.live_since, seconds=True)
-        ended = "expired" if job.state is JobState.EXPIRED else "withdrawn"
-        until = f"live from {since} until it was used or {ended}"
+        ended = f"it was used or {'expired' if job.state is JobState.EXPIRED else 'withdrawn'}"
+        if cancelled_at:
+            ended = f"the cancellation at {mrkdwn.date(cancelled_at, seconds=True)} at the latest"
+        until = f"live from {since} until {ended}"
         call = "; tell your security team" if is_cancelled else ""  # other ends have a line for it
         return [f"*Download link* was {until}: a copy may have been taken{call}"]
     return ["*Download link* was never live"] if is_cancelled else []

@@ -291,7 +291,10 @@ def messages() -> dict[str, dict[str, Any]]:
     built["card_over"] = card_views.message(ended(State.OVER), EVERYONE, LINKS, expired)
     cancelled = replace(_LIVE, state=JobState.CANCELLED, phase=LinkPhase.ENDED)
     built["card_cancelled_live"] = card_views.message(
-        ended(State.CANCELLED), EVERYONE, LINKS, cancelled
+        replace(ended(State.CANCELLED), changed_at=NOON + timedelta(minutes=4)),
+        EVERYONE,
+        LINKS,
+        cancelled,
     )
     gone = replace(ended(State.REFUSED), outcome=Outcome(sentence=JobGone.sentence, status=404))
     asked = DETAILS[EventName.CHECK_FAILED] | {"try": 2}
