@@ -78,7 +78,7 @@ class NothingToReview(NotAllowed):
 
 
 class OwnRequest(NotAllowed):
-    sentence = "This is your own request, so another person must decide on it."
+    sentence = "This is your own request, so another person must decide on it; you can withdraw it."
 
 
 class OwnDownload(NotAllowed):

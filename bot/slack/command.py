@@ -8,7 +8,13 @@ from typing import Any, TypeAlias
 import structlog
 
 from bot.atlas import InvalidName, JobRef, is_object_id
-from bot.cancellation.errors import AlreadyHandled, CancellationError
+from bot.cancellation.errors import (
+    AlreadyHandled,
+    CancellationError,
+    DenialReasonMissing,
+    KeepReasonMissing,
+    OwnRequest,
+)
 from bot.cancellation.lifecycle import UNDECIDED, Request, State
 from bot.services.projects import Projects
 from bot.slack import blockkit, deployment, grammar, ids, job_lines, mrkdwn
@@ -177,9 +183,19 @@ async def _decide(deps: Dependencies, typed: Decide, by: Interaction) -> None:
     try:
         text = await decide_when_possible(partial(_decided, deps, typed, by), deps, by)
     except CancellationError as error:
-        await deps.refuse(by, error)
+        await deps.refuse(by, error, to_type(typed, error))
     else:
         await deps.replies.send_text(by, text)
+
+
+def to_type(typed: Decide, refusal: CancellationError) -> str:
+    """Return the command that its author can type after a refusal; nothing without one (pure)."""
+    match refusal:
+        case DenialReasonMissing() | KeepReasonMissing():
+            return f"\n{for_example(f'{typed.verb} {typed.request_id} REASON')}"
+        case OwnRequest():
+            return f"\n{for_example(f'withdraw {typed.request_id}')}"
+    return ""
 
 
 async def _decided(deps: Dependencies, typed: Decide, by: Interaction) -> str:
@@ -227,7 +243,7 @@ def help_text(names: Sequence[str]) -> str:
 
 
 def invalid(answer: InvalidCommand) -> str:
-    return with_example(mrkdwn.escape(answer.problem, 600), answer.suggestion)
+    return with_example(mrkdwn.escape(answer.problem, 600), answer.suggestion, answer.example)
 
 
 def right_verbs(request: Request) -> str:

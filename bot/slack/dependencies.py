@@ -284,12 +284,12 @@ class Dependencies:
 
         self.background.start(work, name, report)
 
-    async def refuse(self, by: Interaction, error: Exception) -> None:
-        """Say privately why something was not done, and log it."""
+    async def refuse(self, by: Interaction, error: Exception, hint: str = "") -> None:
+        """Say privately why something was not done, with a hint (mrkdwn), and log it."""
         log.info("refused", actor=by.actor.id, why=type(error).__name__)
         if isinstance(error, StateConflict) and error.job is None:
             error.job = await self.job_of(error.request.ref)
-        await self.replies.send(by, errors.private_refusal(error, by.again, self.links))
+        await self.replies.send(by, errors.private_refusal(error, by.again, self.links, hint))
 
     def reply(self, body: Mapping[str, Any], text: str) -> None:
         """Send the user of a payload a private sentence (safe mrkdwn), in the background."""

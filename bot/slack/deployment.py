@@ -36,10 +36,10 @@ def labelled(text: str) -> str:
     return f"[{label}] {text}" if label else text
 
 
-def with_example(problem: str, suggestion: str | None = None) -> str:
+def with_example(problem: str, suggestion: str | None = None, example: str = EXAMPLE) -> str:
     """Add a suggestion and an example to a problem, which is trusted mrkdwn."""
     meant = f" Did you mean {command_code(suggestion)}?" if suggestion else ""
-    return f"{problem}{meant}\n{for_example(EXAMPLE)}"
+    return f"{problem}{meant}\n{for_example(example)}"
 
 
 def for_example(rest: str) -> str:

@@ -263,11 +263,11 @@ def button_of(body: Mapping[str, Any]) -> Again | None:
 
 
 def private_refusal(
-    error: Exception, again: Again | None, links: Links | None = None
+    error: Exception, again: Again | None, links: Links | None = None, hint: str = ""
 ) -> dict[str, Any]:
     """Say privately why something was not done; a transient error gets a button to try again."""
     is_transient = isinstance(error, TRANSIENT)
-    return private_again(sentence_for(error, links), again if is_transient else None)
+    return private_again(sentence_for(error, links) + hint, again if is_transient else None)
 
 
 def private_again(text: str, again: Again | None) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from bot.atlas import JobRef, is_cluster_name, is_object_id
 from bot.log_config import is_request_id
 from bot.slack.blockkit import cut
-from bot.slack.deployment import command
+from bot.slack.deployment import EXAMPLE, command
 
 REQUEST_ID = "it has 32 characters 0-9 or a-f, and stands on the request's card."
 MAX_LENGTH = 3000
@@ -67,6 +67,7 @@ class InvalidCommand:
 
     problem: str
     suggestion: str | None = None
+    example: str = EXAMPLE
 
 
 Command: TypeAlias = OpenDialog | ShowList | ShowHistory | Decide | Help | InvalidCommand
@@ -93,6 +94,7 @@ _PAGES = frozenset(
     {"detail", "backup", "edit", "restore", "snapshots", "metrics", "overview", "connect"}
 )
 _ALMOST_OBJECT_ID = re.compile(r"(?=.*\d)[0-9a-fA-F]{16,40}")
+_LIKE_REQUEST_ID = re.compile(r"[0-9a-fA-F]{25,40}")
 
 
 def parse(text: str) -> Command:
@@ -202,7 +204,7 @@ def _from_keyword(words: Sequence[str]) -> Command | None:
 def _is_decision(verb: str, rest: Sequence[str]) -> bool:
     """Whether the words decide about a request; `cancel` also stands before jobs and clusters."""
     if verb == "cancel" and rest:
-        return is_request_id(rest[0].lower())
+        return bool(_LIKE_REQUEST_ID.fullmatch(rest[0]))
     return verb in (*DECISIONS, *QUARANTINE_DECISIONS)
 
 
@@ -211,10 +213,11 @@ def _decision(verb: str, words: Sequence[str]) -> Command:
     if not is_request_id(request_id.lower()):
         given = f"“{_shorten(request_id)}” is not a request's id" if words else "The id is missing"
         reason = " REASON" if verb in WITH_REASON else ""
-        return InvalidCommand(f"{given}: {REQUEST_ID}", f"{verb} REQUEST{reason}")
+        return InvalidCommand(f"{given}: {REQUEST_ID}", example=f"{verb} REQUEST{reason}")
     decision = Decide(verb, request_id.lower(), " ".join(rest))
     if rest and verb not in WITH_REASON:
-        return InvalidCommand("There is too much after the id.", f"{verb} {decision.request_id}")
+        example = f"{verb} {decision.request_id}"
+        return InvalidCommand("There is too much after the id.", example=example)
     return decision
 
 
@@ -264,7 +267,7 @@ def _why_not_names(words: Sequence[str]) -> InvalidCommand | None:
         return InvalidCommand(
             "That is a request's id: put approve, deny or withdraw before it, or for a download in "
             "quarantine keep or cancel.",
-            suggestion=f"{verb} {request_id.lower()}" if verb else None,
+            example=f"{verb or 'approve'} {request_id.lower()}",
         )
     if almost_id := next((word for word in words if _ALMOST_OBJECT_ID.fullmatch(word)), None):
         return InvalidCommand(
