@@ -141,9 +141,13 @@ def _aware(moment: datetime) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
+def _name(text: str) -> str:
+    """Return a text of a job; one with punctuation may be a link, of which nothing is kept."""
+    return "unreadable" if _PUNCTUATION.search(text) else text[:_MAX_LENGTH]
+
+
 _Flag = Annotated[bool, BeforeValidator(lambda value: False if value is None else value)]
-# Without punctuation, so that no text of a job can be a link.
-_Name = Annotated[str, AfterValidator(lambda text: _PUNCTUATION.sub("", text)[:_MAX_LENGTH])]
+_Name = Annotated[str, AfterValidator(_name)]
 _Text = Annotated[_Name, BeforeValidator(lambda value: "" if value is None else value)]
 _Moment = Annotated[datetime, AfterValidator(_aware)]
 _MaybeMoment = Annotated[

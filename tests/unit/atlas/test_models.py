@@ -167,11 +167,11 @@ def test_planted_link_is_not_in_the_model(
 @pytest.mark.parametrize(
     "key", ["snapshotId", "targetClusterName", "targetGroupId", "deliveryType"]
 )
-def test_link_in_a_text_field_is_destroyed(key: str) -> None:
+def test_link_in_a_text_field_is_replaced(key: str) -> None:
     job = read(**{key: "https://a.mongodb.net:27017/S3CR3T"})
 
-    assert "/" not in repr(job)
-    assert "httpsa.mongodb.net27017S3CR3T" in repr(job)
+    assert "S3CR3T" not in repr(job)
+    assert "unreadable" in repr(job)
 
 
 BAD_IDS = ["", " ", JOB[:-1], JOB + "0", "g" * 24, JOB + "\n", "٣" * 24, "../" * 8, "%2e" * 8]
