@@ -77,9 +77,10 @@ class JobReader:
             raise
         finally:
             await cancel_and_wait(reading)
+        if not self.feed_is_late:  # then it is read again, for the starter
+            state, request = read.job.state.value, read.open_request
+            log.info("job looked up", job=ref.job_id, state=state, has_request=bool(request))
         self.feed_is_late = read.feed_is_late
-        state = read.job.state.value
-        log.info("job looked up", job=ref.job_id, state=state, has_request=bool(read.open_request))
         return self._shown(read, policy, placed, str(why_read_only))
 
     def _shown(

@@ -5,6 +5,7 @@ import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 import structlog
 
 from bot.log_config import configure_logging
+from bot.sandbox.atlas import Fault
+from bot.sandbox.atlas.faults import Kind
 from tests.acceptance.environment import RUNNING, BotEnvironment, Json, open_environment, request_of
 from tests.support.polling import wait_until
 
@@ -72,7 +75,11 @@ def replies(log: io.StringIO) -> list[Json]:
 async def test_cancellation_logs_one_line_per_step_with_its_id(
     env: BotEnvironment, log: io.StringIO
 ) -> None:
-    await env.submit_request(RUNNING)
+    env.atlas.faults.add(Fault(kind=Kind.DELAY, seconds=0.5, path="/events", times=1))
+    await env.open_dialog(RUNNING)
+    shown = partial(env.slack.state.view_of, "rina")
+    await wait_until(lambda: "dana@" in env.slack.state.text_of(shown() or {}))  # read again
+    await env.slack.people.submits("rina", shown() or {}, {"reason": "by mistake"})
     request = await ended(env, RUNNING, log)
     found = grep(log, request)
 
