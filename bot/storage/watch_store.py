@@ -27,7 +27,8 @@ from bot.storage.unit_of_work import Store, UnitOfWork, writes
 #: For which a replica of the edition before, which knows no leader, leaves a project to this one.
 LEASE = timedelta(seconds=20)
 CLUSTER_LIST = ""  #: in the place of a cluster's name: the list of clusters
-RECENT = timedelta(minutes=10)  #: how young other restores are when they are recorded
+#: How much older than the newest job of their cluster other restores are when they are recorded.
+RECENT = timedelta(minutes=10)
 
 log = structlog.get_logger(__name__)
 
@@ -187,11 +188,13 @@ def _known(
     rows = uow.execute(select(jobs).where(*of_cluster))
     known = {row.job_id: to_job(row) for row in rows}
     wait = expected_wait_in(uow, project_id)
+    newest = max((created_at(read.id) for read in reads), default=uow.now)  # by Atlas's clock
+    since = min(newest, uow.now) - RECENT
     for read in reads:
         if read.id not in known:
             ref = JobRef(project_id, cluster, read.id)
             known[read.id] = Job.new(ref, wait, uow.now)
-            if not is_download(read) and created_at(read.id) > uow.now - RECENT:
+            if not is_download(read) and created_at(read.id) > since:
                 change(uow, ref, lambda job: job)  # its event may be near
     return known
 

@@ -4,6 +4,7 @@ import json
 from datetime import timedelta
 from typing import Any
 
+import pytest
 import structlog
 from sqlalchemy import select
 
@@ -114,11 +115,12 @@ async def test_time_of_the_reads_is_of_one_project_also_ahead_of_the_clock(env: 
     assert known.all_read_at == ahead
 
 
+@pytest.mark.parametrize("ahead", [0, 3600])
 async def test_recent_restores_of_other_kinds_and_unreadable_jobs_are_nearby_and_not_announced(
-    env: Stores,
+    env: Stores, ahead: int
 ) -> None:
     await start_watch(env.watch)
-    now = int(env.clock().timestamp())
+    now = int(env.clock().timestamp()) - ahead
     recent, unread, old, download = (f"{now - age:08x}{'a' * 16}" for age in (2, 1, 700, 0))
     others = [a_job(id=each, deliveryType="automated") for each in (recent, old)]
 
