@@ -84,6 +84,9 @@ class Job:
     state: JobState = JobState.IN_PROGRESS  #: when it was last read
     live_since: datetime | None = None
     until: datetime | None = None  #: when the link expires
+    link_unknown: bool = (
+        False  #: whether it was cancelled, and it is not known if the link was live
+    )
     phase: LinkPhase = LinkPhase.EXPECTED  #: which cards and announcements show
     started_by: StartedBy = NOT_READ
     version: int = 0  #: counts the announced changes; 0 before it is announced
@@ -118,11 +121,6 @@ class Job:
     def has_settled_starter(self, now: datetime) -> bool:
         """Whether its starter is certain, and no later event changes that."""
         return self.started_by.is_certain and now >= self.first_seen_at + SETTLED_AFTER
-
-    @property
-    def beyond_limit(self) -> bool:
-        """Whether it is not quarantined because of the limit."""
-        return self.quarantine is QuarantineDecision.BEYOND_LIMIT
 
     def at(self, now: datetime) -> "Job":
         """Return the job with the phase of this time."""
@@ -177,6 +175,9 @@ class Job:
             is_late = (read_at or now - LONGEST_READ) < self.changed_at
             state = self._state_after(read.state, is_late=is_late)
             job = job.with_link(JobFingerprint.of(read), now).entering(state, now)
+            # An expired job had a link, and of a finished one a copy may have been taken.
+            if read.cancelled and not job.live_since and (read.expired or read.finished_at):
+                job = replace(job, link_unknown=True)
         return job.at(now)
 
     def entering(self, state: JobState, now: datetime) -> "Job":
@@ -216,10 +217,11 @@ class Job:
         """Mark a job that the first read of its cluster could not read: it is not new later."""
         return self if self.shown else replace(self, was_running=True)
 
-    def link_times(self) -> dict[str, str]:
+    def link_times(self) -> dict[str, Any]:
         """Return what the audit log keeps of the link."""
         times = {"link_expected": self.expected_at, "link_live_since": self.live_since}
-        return {name: moment.isoformat() for name, moment in times.items() if moment}
+        known = {name: moment.isoformat() for name, moment in times.items() if moment}
+        return known | ({"link_unknown": True} if self.link_unknown else {})
 
     def audit_detail(self) -> dict[str, Any]:
         """Return the starter and the start, for audit events."""
@@ -243,10 +245,10 @@ def end_of_wait(request: Request, job: Job) -> Ending:
 
 
 def lead_of(request: Request, job: Job) -> Lead | None:
-    """Return how long before the link a cancellation came, if it did."""
-    if request.state is not State.CANCELLED:
-        return None
+    """Return how long before the link a cancellation came, if it did and that is known."""
     moment = job.live_since or job.expected_at
+    if request.state is not State.CANCELLED or job.link_unknown:
+        return None
     return Lead(moment - request.changed_at, was_live=job.live_since is not None)
 
 

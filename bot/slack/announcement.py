@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from bot.atlas import JobState
-from bot.cancellation.job import Job
+from bot.cancellation.job import Job, QuarantineDecision
 from bot.slack import blockkit, ids, job_lines, mrkdwn
 from bot.slack.blockkit import Block
 from bot.slack.client import Links
@@ -123,7 +123,7 @@ def message(
     headline = WAS_RUNNING if was_running else HEADLINES[job.state]
     started = job_lines.started_line(ref, job, ended=job.state.is_over)
     lines = [job_lines.headline(headline, ref, project_name), *job_lines.answer_lines(job), started]
-    if job.beyond_limit and not job.state.is_over:
+    if job.quarantine is QuarantineDecision.BEYOND_LIMIT and not job.state.is_over:
         lines.append(BEYOND_LIMIT)
     if job.state.is_over:
         lines += job_lines.past_link(job)

@@ -84,6 +84,7 @@ DISOWNED = (
     ":rotating_light: {actor} says: *it was not me*. Atlas names their account as the one that "
     "started {job}: another person may be using it."
 )
+LINK_UNKNOWN = "may have been live, and a copy may have been taken; tell your security team"
 LINK_WAS_LIVE = (
     "Its download link had been live, so the data may have been downloaded already: tell your "
     "security team."
@@ -241,7 +242,8 @@ def past_link(job: Job, cancelled_at: datetime | None = None) -> list[str]:
         until = f"live from {since} until {ended}"
         call = "; tell your security team" if is_cancelled else ""  # other ends have a line for it
         return [f"*Download link* was {until}: a copy may have been taken{call}"]
-    return ["*Download link* was never live"] if is_cancelled else []
+    link = LINK_UNKNOWN if job.link_unknown else "was never live"
+    return [f"*Download link* {link}"] if is_cancelled else []
 
 
 def call_to_cancel(request: Request | None, job: Job | None) -> str:

@@ -99,7 +99,7 @@ class _Asked:
 class _Download:
     ref: JobRef
     starter: str
-    was_live: bool
+    was_live: bool  #: or may have been
     posted_at: float | None  #: of the announcement
 
     @classmethod
@@ -108,7 +108,7 @@ class _Download:
         return cls(
             ref=to_ref(row),
             starter=(starter and starter.certain and starter.name) or NOT_KNOWN,
-            was_live=row.live_since is not None,
+            was_live=row.live_since is not None or bool(row.link_used),
             posted_at=float(row.ts) if row.ts else None,
         )
 

@@ -151,7 +151,8 @@ class Metrics:
         is_repeated = event.name is EventName.CREATED and state is State.APPROVED
         if state and not is_repeated:  # by an event that says why no approval was needed
             self.requests.labels(state=state).inc()
-        if event.name is EventName.CANCELLED and "link_live_since" not in event.detail:
+        may_be_used = event.detail.keys() & {"link_live_since", "link_unknown"}
+        if event.name is EventName.CANCELLED and not may_be_used:
             self.cancelled_before_link.inc()
         if answer := ANSWERS.get(event.name):
             self.count_question(answer)

@@ -209,6 +209,8 @@ def _check_failed(post: RequestPost) -> str:
 
 def _cancelled(post: RequestPost) -> str:
     link = job_lines.never_live(lead_of(post.request, post.job)) if post.job else ""
+    if post.job and post.job.link_unknown:
+        link = f" Its download link {job_lines.LINK_UNKNOWN}."
     if post.request.shown.link_existed or "link_live_since" in post.detail:
         link = f" {job_lines.LINK_WAS_LIVE}"
     return f":white_check_mark: {{to}}: {{Job}} is cancelled. Atlas confirms it.{link}{{approved}}"

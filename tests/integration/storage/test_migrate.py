@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from bot.atlas import LINK_LIFETIME, JobState
 from bot.cancellation import judgement
-from bot.cancellation.job import USUAL_WAIT, LinkPhase
+from bot.cancellation.job import USUAL_WAIT, LinkPhase, QuarantineDecision
 from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.policy import ClusterPolicy, Mode, Policies, Policy
@@ -241,7 +241,7 @@ async def test_download_that_the_first_version_cancelled_itself_counts_in_the_li
         changes = await watch.record_jobs(PROJECT_ID, "prod-eu", jobs)
 
     (job,) = (await JobStore(empty, clock).get([each.ref for each in changes])).values()
-    assert job.beyond_limit
+    assert job.quarantine is QuarantineDecision.BEYOND_LIMIT
 
 
 async def test_jobs_of_the_first_version_keep_their_state_starter_and_clock(

@@ -296,6 +296,13 @@ def messages() -> dict[str, dict[str, Any]]:
         LINKS,
         cancelled,
     )
+    unknown = replace(cancelled, live_since=None, until=None, link_unknown=True)
+    built["card_cancelled_unknown"] = card_views.message(
+        ended(State.CANCELLED), EVERYONE, LINKS, unknown
+    )
+    built["cancelled_reply_unknown"] = card_replies.message(
+        post(EventName.CANCELLED, ended(State.CANCELLED), job=unknown)
+    )
     gone = replace(ended(State.REFUSED), outcome=Outcome(sentence=JobGone.sentence, status=404))
     asked = DETAILS[EventName.CHECK_FAILED] | {"try": 2}
     built["reply_check_failed_later"] = card_replies.message(

@@ -33,6 +33,7 @@ def test_states_answers_and_cancellations_before_the_link_are_counted_by_their_e
         (EventName.QUARANTINED, {"tries_again": True}),
         (EventName.CANCELLED, {}),
         (EventName.CANCELLED, {"link_live_since": "2026-11-25T12:00:00+00:00"}),
+        (EventName.CANCELLED, {"link_unknown": True}),
         (EventName.DOWNLOAD_DISOWNED, {}),
     ]
     for name, detail in events:
@@ -41,7 +42,7 @@ def test_states_answers_and_cancellations_before_the_link_are_counted_by_their_e
 
     states = {state: shown[f"cancel_restore_requests_totalstate={state}"] for state in State}
     assert {state: n for state, n in states.items() if n} == {
-        State.AWAITING: 1, State.APPROVED: 1, State.CANCELLED: 2,
+        State.AWAITING: 1, State.APPROVED: 1, State.CANCELLED: 3,
         State.QUARANTINED: 1, State.FAILED: 1,
     }  # fmt: skip
     assert shown["cancel_restore_cancelled_before_link_total"] == 1
