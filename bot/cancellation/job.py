@@ -1,5 +1,6 @@
 """A restore job: its state, its starter and the clock of its link, by what was read (pure)."""
 
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
@@ -20,6 +21,8 @@ ENOUGH_WAITS = 5
 LONGEST_WAIT = timedelta(days=1)
 #: More than a read of a job takes, where it is not known when the read began.
 LONGEST_READ = timedelta(seconds=30)
+#: Seconds between two reads of a running bot; in more a link may come, be used and vanish.
+LONGEST_UNSEEN = 20.0
 #: The states of an open job in their order; a job that is over comes after them.
 _OPEN = (JobState.IN_PROGRESS, JobState.LINK_LIVE, JobState.LINK_USED)
 #: The states in which a job ended; of one that Atlas does not list any more it is not known.
@@ -54,14 +57,6 @@ class StarterAnswer(StrEnum):
 
     MINE = "mine"
     NOT_MINE = "not_mine"
-
-
-@dataclass(frozen=True, slots=True)
-class Lead:
-    """How long before the link a cancellation came; negative for after it."""
-
-    span: timedelta
-    was_live: bool  #: the link counts from when it became live, else from when it was expected
 
 
 def expected_wait(observed: Sequence[timedelta]) -> timedelta:
@@ -161,11 +156,13 @@ class Job:
         started_by: StartedBy | None = None,
         *,
         read_at: datetime | None = None,
+        unseen_for: float = math.inf,
     ) -> "Job":
         """Add a read that began at `read_at`, and a starter if more is known about it by now.
 
-        An earlier state is ignored if a read that began later may have shown the recorded one, and
-        fewer candidates, as the feed keeps its events.
+        The read before it began `unseen_for` seconds ago. An earlier state is ignored if a read
+        that began later may have shown the recorded one, and fewer candidates, as the feed keeps
+        its events.
         """
         job = self
         is_later = started_by and _candidates(started_by) >= _candidates(self.started_by)
@@ -175,8 +172,11 @@ class Job:
             is_late = (read_at or now - LONGEST_READ) < self.changed_at
             state = self._state_after(read.state, is_late=is_late)
             job = job.with_link(JobFingerprint.of(read), now).entering(state, now)
+            age = (now - self.ref.started_at).total_seconds()
+            is_unseen = self.state not in ENDS and min(unseen_for, age) > LONGEST_UNSEEN
             # An expired job had a link, and of a finished one a copy may have been taken.
-            if read.cancelled and not job.live_since and (read.expired or read.finished_at):
+            may_be_used = is_unseen or read.expired or read.finished_at
+            if read.cancelled and not job.live_since and may_be_used:
                 job = replace(job, link_unknown=True)
         return job.at(now)
 
@@ -197,7 +197,8 @@ class Job:
         read, now = listing.jobs.get(self.ref.job_id), listing.now
         if read is None:
             return self.entering(JobState.GONE, now)
-        job = self.observe(now, read, read_at=listing.read_at)
+        unseen_for = listing.unseen_for
+        job = self.observe(now, read, read_at=listing.read_at, unseen_for=unseen_for)
         is_history = listing.first or self.was_running or self.shown is not None
         is_new = listing.is_watched and not (job.state.is_over and is_history)
         announce = self.version > 0 or (is_new and is_download(read))
@@ -244,14 +245,6 @@ def end_of_wait(request: Request, job: Job) -> Ending:
     return Ending.explained(State.OVER, sentence.format(state=job.ended.sentence))
 
 
-def lead_of(request: Request, job: Job) -> Lead | None:
-    """Return how long before the link a cancellation came, if it did and that is known."""
-    moment = job.live_since or job.expected_at
-    if request.state is not State.CANCELLED or job.link_unknown:
-        return None
-    return Lead(moment - request.changed_at, was_live=job.live_since is not None)
-
-
 def _candidates(started_by: StartedBy) -> int:
     return 1 + len(started_by.starter.others) if started_by.starter else 0
 
@@ -267,6 +260,7 @@ class Listing:
     jobs: Mapping[str, RestoreJob]  #: by their ids, newest first
     now: datetime
     read_at: datetime  #: when the read began
+    unseen_for: float = math.inf  #: seconds since the read before it, if this process had one
     first: bool = False  #: whether it is the first one of a cluster that existed before the watch
     unread: Collection[str] = ()  #: the ids of jobs that could not be read; "" for one without id
     is_watched: bool = True  #: whether new downloads of the cluster are announced or on record

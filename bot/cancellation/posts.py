@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, TypeAlias
 
@@ -85,6 +85,22 @@ class StarterPost(BasePost):
 
 
 Post: TypeAlias = RequestPost | Announcement | StarterPost
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """How long before the link a cancellation came; negative for after it."""
+
+    span: timedelta
+    was_live: bool  #: the link counts from when it became live, else from when it was expected
+
+
+def lead_of(request: Request, job: Job) -> Lead | None:
+    """Return how long before the link a cancellation came, if it did and that is known."""
+    moment = job.live_since or job.expected_at
+    if request.state is not State.CANCELLED or (job.link_unknown and not job.live_since):
+        return None
+    return Lead(moment - request.changed_at, was_live=job.live_since is not None)
 
 
 def message_id(subject: str, event: str, number: int) -> str:

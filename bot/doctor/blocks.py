@@ -15,11 +15,11 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.atlas import AtlasReader, JobRef, JobState, RestoreJob
 from bot.cancellation.errors import RightsNotChecked
 from bot.cancellation.events import EventName
-from bot.cancellation.job import Job, Lead, LinkPhase, QuarantineDecision, StarterAnswer
+from bot.cancellation.job import Job, LinkPhase, QuarantineDecision, StarterAnswer
 from bot.cancellation.lifecycle import Approval, Ask, Card, JobFingerprint, Outcome, Request, State
 from bot.cancellation.people import People
 from bot.cancellation.policy import Policies, Policy
-from bot.cancellation.posts import PostKind, RequestPost
+from bot.cancellation.posts import Lead, PostKind, RequestPost
 from bot.cancellation.starter import StartedBy, Starter, StarterKind, StarterStatus
 from bot.doctor.results import REPORT, CheckResult, Subject
 from bot.services.job_search import CancellableJob, ClusterRef, Search, UnreadCluster

@@ -37,8 +37,7 @@ FRESH = 1.0  #: seconds for which a read that was made for another purpose count
 #: Seconds for which the details of a job wait for the activity feed; it is added later if slower.
 FEED_TIMEOUT = 0.2
 STARTER_TIMEOUT = 1.0  #: seconds for which a decision about a quarantine waits for the feed
-#: Maximum age of the feed for followed jobs, in intervals: an event is shown at most this and one
-#: interval later, so within 20 s, and reads of the watch serve, too.
+#: Maximum age of a followed job's feed, in intervals: with one more an event is shown within 20 s.
 FEED_AGE = 1.5
 MAX_CONCURRENT_READS = 8  #: concurrent calls to Atlas
 #: In the place of a time: not all clusters could be read.
@@ -185,6 +184,8 @@ class Jobs:
         default_factory=lambda: asyncio.Semaphore(MAX_CONCURRENT_READS)
     )
 
+    _followed_at: datetime = field(default=NEVER, init=False)
+
     async def look_up(self, ref: JobRef, *, timeout: float) -> JobDetails:
         """Read the job from Atlas, or raise an `AtlasError`; and the open request for it."""
         project = self.projects.get(ref.project_id)
@@ -209,10 +210,7 @@ class Jobs:
     async def of_job(
         self, ref: JobRef, read: RestoreJob, feed: Feed | None
     ) -> tuple[Job, Request | None]:
-        """Return a job that was read, recorded if that is new, and its open request.
-
-        Raises `StorageError`.
-        """
+        """Return a read job, recorded if new, and its open request; raises `StorageError`."""
         known = await self.store.known(ref)
         return await self._record(known, read, feed), known.request
 
@@ -279,8 +277,9 @@ class Jobs:
 
     async def follow(self) -> None:
         """Read the jobs of requests that wait or failed, and search for unknown starters."""
-        followed = await self.store.followed()
+        began, followed = self.store.now(), await self.store.followed()
         await asyncio.gather(*(self._follow(each) for each in followed))
+        self._followed_at = began
 
     async def _follow(self, known: KnownJob) -> None:
         ref, read, feed = known.job.ref, None, None
@@ -342,8 +341,10 @@ class Jobs:
     ) -> Job:
         """Record what is new; a request that waits may lack the event of a live link."""
         found = self._watched_starter(known, feed)
-        updated = known.job.observe(self.store.now(), read, found, read_at=read_at)
+        now = self.store.now()
+        gap = (now - self._followed_at).total_seconds()
+        updated = known.job.observe(now, read, found, read_at=read_at, unseen_for=gap)
         may_lack_event = known.waits and updated.phase not in TO_COME
         if updated == known.job and not may_lack_event:
             return known.job
-        return await self.store.record(known.job.ref, read, found, read_at)
+        return await self.store.record(known.job.ref, read, found, read_at=read_at, unseen_for=gap)

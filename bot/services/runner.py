@@ -92,6 +92,7 @@ class Run:
         self._people: Mapping[str, Person] | RightsNotChecked = {}
         self._people_read_at = -math.inf
         self._delete_error: AtlasError | None = None  # of the last DELETE that failed
+        self.seen_at = -math.inf  # when the read before the last one answered
         self._recorded: RestoreJob | None = None  # as it was read for the record last
         self._retry_at = self.monotonic()  # earliest moment that Atlas's Retry-After allows
 
@@ -119,6 +120,7 @@ class Run:
             step = next_step(self.request.shown, self.request.sent, job)
             if result := self._result(step, job):
                 return result
+            self.seen_at = self.monotonic()
             if step is Step.SEND:
                 try:
                     judgement = await self._judge()
@@ -307,7 +309,10 @@ class Runner:
         run = Run(request=request, atlas=project.atlas, canceller=canceller, runner=self)
         end = await run.execute()
         end = after_fault(run.request, end, self.store.now())
-        await self.store.settle(run.request, end.state, end.outcome, run.judgement, job=run.job)
+        gap = self.monotonic() - run.seen_at
+        await self.store.settle(
+            run.request, end.state, end.outcome, run.judgement, job=run.job, unseen_for=gap
+        )
 
     async def _renew_lease(self, request_id: str) -> None:
         while True:

@@ -130,8 +130,7 @@ class Watcher:
     async def _wait_until(self, due: float) -> bool:
         """Wait until a round is due, or requested; False if clusters are to be read again first."""
         while not self._requested.is_set():
-            left = due - self.monotonic()
-            if left <= 0:
+            if (left := due - self.monotonic()) <= 0:
                 break
             if self._read_for < self.feed.listed_at <= self.feed.atlas_clock.at(self.monotonic()):
                 return False
@@ -316,6 +315,7 @@ class Watcher:
             jobs,
             jobs.unread,
             read_at=read_at,
+            unseen_for=self.monotonic() - self._read_at.get(name, -math.inf),
             is_watched=policy.is_watched,
             watch_restores=watch_restores,
         )

@@ -4,8 +4,9 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from bot.atlas import JobRef, JobState
-from bot.cancellation.job import Job, Lead, LinkPhase, StarterAnswer
+from bot.cancellation.job import Job, LinkPhase, StarterAnswer
 from bot.cancellation.lifecycle import Request, State
+from bot.cancellation.posts import Lead
 from bot.cancellation.starter import NOT_READ, StartedBy, Starter, StarterKind, StarterStatus
 from bot.slack import blockkit, ids, mrkdwn
 from bot.slack.deployment import command_code, labelled

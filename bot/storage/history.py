@@ -7,8 +7,8 @@ from datetime import timedelta
 from sqlalchemy import delete, exists, func, or_, select, text
 
 from bot.atlas import JobRef
-from bot.cancellation.job import Lead, lead_of
 from bot.cancellation.lifecycle import Request, State
+from bot.cancellation.posts import Lead, lead_of
 from bot.storage import queries
 from bot.storage.job_store import get_or_new
 from bot.storage.tables import IS_OVER, UNREVIEWED, posts, requests

@@ -1,9 +1,11 @@
 """Restore jobs, with the events, cards and announcements that a change of them causes."""
 
 import json
+import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, astuple, dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -232,10 +234,13 @@ class JobStore(Store):
         ref: JobRef,
         read: RestoreJob | None = None,
         started_by: StartedBy | None = None,
+        *,
         read_at: datetime | None = None,
+        unseen_for: float = math.inf,
     ) -> Job:
         """Add what was read, and update the messages about the job, in one transaction."""
-        return change(uow, ref, lambda job: job.observe(uow.now, read, started_by, read_at=read_at))
+        observe = partial(Job.observe, now=uow.now, read=read, started_by=started_by)
+        return change(uow, ref, partial(observe, read_at=read_at, unseen_for=unseen_for))
 
 
 def _known(uow: UnitOfWork, job: Job, request: Request | None) -> KnownJob:

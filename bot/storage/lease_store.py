@@ -1,14 +1,17 @@
 """Leases on requests: a runner claims a request, records its DELETEs, and settles it."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from sqlalchemy import and_, or_, select
 
 from bot.atlas import JobState, RestoreJob
 from bot.cancellation.events import EventName
+from bot.cancellation.job import Job
 from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import DeleteAttempts, Outcome, Request, State
 from bot.cancellation.quarantine import try_again_at
@@ -129,15 +132,21 @@ class LeaseStore(Store):
         judgement: Judgement | None = None,
         *,
         job: RestoreJob | None = None,
+        unseen_for: float = math.inf,
     ) -> Request:
         """End a run that read the `job` last; raises `AlreadyHandled`.
+
+        The run's read before that was `unseen_for` seconds ago; the one of a run that it goes on
+        with was after the claim.
 
         `judgement` has why the request waits for approvals again. If it is tried again after a
         pause, only the first fault is reported.
         """
         if judgement:
             apply_judgement(uow, request, judgement)
-        known = change(uow, request.ref, lambda known: known.observe(uow.now, job))
+        gap = min(unseen_for, (uow.now - request.changed_at).total_seconds())
+        observe = partial(Job.observe, now=uow.now, read=job, unseen_for=gap)
+        known = change(uow, request.ref, observe)
         again_at = try_again_at(request.ref, uow.now)
         pause = {"grace_ends_at": again_at} if outcome.tries_again else {}
         return uow.transition(

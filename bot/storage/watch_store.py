@@ -1,5 +1,6 @@
 """The watch's state: when it read a project, its known clusters, and the jobs that it listed."""
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -115,13 +116,15 @@ class WatchStore(Store):
         unread: Collection[str] = (),
         *,
         read_at: datetime | None = None,
+        unseen_for: float = math.inf,
         is_watched: bool = True,
         watch_restores: bool = False,
     ) -> Sequence[Job]:
         """Record the jobs of a cluster, and return those whose change is announced.
 
-        The read began at `read_at`, or now. `unread` are the ids of jobs that it could not read.
-        New downloads of a cluster that is not watched are only known.
+        The read began at `read_at`, or now, and the one before `unseen_for` seconds ago.
+        `unread` are the ids of jobs that it could not read. New downloads of a cluster that is not
+        watched are only known.
         """
         queries.lock_project(uow.execute, project_id)
         known = _known(uow, project_id, cluster, reads)
@@ -140,6 +143,7 @@ class WatchStore(Store):
             jobs={read.id: read for read in reads},
             now=uow.now,
             read_at=read_at or uow.now,
+            unseen_for=unseen_for,
             first=first,
             unread=unread,
             is_watched=is_watched,

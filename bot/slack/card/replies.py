@@ -6,11 +6,10 @@ from typing import Any
 
 from bot.atlas import JobState
 from bot.cancellation.events import EventName
-from bot.cancellation.job import lead_of
 from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.people import NO_ONE, People
 from bot.cancellation.policy import Policy
-from bot.cancellation.posts import RequestPost, own_part
+from bot.cancellation.posts import RequestPost, lead_of, own_part
 from bot.cancellation.quarantine import NOT_KEPT, tried_until
 from bot.cancellation.starter import NOT_READ
 from bot.slack import blockkit, job_lines, mrkdwn

@@ -5,10 +5,10 @@ from datetime import timedelta
 
 from sqlalchemy import select
 
-from bot.cancellation.job import USUAL_WAIT, Lead
+from bot.cancellation.job import USUAL_WAIT
 from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.people import ActingPerson
-from bot.cancellation.posts import PostKind
+from bot.cancellation.posts import Lead, PostKind
 from bot.storage.history import RETENTION
 from bot.storage.tables import posts
 from tests.integration.storage.conftest import Stores

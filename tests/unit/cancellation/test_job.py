@@ -1,5 +1,6 @@
 """What reads change of a job, the clock of its link, and the comparison of a cluster's jobs."""
 
+import math
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -9,17 +10,17 @@ import pytest
 from bot.atlas import JobState, RestoreJob
 from bot.cancellation.job import (
     LONGEST_READ,
+    LONGEST_UNSEEN,
     USUAL_WAIT,
     Job,
-    Lead,
     LinkPhase,
     Listing,
     compare,
     end_of_wait,
     expected_wait,
-    lead_of,
 )
 from bot.cancellation.lifecycle import DeleteAttempts, JobFingerprint, State
+from bot.cancellation.posts import Lead, lead_of
 from tests.support.clock import NOON
 from tests.support.domain import a_job, a_request, job_ref
 
@@ -99,6 +100,27 @@ def test_link_without_the_time_of_its_end_is_live_since_it_was_first_read() -> N
     assert (live.phase, live.live_since, live.until) == (LinkPhase.LIVE, NOON, None)
     assert (used.phase, used.live_since) == (LinkPhase.USED, NOON)
     assert (timed.live_since, timed.until) == (NOON, EXPIRY)
+
+
+@pytest.mark.parametrize(
+    ("age", "unseen_for", "is_unknown"),
+    [
+        (3600.0, LONGEST_UNSEEN, False),
+        (3600.0, LONGEST_UNSEEN + 1, True),
+        (LONGEST_UNSEEN, math.inf, False),
+    ],
+)
+def test_link_of_a_download_that_was_cancelled_unseen_is_not_known_to_have_been_live(
+    age: float, unseen_for: float, is_unknown: bool
+) -> None:
+    job = known(JobState.IN_PROGRESS)
+    now = job.ref.started_at + timedelta(seconds=age)
+    cancelled = job.observe(now, read(cancelled=True), unseen_for=unseen_for)
+    later = cancelled.observe(now, read(cancelled=True, expiresAt=EXPIRY))
+
+    assert cancelled.observe(now, read(cancelled=True)).link_unknown is is_unknown
+    assert (lead_of(a_request(state=State.CANCELLED), cancelled) is None) is is_unknown
+    assert lead_of(a_request(state=State.CANCELLED), later) is not None
 
 
 def test_lead_counts_to_the_live_link_else_to_the_expected_one() -> None:

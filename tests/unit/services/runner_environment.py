@@ -91,6 +91,7 @@ class FakeLeaseStore(LeaseStore):
     sent_after: RestoreJob | None = None
     links: list[RestoreJob] = field(default_factory=list)
     job: RestoreJob | None = None
+    unseen_for: float = 0.0
     settled: tuple[State, Outcome] | None = None
     held_by_another: bool = False
     faults: dict[str, Exception] = field(default_factory=dict)
@@ -137,8 +138,9 @@ class FakeLeaseStore(LeaseStore):
         judgement: Judgement | None = None,
         *,
         job: RestoreJob | None = None,
+        unseen_for: float = 0.0,
     ) -> Request:
-        self.judgement, self.job = judgement, job
+        self.judgement, self.job, self.unseen_for = judgement, job, unseen_for
         self.settled = (state, outcome)
         return replace(request, state=state, outcome=outcome)
 

@@ -1,5 +1,6 @@
 """A run: GET, DELETE, GET; and each way in which Atlas or the database can fail in between."""
 
+import math
 from collections.abc import Mapping
 
 import pytest
@@ -312,3 +313,6 @@ async def test_link_that_only_earlier_reads_show_is_recorded_once() -> None:
 
     assert (after.links, while_slack_is_away.links) == ([live, timed], [live, timed])
     assert (after.job, while_slack_is_away.sent_after) == (CANCELLED, timed)
+    taken_over = FakeLeaseStore(a_request(sent=UNKNOWN))
+    await run(ScriptedAtlas(reads=[CANCELLED]), taken_over)
+    assert (after.unseen_for < 5, taken_over.unseen_for) == (True, math.inf)

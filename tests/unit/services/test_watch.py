@@ -1,6 +1,7 @@
 """The watch: its announcements, the order of its reads, and its pauses."""
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -115,6 +116,7 @@ class FakeWatchStore(WatchStore):
     adopted: list[list[str]] = field(default_factory=list)
     complete: list[bool] = field(default_factory=list)
     noted: list[tuple[str, int]] = field(default_factory=list)
+    unseen_for: list[float] = field(default_factory=list)
     for_restores: list[bool] = field(default_factory=list)
     announced: list[Job] = field(default_factory=list)
     recorded: int = 0
@@ -139,10 +141,12 @@ class FakeWatchStore(WatchStore):
         unread: Collection[str] = (),
         *,
         read_at: datetime | None = None,
+        unseen_for: float = 0.0,
         is_watched: bool = True,
         watch_restores: bool = False,
     ) -> list[Job]:
         self.for_restores.append(watch_restores)
+        self.unseen_for.append(unseen_for)
         assert not set(unread) & {read.id for read in reads}
         if self.faults:
             raise self.faults.pop(0)
@@ -422,6 +426,7 @@ async def test_cluster_with_an_open_download_is_read_often_until_it_ends() -> No
     assert gaps == {Timings.open_job_interval}
     assert 120 <= env.atlas.times_of("c000")[-1] < 120 + 2 * Timings.open_job_interval
     assert len(env.atlas.times_of("c001")) == 1
+    assert env.store.unseen_for == [math.inf, math.inf, Timings.open_job_interval]
 
 
 @pytest.mark.parametrize(("policy", "announced"), [(WATCHED, 1), (Policy(), 0)])

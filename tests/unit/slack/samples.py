@@ -22,11 +22,11 @@ from bot.cancellation.errors import (
     RightsNotChecked,
 )
 from bot.cancellation.events import EventName
-from bot.cancellation.job import ENDED, Job, Lead, LinkPhase, StarterAnswer
+from bot.cancellation.job import ENDED, Job, LinkPhase, StarterAnswer
 from bot.cancellation.lifecycle import Approval, Card, JobFingerprint, Outcome, Request, State
 from bot.cancellation.people import EVERYONE, NO_ONE, People
 from bot.cancellation.policy import Mode, Policies, Policy
-from bot.cancellation.posts import Announcement, PostKind, RequestPost
+from bot.cancellation.posts import Announcement, Lead, PostKind, RequestPost
 from bot.cancellation.quarantine import PROJECT_GONE, TAKEN_OVER
 from bot.cancellation.starter import StartedBy, Starter, StarterKind, StarterStatus
 from bot.services import runner
