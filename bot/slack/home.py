@@ -81,21 +81,34 @@ class HomeTab:
         waiting += unreviewed
         if jobs is None and not published:
             await self._publish(home_view(LOADING, waiting, past, urgent, title_of(projects)))
-        jobs = jobs or await self._jobs(projects)
+        if jobs is None:
+            held, jobs = await self._jobs(projects)
+            urgent += held
         await self._publish(home_view(jobs, waiting, past, urgent, title_of(projects)))
 
-    async def _jobs(self, projects: Sequence[Project]) -> list[Block]:
+    async def _jobs(self, projects: Sequence[Project]) -> tuple[list[Block], list[Block]]:
+        """Show the downloads in quarantine that other people decide about, and the others."""
         listing = await self._deps.finder.listing(projects, max_age=MAX_LISTING_AGE)
-        shown = listing.jobs[: MAX_JOBS + len(self._above)]
-        known = await lists.known_jobs(self._deps, listing, shown)
         try:
             own = await self._deps.history.in_states(State.QUARANTINED)
             running = await self._deps.history.in_states(State.APPROVED, State.CANCELLING)
         except CancellationError:
             own = running = ()  # the part about quarantine says so
-        follows = self._follows(own) | {each.ref: BEING_CANCELLED for each in running}
+        follows = self._follows(own)
+        held = [each for each in listing.jobs if each.ref in follows.keys() - self._above]
+        held = held[:MAX_URGENT]
+        self._above.update(each.ref for each in held)
+        shown = [*held, *listing.jobs[: MAX_JOBS + len(self._above)]]
+        known = await lists.known_jobs(self._deps, listing, shown)
         over = {ref for ref, job in known.items() if job.state.is_over}  # since the listing
-        return job_blocks(listing, datetime.now(UTC), known, follows, self._above | over)
+        urgent = [
+            lists.job_entry(found, known.get(found.ref), follows[found.ref])
+            for found in held
+            if found.ref not in over
+        ]
+        urgent = [_header("In quarantine"), *urgent] if urgent else []
+        follows |= {each.ref: BEING_CANCELLED for each in running}
+        return urgent, job_blocks(listing, datetime.now(UTC), known, follows, self._above | over)
 
     def _follows(self, quarantined: Sequence[Request]) -> dict[JobRef, str]:
         """Say what becomes of downloads in quarantine, also to those who may not keep them."""
@@ -233,7 +246,7 @@ def job_blocks(
     more = len(jobs) - len(shown)
     if not shown:
         none = "No others" if listing.jobs else "None"
-        seen = ", in what could be read" if listing.unavailable else ""
+        seen = " among those that could be read" if listing.unavailable else ""
         shown = [blockkit.section(f"{none}{seen}.")]
     if more > 0:
         shown.append(blockkit.context(f"And {more} more: {command_code('list')} shows all."))
