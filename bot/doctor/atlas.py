@@ -106,8 +106,9 @@ ACCESS_ERRORS: tuple[tuple[type[AtlasError], str, str], ...] = (
 NOT_NAMED = "Atlas does not return it"
 READ_FEED = (
     "Without it the bot cannot say who started a job, and in quarantine the starter of a download "
-    "may keep it. The role GROUP_READ_ONLY allows it."
+    "may keep it."
 )
+FEED_ROLE = "The role GROUP_READ_ONLY allows it."
 FEED_SPAN = timedelta(hours=1)  #: how far back the check reads the activity feed
 WAIT = "Try again in a few minutes; https://status.mongodb.com tells of outages."
 NO_CLUSTERS = "Check that the project is the right one, if it should have clusters."
@@ -300,7 +301,8 @@ class ProjectChecks:
             since = self.now - FEED_SPAN
             await self.atlas.events(self.project.id, since)
         except AtlasError as error:  # the bot can do without it
-            self._add(feed.warning(describe(error), READ_FEED))
+            hint = FEED_ROLE if isinstance(error, RoleMissing) else WAIT
+            self._add(feed.warning(describe(error), f"{READ_FEED} {hint}"))
         else:
             self._add(feed.ok("it can be read"))
 

@@ -196,14 +196,17 @@ async def test_roles_that_cannot_be_read_are_unchecked_with_the_reason(
     assert "the list itself was not read" in the(findings, "atlas_access_list").message
 
 
-async def test_refused_activity_feed_is_a_warning_with_the_role(env: DoctorEnvironment) -> None:
-    env.atlas.faults.add(
-        Fault(kind=Kind.ERROR, code="USER_UNAUTHORIZED", path="/events", times=None)
-    )
+@pytest.mark.parametrize(
+    ("code", "names_role"), [("USER_UNAUTHORIZED", True), ("UNEXPECTED_ERROR", False)]
+)
+async def test_unread_activity_feed_is_a_warning_with_the_role_if_that_is_missing(
+    env: DoctorEnvironment, code: str, *, names_role: bool
+) -> None:
+    env.atlas.faults.add(Fault(kind=Kind.ERROR, code=code, path="/events", times=None))
     feed = the(await env.examine(), "atlas_activity_feed")
 
     assert feed.level is Level.WARNING
-    assert "GROUP_READ_ONLY" in feed.hint
+    assert ("GROUP_READ_ONLY" in feed.hint) == names_role
 
 
 async def test_clock_is_compared_with_that_of_each_service(env: DoctorEnvironment) -> None:
