@@ -104,7 +104,9 @@ class Bot:
         set_deployment(self.settings.command, self.settings.label)
         client = self._open_slack_client()
         # While the database and the port are opened.
-        authentication = asyncio.create_task(authenticate_slack(client, self.settings.slack))
+        authentication = asyncio.create_task(
+            authenticate_slack(client, self.settings.slack, self._token_status)
+        )
         self._exit_stack.push_async_callback(cancel_and_wait, authentication)
         receiver = self._build_receiver()
         self._server = self._build_server(receiver)
@@ -115,6 +117,7 @@ class Bot:
         self._start_leader()
         names = self._start_services()
         identity = await authentication
+        self._token_status.failure = None
         links = Links(atlas=self.settings.atlas.base_url, identity=identity)
         # A separate client: calls of dialogs that hang do not delay the check before a DELETE.
         directory = Directory(self._open_slack_client(), identity, limits=self._services.limits)
@@ -185,8 +188,7 @@ class Bot:
             details["slack"] = lambda: receiver.notice
 
         async def check_slack() -> str | None:
-            known = server.problem or receiver.problem
-            return known or self._token_status.problem()
+            return server.problem or self._token_status.problem() or receiver.problem
 
         checks = {
             "slack": check_slack,

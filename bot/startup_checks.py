@@ -87,16 +87,18 @@ async def migrate(database_url: str) -> None:
         ) from error
 
 
-async def authenticate_slack(client: AsyncWebClient, slack: SlackSettings) -> Identity:
+async def authenticate_slack(
+    client: AsyncWebClient, slack: SlackSettings, status: "TokenStatus"
+) -> Identity:
     """Return the bot's identity; raises `StartError` with each token that Slack refuses."""
-    identity = asyncio.ensure_future(wait_for_identity(client))
+    identity = asyncio.ensure_future(wait_for_identity(client, status))
     errors = await run_steps(lambda: identity, lambda: check_app_token(client, slack))
     if errors:
         raise StartError("\n".join(errors))
     return identity.result()
 
 
-async def wait_for_identity(client: AsyncWebClient) -> Identity:
+async def wait_for_identity(client: AsyncWebClient, status: "TokenStatus") -> Identity:
     """Retry until Slack answers; raises `StartError` when it refuses the token."""
     while True:
         try:
@@ -108,6 +110,7 @@ async def wait_for_identity(client: AsyncWebClient) -> Identity:
                     f"Slack refuses SLACK_BOT_TOKEN ({trouble.code}): copy the Bot User OAuth "
                     "Token again, in Slack's app under OAuth & Permissions."
                 ) from error
+            status.failure = SLACK_DOES_NOT_ANSWER
             log.warning(
                 "Slack does not answer, retrying",
                 why=trouble.sentence,
@@ -149,7 +152,7 @@ class TokenStatus:
     ) -> None:
         self._max_age, self._clock = max_age, clock
         self._answered_at = math.inf  # the last test; the start's own at the first call
-        self._failure: str | None = None  # of the last test, if Slack answered in time
+        self.failure: str | None = None  #: of the start, or of the last test with an answer
         self.refused_with: str | None = None  # Slack's error code while it refuses the token
 
     def record(self, code: str | None) -> None:
@@ -162,20 +165,20 @@ class TokenStatus:
         if self.refused_with:
             return InvalidToken(self.refused_with).sentence
         is_old = self._max_age < LONGEST_TEST_AGE <= self._clock() - self._answered_at
-        return self._failure or (SlackUnavailable.sentence if is_old else None)
+        return self.failure or (SlackUnavailable.sentence if is_old else None)
 
     async def test_if_due(self, client: AsyncWebClient) -> None:
         """Test at the first call after `max_age`, and at each one after a failure."""
         self._answered_at = min(self._answered_at, self._clock())
         is_due = self._clock() - self._answered_at >= self._max_age
-        if not (is_due or self.refused_with or self._failure):
+        if not (is_due or self.refused_with or self.failure):
             return
         try:
             await client.auth_test()  # which records a refusal of the token
-            self._answered_at, self._failure = self._clock(), None
+            self._answered_at, self.failure = self._clock(), None
         except CALL_ERRORS as error:
             is_late = isinstance(error, TimeoutError)
-            self._failure = None if is_late else translate_error(error).sentence
+            self.failure = None if is_late else translate_error(error).sentence
 
 
 async def answers(client: AsyncWebClient) -> bool:
