@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bot.atlas import AtlasRejected
+from bot.atlas.errors import ConnectionBroken, NoConnection, TimedOut
 from bot.atlas.models import DeliveryType
 from bot.cancellation.events import EventName, Recorded, readable_fields, state_entered
 from bot.cancellation.job import TO_COME
@@ -32,7 +33,7 @@ UNLIMITED = 10_000  #: a width that no table reaches, to measure how wide it is
 STEPS: Mapping[str, str] = {
     EventName.CREATED: "Recorded as request {request}.",
     EventName.ACTED_ALONE: "It runs without approval. {review}",
-    EventName.APPROVED: "The policy allows it.",
+    EventName.APPROVED: "It may run now.",
     EventName.CLAIMED: "Reading the job ({runner}).",
     EventName.TAKEN_OVER: "Reading the job again ({runner}); the runner before it has stopped.",
     EventName.CANCEL_SENT: "DELETE sent, try {try}.",
@@ -43,6 +44,11 @@ REFUSED = "Atlas refused it ({answer}). Reading the job once more before the req
 NO_ANSWER = (
     "No usable answer ({answer}). Reading the job, which gets another DELETE if it still runs."
 )
+#: Why there was no answer at all, by the error of the event.
+REASONS = {
+    each.__name__: each.sentence.partition(":")[0]
+    for each in (TimedOut, NoConnection, ConnectionBroken)
+}
 #: The errors in events that are refusals.
 REFUSALS = frozenset(each.__name__ for each in AtlasRejected.__subclasses__())
 
@@ -78,7 +84,8 @@ def format_of(
     if not how:
         return OutputFormat.TABLE if (out or sys.stdout).isatty() else OutputFormat.JSON
     if how not in formats:
-        fail(f"There is no format {how!r}; there are: {', '.join(formats)}.", WRONG_USAGE)
+        names = ["json (jsonl)" if each is OutputFormat.JSON else each for each in formats]
+        fail(f"There is no format {how!r}; there are: {', '.join(names)}.", WRONG_USAGE)
     return OutputFormat(how)
 
 
@@ -254,7 +261,7 @@ def sentence_of(fields: Mapping[str, Any]) -> str:
     if event == EventName.CANCEL_ANSWERED:
         answer = " ".join(str(fields[name]) for name in ("status", "code") if fields.get(name))
         text = REFUSED if error in REFUSALS else NO_ANSWER if error else ACCEPTED
-        return text.format(answer=answer or error)
+        return text.format(answer=answer or REASONS.get(error, error))
     if text := STEPS.get(event, ""):
         return text.format(**fields)
     said = str(fields.get("sentence") or "")

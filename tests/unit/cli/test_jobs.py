@@ -229,7 +229,7 @@ def test_steps_are_written_once_with_the_state_after_them(
         ),
         (
             {"status": None, "code": None, "error": "TimedOut"},
-            "No usable answer (TimedOut). Reading the job, which gets another DELETE",
+            "No usable answer (Atlas did not answer in time). Reading the job, which",
         ),
     ],
 )

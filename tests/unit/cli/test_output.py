@@ -52,11 +52,14 @@ def test_format_is_json_unless_a_terminal_reads() -> None:
     assert {format_of(name) for name in ("json", "jsonl")} == {OutputFormat.JSON}
 
 
-def test_unknown_format_ends_the_command_with_2() -> None:
+def test_unknown_format_ends_the_command_with_2_and_names_each_format(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     with pytest.raises(typer.Exit) as error:
         format_of("yaml")
 
     assert error.value.exit_code == 2
+    assert "there are: table, json (jsonl)." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("state", sorted(state for state in State if state.ended))
