@@ -251,9 +251,9 @@ def call_to_cancel(request: Request | None, job: Job | None) -> str:
     """Say for what a message mentions the approvers of a download (a template)."""
     state = request.state if request else None
     if state is State.CANCELLED or (job and job.ended):
-        return "The download has ended. To know: {who}."
+        return "The download has ended. For your information: {who}."
     runs = state in {State.APPROVED, State.CANCELLING}
-    return f"{IS_CANCELLED} To know: {{who}}." if runs else "May cancel it: {who}."
+    return f"{IS_CANCELLED} For your information: {{who}}." if runs else "May cancel it: {who}."
 
 
 def open_button(ref: JobRef) -> blockkit.Block:

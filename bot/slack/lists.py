@@ -22,7 +22,7 @@ from bot.slack.dependencies import Dependencies, Interaction
 from bot.slack.deployment import command_code
 from bot.slack.directory import Directory
 from bot.slack.errors import try_again
-from bot.slack.grammar import job_value
+from bot.slack.grammar import MAX_HISTORY, job_value
 from bot.slack.payloads import Actor
 from bot.storage.history import PastRequest
 
@@ -247,6 +247,7 @@ def request_list(
 ) -> dict[str, Any]:
     """Build the list of the last requests, newest first; `projects` are names by id."""
     last = "The last request" if len(past) == 1 else f"The last {len(past)} requests"
+    last += ", the most that one list shows" if len(past) == MAX_HISTORY else ""
     headline, blocks = NO_REQUESTS, history_sections(past, projects, links)
     if past:
         headline = f"*{last}*"

@@ -122,6 +122,7 @@ def _format(template: str, post: RequestPost) -> str:
         approved=f" Approved by {approved}." if approved else "",
         before=f" Approved before by {approved}." if approved else "",
         by=f" by {mrkdwn.person(post.actor)}" if post.actor else "",
+        clock=f"\n{job_lines.link_line(post.job)}" if post.job else "",
         job=job,
         Job=mrkdwn.capitalised(job),
         link_until=f", until {mrkdwn.date(link_until)}" if link_until else "",
@@ -255,8 +256,8 @@ CANNOT_NOW = (
 #: The replies while a download goes on that say how long is left, beside those of an end.
 WITH_CLOCK = frozenset(
     {
-        *(EventName.REMINDED, EventName.ESCALATED, EventName.QUARANTINED, EventName.KEEP_VOIDED),
-        *(EventName.CHECK_FAILED, EventName.AWAITING, EventName.DOWNLOAD_DISOWNED),
+        *(EventName.QUARANTINED, EventName.KEEP_VOIDED, EventName.DOWNLOAD_DISOWNED),
+        *(EventName.CHECK_FAILED, EventName.AWAITING),
     }
 )
 
@@ -266,10 +267,12 @@ TEMPLATES: Mapping[EventName, str | Callable[[RequestPost], str]] = {
     EventName.REVIEWED: ":ballot_box_with_check: {actor} reviewed what was done without approval.",
     EventName.NOTIFIED: _notified,
     EventName.REMINDED: (
-        ":bell: Cancel {job}? Reminder: The request waits for approval, until {until}."
+        ":bell: Cancel {job}? Reminder: The request waits for approval.{clock}\n"
+        "The request ends {until}."
     ),
     EventName.ESCALATED: (
-        ":rotating_light: Cancel {job}? Escalated: The request waits for approval, until {until}."
+        ":rotating_light: Cancel {job}? Escalated: The request waits for approval.{clock}\n"
+        "The request ends {until}."
     ),
     EventName.QUARANTINED: _quarantined_again,
     EventName.KEPT: ":unlock: {Job} is kept{by}: it goes on.{before}{sentence}",

@@ -136,7 +136,7 @@ def error(
     blocks = [
         *([blockkit.section(f"{job}\n{link}".strip(), block_id=ids.JOB)] if job else []),
         blockkit.section(f":warning: {mrkdwn.escape(sentence, 2500)}{atlas_answer}"),
-        blockkit.context(f"Nothing was done. {advice}".strip()),
+        *nothing_done(sentence, advice),
         read_button("Try again"),
     ]
     return Content(blocks=blocks)
@@ -161,8 +161,14 @@ def elsewhere(asked: JobRef, found: DialogState, project_name: str) -> Content:
 
 def refused(text: str) -> Content:
     """Show why this person cannot continue; `text` is trusted mrkdwn."""
-    blocks = [blockkit.section(f":no_entry: {text}"), blockkit.context("Nothing was done.")]
-    return Content(blocks=blocks)
+    return Content(blocks=[blockkit.section(f":no_entry: {text}"), *nothing_done(text)])
+
+
+def nothing_done(why: str, advice: str = "") -> list[Block]:
+    """Say that nothing was done, unless `why` says so, and add the advice (mrkdwn)."""
+    done = "" if "nothing was done" in why else "Nothing was done."
+    note = f"{done} {advice}".strip()
+    return [blockkit.context(note)] if note else []
 
 
 def plain(view: View, why: str) -> View | None:

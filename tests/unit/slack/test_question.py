@@ -204,9 +204,9 @@ def test_alarm_is_in_the_thread_of_the_announcement_with_the_button() -> None:
 @pytest.mark.parametrize(
     ("changes", "call"),
     [
-        ({}, f"{job_lines.IS_CANCELLED} To know: "),
-        ({"state": JobState.CANCELLED}, "The download has ended. To know: "),
-        ({"state": JobState.GONE}, f"{job_lines.IS_CANCELLED} To know: "),
+        ({}, f"{job_lines.IS_CANCELLED} For your information: "),
+        ({"state": JobState.CANCELLED}, "The download has ended. For your information: "),
+        ({"state": JobState.GONE}, f"{job_lines.IS_CANCELLED} For your information: "),
     ],
 )
 def test_alarm_about_a_download_that_the_bot_cancels_asks_no_one_to_do_it(
