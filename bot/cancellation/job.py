@@ -79,9 +79,7 @@ class Job:
     state: JobState = JobState.IN_PROGRESS  #: when it was last read
     live_since: datetime | None = None
     until: datetime | None = None  #: when the link expires
-    link_unknown: bool = (
-        False  #: whether it was cancelled, and it is not known if the link was live
-    )
+    link_unknown: bool = False  #: whether it was cancelled, and may have had its link
     phase: LinkPhase = LinkPhase.EXPECTED  #: which cards and announcements show
     started_by: StartedBy = NOT_READ
     version: int = 0  #: counts the announced changes; 0 before it is announced
@@ -174,9 +172,8 @@ class Job:
             job = job.with_link(JobFingerprint.of(read), now).entering(state, now)
             age = (now - self.ref.started_at).total_seconds()
             is_unseen = self.state not in ENDS and min(unseen_for, age) > LONGEST_UNSEEN
-            # An expired job had a link, and of a finished one a copy may have been taken.
-            may_be_used = is_unseen or read.expired or read.finished_at
-            if read.cancelled and not job.live_since and may_be_used:
+            # An expired job had a link; `finishedAt` is the time of any end, also of this one.
+            if read.cancelled and not job.live_since and (is_unseen or read.expired):
                 job = replace(job, link_unknown=True)
         return job.at(now)
 

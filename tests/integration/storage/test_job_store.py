@@ -184,17 +184,17 @@ async def test_cancellation_records_whether_the_link_was_live(
     assert is_known is (seen not in {"", "at last"}), "another runner may go on"
 
 
-@pytest.mark.parametrize("end", [{"expired": True}, {"finishedAt": NOON.isoformat()}])
-async def test_cancelled_download_with_another_end_is_not_said_to_have_had_no_link(
-    end: dict[str, Any], env: Stores
+@pytest.mark.parametrize("is_expired", [True, False])
+async def test_cancelled_download_that_also_reads_expired_is_not_said_to_have_had_no_link(
+    env: Stores, *, is_expired: bool
 ) -> None:
     claimed = await env.claim_run(await env.store.create(a_request(ref=REF), RINA))
-    both = a_job(cancelled=True, **end)
+    both = a_job(cancelled=True, expired=is_expired, finishedAt=NOON.isoformat())
     await env.leases.settle(claimed, State.CANCELLED, Outcome(sentence="done"), job=both)
 
     (line,) = [line async for line in env.record.events(event="request:cancelled")]
-    assert '"link_unknown":true' in line.detail
-    assert (await env.jobs.get([REF]))[REF].link_unknown
+    assert ('"link_unknown":true' in line.detail) is is_expired
+    assert (await env.jobs.get([REF]))[REF].link_unknown is is_expired
 
 
 async def test_run_that_fails_records_the_link_that_it_read_for_the_card(env: Stores) -> None:
