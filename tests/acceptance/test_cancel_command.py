@@ -1,4 +1,4 @@
-"""`cancel-restore cancel` as a process: Slack is down, a click is concurrent, it is killed."""
+"""`cancel-restore cancel` as a process: Slack is down, it is interrupted, it is killed."""
 
 import asyncio
 import json
@@ -323,26 +323,6 @@ async def test_cancelled_job_whose_link_had_been_live_is_reported_with_that(
         assert last["sentence"].endswith(LINK_WAS_LIVE)
         assert last["live_since"] == lines(ran)[0]["live_since"] is not None
     assert PLANTED_SECRET not in ran.out
-
-
-async def test_concurrent_command_and_click_send_one_delete(tmp_path: Path) -> None:
-    cluster, job = RUNNING
-    async with open_environment(tmp_path) as env:
-        view = await env.open_dialog(RUNNING)
-        environ = without_slack(settings_of(env.slack, env.atlas, tmp_path))
-        read = asyncio.Event()
-        env.atlas.recorder.subscribe(lambda call: read.set() if job in call.path else None)
-        command = asyncio.create_task(run_command("cancel", cluster, job, *YES, **environ))
-        await asyncio.wait_for(read.wait(), 20)
-        await env.slack.people.submits("rina", view, {"reason": "also I"})
-        ran = await command
-        # The second request may come after the cancellation: then it is over.
-        ends = {"cancelled", "over"}
-        await env.slack.until(lambda: {state_of(card) for card in env.cards(job)} <= ends)
-
-    assert (ran.code, ran.err) == (0, "")
-    assert "cancelled" in {state_of(card) for card in env.cards(job)}
-    assert len(env.atlas.deletes(job)) == 1
 
 
 async def test_command_joins_a_request_of_slack_and_says_who_asked(tmp_path: Path) -> None:

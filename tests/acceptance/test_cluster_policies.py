@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from bot.app import Bot
 from bot.doctor.results import Level
 from bot.sandbox.atlas import PROJECT_ID
 from tests.acceptance.actions import ABE, ADA, APPROVE, OPS, shows
@@ -64,8 +65,13 @@ async def test_each_cluster_follows_its_entry_and_a_reload_raises_it_for_a_waiti
             assert (await env.submit_request(RUNNING)).ok
             card = await shows(env, RUNNING[1], "awaiting")
             assert NOTE in env.slack.state.text_of(card)
+            file.write_text(TOML.replace("approvals = 1", "approvals = 9"), "utf-8")
+            assert isinstance(env.bot, Bot)
+            metrics = env.bot.metrics
+            await wait_until(lambda: b"settings_valid 0.0" in metrics.render())
             file.write_text(TOML.replace("approvals = 1", "approvals = 2"), "utf-8")
             await wait_until(lambda: "clusters PROD-*: approvals 1 → 2" in str(logs))
+            assert b"settings_valid 1.0" in metrics.render()
             await env.slack.people.clicks("ada", card, APPROVE)
             await env.slack.until(lambda: "(1 of 2)" in str(env.card(RUNNING[1])))
             assert "DELETE" not in env.atlas_methods(RUNNING[1])

@@ -1,4 +1,4 @@
-"""A running bot applies a changed policy, also to a waiting request."""
+"""A running bot reads its settings again."""
 
 import os
 import signal
@@ -8,48 +8,15 @@ from pathlib import Path
 from structlog.testing import capture_logs
 
 from bot.app import Bot
-from bot.sandbox.atlas import PROJECT_ID, FakeAtlasServer
+from bot.sandbox.atlas import FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer
 from bot.settings import Settings, load_settings
 from bot.timings import Timings
-from tests.acceptance.environment import (
-    LIVE,
-    RUNNING,
-    BotEnvironment,
-    environment,
-    open_environment,
-    state_of,
-)
+from tests.acceptance.environment import BotEnvironment, environment
 from tests.support.environ import bot_environ
 from tests.support.polling import wait_until
 from tests.support.process import BotProcess
 from tests.support.timings import SHORT_TIMINGS
-
-TABLE = f'[[projects]]\nname = "shop"\nid = "{PROJECT_ID}"\n'
-
-
-async def test_changed_projects_file_holds_for_the_next_request(tmp_path: Path) -> None:
-    file = tmp_path / "projects.toml"
-    file.write_text(TABLE)
-    environ: dict[str, str | None] = {
-        "BOT_PROJECTS_FILE": str(file),
-        "MONGODB_ATLAS_PROJECT_ID": None,
-    }
-    async with open_environment(tmp_path, environ) as env:
-        assert isinstance(env.bot, Bot)
-        metrics = env.bot.metrics
-        assert (await env.submit_request(RUNNING)).ok
-        assert (await env.wait_for_outcome(RUNNING[1])).state == "cancelled"
-
-        file.write_text(f"{TABLE}approvals = 9\n")
-        await wait_until(lambda: b"settings_valid 0.0" in metrics.render())
-        file.write_text(f'{TABLE}approvals = 1\napprovers = ["*"]\n')
-        await wait_until(lambda: b"settings_valid 1.0" in metrics.render())
-        assert (await env.submit_request(LIVE)).ok
-        card = await env.slack.until(lambda: env.card(LIVE[1]))
-
-    assert card
-    assert state_of(card) == "awaiting"
 
 
 async def test_reload_that_fails_unexpectedly_is_shown_and_the_next_one_works(

@@ -55,18 +55,6 @@ async def test_picked_job_is_cancelled_with_the_typed_reason(env: BotEnvironment
     assert "wrong snapshot" in ending.card
 
 
-async def test_job_that_ends_before_its_details_are_read_is_not_cancelled(
-    env: BotEnvironment,
-) -> None:
-    await begin(env)
-    env.atlas.world.job(LIVE[1]).expire()
-    view = await pick(env, "job", value_of(LIVE), "nothing left to cancel")
-    ack = await env.slack.people.submits("rina", view, {})
-
-    assert "job" in ack.errors
-    assert env.atlas.deletes() == []
-
-
 async def test_project_is_picked_first_among_several(tmp_path: Path) -> None:
     async with open_two_projects(tmp_path) as env:
         first = await begin(env, "", "Choose a project first")

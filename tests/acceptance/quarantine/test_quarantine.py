@@ -103,23 +103,6 @@ async def test_card_shows_the_link_as_an_announcement_does_after_the_end_of_its_
         assert "[Cancel this download]" not in text
 
 
-async def test_card_of_a_download_that_atlas_did_not_cancel_says_when_it_is_tried_again(
-    tmp_path: Path,
-) -> None:
-    async with open_quarantine(tmp_path) as env:
-        code = "WRITES_NOT_ALLOWED_DURING_APP_UPGRADES"
-        env.atlas.faults.add(Fault(kind=Kind.ERROR, code=code, method="DELETE"))
-        job, card = await quarantined(env)
-        await wait_until(partial(card_has, env, job.id, "Not cancelled yet* The bot tries again"))
-        assert "[Keep it]" in env.text_about(job.id)
-        reply = env.slack.state.replies(card)[-1]
-        assert "@Ada" in env.slack.state.text_of(reply)
-
-        outcome = await env.wait_for_outcome(job.id, seconds=45)
-        assert outcome.state == "cancelled"
-        assert deletes(env, job) == 2
-
-
 async def test_downloads_beyond_the_limit_are_only_announced(tmp_path: Path) -> None:
     async with open_quarantine(tmp_path, BOT_QUARANTINE_LIMIT="1") as env:
         first, _ = await quarantined(env)

@@ -1,4 +1,4 @@
-"""Starter and link clock of a job: on cards, announcements, lists, and in the audit log."""
+"""Starter and link clock of a job: on cards, announcements and lists."""
 
 import re
 from collections.abc import AsyncIterator
@@ -10,15 +10,13 @@ import pytest
 
 from bot.sandbox.atlas import Fault, Kind, RestoreJob
 from bot.sandbox.atlas.clock import wall_clock
-from tests.acceptance.actions import APPROVE, ONE, record_of
+from tests.acceptance.actions import APPROVE, ONE
 from tests.acceptance.environment import BotEnvironment, open_environment, state_of
 from tests.support.timings import SHORT_TIMINGS
 
 Json = dict[str, Any]
 
 TIMINGS = replace(SHORT_TIMINGS, job_facts_interval=0.3)
-#: Longer than any test, in seconds.
-NEVER = 3600.0
 REFUSED = Fault(kind=Kind.ERROR, code="USER_UNAUTHORIZED", path="/events", times=None)
 
 
@@ -42,23 +40,6 @@ async def shows(env: BotEnvironment, job: RestoreJob, text: str, seconds: float 
     return shown_text
 
 
-async def test_late_starter_is_added_to_the_card_and_to_the_audit_log(env: BotEnvironment) -> None:
-    env.atlas.behaviour.event_delay = NEVER
-    job = env.start_job()
-    await env.submit_request(("prod-eu", job.id))
-    first = await shows(env, job, "Waits for approval")
-    assert "who started it is not known yet" in first
-    assert "expected" in first
-    env.atlas.behaviour.event_delay = 0.0
-
-    shown_text = await shows(env, job, "dana@shop.example")
-    decisive = [line for line in shown_text.split("\n") if line][:3]
-    assert "prod-eu" in decisive[0]
-    assert "dana@shop.example" in decisive[1]
-    assert "Download link" in decisive[2]
-    assert events(env, "request:starter_known")[0]["by"] == "dana@shop.example"
-
-
 async def test_refused_feed_hides_and_delays_nothing(env: BotEnvironment) -> None:
     env.atlas.faults.add(REFUSED)
     job = env.start_job()
@@ -74,26 +55,6 @@ async def test_refused_feed_hides_and_delays_nothing(env: BotEnvironment) -> Non
     counted = re.findall(r'requests_total\{method="GET",status="401"\} (\d+)', metrics)
     assert len(refused) > len(logins)
     assert [int(each) for each in counted] == [len(logins)][: len(logins)]
-
-
-async def test_link_that_goes_live_is_reported_once_on_card_and_in_thread(
-    env: BotEnvironment,
-) -> None:
-    job = env.start_job()
-    await env.submit_request(("prod-eu", job.id))
-    await shows(env, job, "expected")
-    job.release(wall_clock())
-    await shows(env, job, "live since")
-    assert await env.slack.until(lambda: replies_with(env, job, "may have been taken"), 20)
-    await shows(env, job, "live since")
-    await approve(env, job)
-    ending = await env.wait_for_outcome(job.id)
-    assert ending.state == "cancelled"
-    assert "had been live" in ending.reply
-    assert replies_with(env, job, "may have been taken") == 1
-    await env.send_command("rina", "history")
-    (listed,) = await env.wait_for_ephemerals("rina")
-    assert "after the link went live" in listed
 
 
 async def test_waiting_request_ends_with_its_download_and_tells_who_asked(
@@ -140,12 +101,6 @@ async def test_link_that_was_used_is_never_called_absent(
     assert "after the link went live" in listed
     assert "cancel_restore_cancelled_before_link_total 0.0" in metrics
     assert not any(word in card + dialog for word in ("never live", "being prepared", "overdue"))
-
-
-def events(env: BotEnvironment, name: str) -> list[Json]:
-    """Return the details of all events of this name."""
-    lines = [line for chain in record_of(env.folder).values() for line in chain]
-    return [line["detail"] for line in lines if line["event"] == name]
 
 
 def replies_with(env: BotEnvironment, job: RestoreJob, text: str) -> int:

@@ -26,21 +26,6 @@ async def test_read_only_bot_explains_and_offers_no_cancellation(env: WatchEnvir
     assert env.atlas.deletes(job_id) == []
 
 
-async def test_dialog_that_was_opened_before_is_refused_once_the_bot_is_read_only(
-    env: WatchEnvironment,
-) -> None:
-    bot = await env.start_bot()
-    job = env.new_job()
-    view = await env.open_dialog(job)
-    await env.stop_bot(bot)
-    await env.start_bot(BOT_READ_ONLY="true")
-    ack = await env.slack.people.submits("rina", view, {"reason": "started by mistake"})
-
-    assert ONLY_WATCHES in str(ack)
-    assert env.card(job[1]) is None
-    assert env.atlas.deletes(job[1]) == []
-
-
 async def test_key_without_a_role_to_cancel_gets_a_dialog_without_submit(
     env: WatchEnvironment,
 ) -> None:
