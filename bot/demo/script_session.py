@@ -18,8 +18,9 @@ REQUESTER = "rina"
 #: Seconds until a step fails; the bot reports a lasting fault of Atlas within 30.
 STEP_TIMEOUT = 45.0
 
-#: Seconds after which a fault that keeps the dialog from showing the job is cleared.
-FAULT_TIMEOUT = 12.0
+#: Seconds after which a fault that keeps the dialog from showing the job is cleared: the bot stops
+#: trying before.
+FAULT_TIMEOUT = 25.0
 
 #: Columns of a line that is quoted.
 WIDTH = 90
@@ -96,7 +97,7 @@ class ScriptSession:
         except TimeoutError:
             self.print_step("The dialog still waits for Atlas")
         view = self.slack.state.view_of(REQUESTER) or {}
-        self.quote(view, 3)
+        self.quote(view, 3 if view.get("submit") else 4)
         if not view.get("submit"):
             await self._end_the_fault()
 
@@ -106,7 +107,8 @@ class ScriptSession:
         view = await self.wait_for(self._settled_dialog, "a dialog with the job")
         if not view.get("submit"):
             await self.slack.people.clicks(REQUESTER, view, "cancel_restore_try_again")
-            await self.wait_for(self._complete_dialog, "a dialog with the job")
+            view = await self.wait_for(self._complete_dialog, "a dialog with the job")
+        self.quote(view, 3)
 
     def _complete_dialog(self) -> Json | None:
         view = self.slack.state.view_of(REQUESTER)
@@ -211,9 +213,13 @@ class ScriptSession:
                 self._out.write(f"        │ {part}\n")
 
     def print_calls(self) -> None:
-        """Print the calls to Atlas about the job since the dialog was opened, save challenges."""
+        """Print the calls to Atlas about the job, save challenges that no fault caused."""
         calls = (call for call in self.controller.atlas.calls if self.job.id in call.path)
-        told = [f"{call.method} {call.status or 'cut'}" for call in calls if not call.challenge]
+        told = [
+            f"{call.method} {call.status or 'cut'}"
+            for call in calls
+            if call.faults or not call.challenge
+        ]
         steps = "The bot reads the job again, sends one DELETE, and reads it once more"
         self.print_step(steps if self._pauses else "The calls to Atlas about the job so far")
         self._out.write(f"        │ {', '.join(told)}\n")

@@ -57,7 +57,9 @@ async def test_script_plays_every_scenario() -> None:
     played = dict(zip(titles, printed, strict=True))
 
     assert sorted(titles) == sorted({scenario.title for scenario in SCENARIOS.values()})
-    assert "[Try again]" in played["Atlas rejects the API key"]
+    assert "Atlas did not accept the bot's key" in played["Atlas rejects the API key"]
+    assert "GET 401, GET 200" in played["Atlas rejects the API key"]
+    assert "The connection to Atlas broke" in played["Atlas is down"]
     assert "[Keep it] [Cancel it now]" in played["Quarantine"]
     assert "│ Next Click Try again on the card." in played["Atlas is being upgraded"]
     assert "│ >" not in out.getvalue()
