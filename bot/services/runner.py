@@ -150,12 +150,12 @@ class Run:
         try:
             self._people = await self.runner.rights.people_of(self.request)
         except RightsNotChecked as error:
-            self._people = error
+            self._people, began = error, self.monotonic()  # a slow error is not asked for twice
         self._people_read_at = began  # that of the answer: beside a failed GET it may come late
 
     async def _judge(self) -> Judgement:
         """Judge by the people that were read beside the job, or now if that was too long ago."""
-        if not isinstance(self._people, RightsNotChecked) and self._people_are_old:
+        if self._people_are_old:
             await self._read_people()
         if isinstance(self._people, RightsNotChecked):
             raise self._people

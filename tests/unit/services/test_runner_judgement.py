@@ -178,6 +178,14 @@ async def test_people_are_not_read_once_a_delete_was_sent() -> None:
     assert not slack.was_asked.is_set()
 
 
+async def test_run_after_a_delete_whose_answer_was_lost_goes_on_once_slack_answers() -> None:
+    atlas = ScriptedAtlas(reads=[*[THERE] * 9, CANCELLED])
+    store = FakeLeaseStore(a_request(sent=UNKNOWN))
+    state, _ = await run(atlas, store, AWAY, Kind.MEMBER)
+
+    assert (state, atlas.calls.count("DELETE")) == (State.CANCELLED, 1)
+
+
 async def test_slack_is_asked_for_people_while_atlas_answers() -> None:
     slack = ScriptedSlack([Kind.MEMBER])
 
