@@ -156,7 +156,7 @@ async def try_again_on_the_card(rina: Screen, _tab: OpenTab) -> None:
 async def cancel_without_the_starter(rina: Screen, tab: OpenTab) -> None:
     await rina.wait_for("#channel .message", "who started it is not known")
     await cancel(rina, tab)
-    await rina.wait_for_card("who started it is not known")
+    await rina.wait_for_card("not known")
 
 
 #: The play of each scenario that is not only `cancel`.
