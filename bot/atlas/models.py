@@ -20,9 +20,9 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 _OBJECT_ID = re.compile(r"[0-9a-fA-F]{24}")
-_PUNCTUATION = re.compile(r"[^\w .-]")
 _CLUSTER_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9-]{0,63}")
 _MAX_LENGTH = 64  #: characters of an id, a name or an enumeration value
+_PLAIN = re.compile(rf"[\w .-]{{0,{_MAX_LENGTH}}}\Z")
 _MAX_QUOTED = 40  #: characters of an invalid name in an error
 LINK_LIFETIME = timedelta(hours=1)  #: how long a download link is valid; all recorded links were
 #: Keys of a job that contain download links; each gives the backup, once.
@@ -141,13 +141,9 @@ def _aware(moment: datetime) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _name(text: str) -> str:
-    """Return a text of a job; one with punctuation may be a link, of which nothing is kept."""
-    return "unreadable" if _PUNCTUATION.search(text) else text[:_MAX_LENGTH]
-
-
 _Flag = Annotated[bool, BeforeValidator(lambda value: False if value is None else value)]
-_Name = Annotated[str, AfterValidator(_name)]
+# A text with punctuation may be a link, of which nothing is kept.
+_Name = Annotated[str, AfterValidator(lambda text: text if _PLAIN.match(text) else "unreadable")]
 _Text = Annotated[_Name, BeforeValidator(lambda value: "" if value is None else value)]
 _Moment = Annotated[datetime, AfterValidator(_aware)]
 _MaybeMoment = Annotated[

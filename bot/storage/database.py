@@ -4,14 +4,14 @@ import asyncio
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import structlog
-from sqlalchemy import URL, Column, Connection, func, or_, select
+from sqlalchemy import URL, Column, Connection, Table, func, or_, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.sql.elements import ColumnElement
@@ -23,6 +23,9 @@ from bot.storage.sqlite import SqliteExecutor
 from bot.timings import Timings
 
 T = TypeVar("T")
+MILLISECONDS = 1000  #: times are stored as milliseconds of Unix time
+#: Stands for a time that cannot be read; no stored one has microseconds.
+LONG_PAST = datetime(1970, 1, 1, microsecond=1, tzinfo=UTC)
 BACKGROUND_TIMEOUT = 5.0  #: seconds that a background transaction may take: less than a lease
 #: At a time, so that they do not delay the writes of listeners: of runs, and of all other loops.
 MAX_BACKGROUND_WRITES = 2
@@ -208,6 +211,15 @@ def read_value(row: Any, column: Column[Any], parse: Callable[[Any], T], instead
     return value
 
 
+def same_values(row: Any, table: Table, names: Iterable[str]) -> dict[str, Any]:  # noqa: ANN401 - a database row
+    """Return columns as they are; a time that cannot be read is None, or else long past."""
+    values = {name: getattr(row, name) for name in names}
+    for name in [name for name, value in values.items() if value == LONG_PAST]:
+        _add_damage(DAMAGED.get(), f"{table.c[name]} of {row[0]}")
+        values[name] = None if table.c[name].nullable else LONG_PAST
+    return values
+
+
 def _add_damage(damaged: dict[str, float], place: str) -> None:
     if place not in damaged:
         log.error("value of the database cannot be read", place=place)
@@ -215,6 +227,10 @@ def _add_damage(damaged: dict[str, float], place: str) -> None:
 
 
 MAX_ROUND_TRIP = 0.5  #: seconds after which a server's answer is too imprecise to correct the clock
+
+
+def milliseconds(moment: datetime) -> int:
+    return round(moment.timestamp() * MILLISECONDS)
 
 
 def wall_clock() -> datetime:

@@ -25,7 +25,7 @@ from bot.cancellation.job import (
 from bot.cancellation.lifecycle import UNDECIDED, Card, Request
 from bot.cancellation.starter import NOT_READ, REACH, SETTLED_AFTER, StartedBy
 from bot.storage import queries
-from bot.storage.database import read_value
+from bot.storage.database import read_value, same_values
 from bot.storage.event_store import record_download
 from bot.storage.posts import NO_DELAY, announce, refresh_card
 from bot.storage.tables import (
@@ -34,7 +34,6 @@ from bot.storage.tables import (
     audit_events,
     jobs,
     requests,
-    same_values,
     shown_from_json,
     to_ref,
     watch_leases,

@@ -19,10 +19,10 @@ from bot.cancellation.posts import (
     RequestPost,
     StarterPost,
 )
-from bot.storage.database import has_passed, read_value
+from bot.storage.database import has_passed, milliseconds, read_value, same_values
 from bot.storage.job_store import get_announced, get_or_new
 from bot.storage.posts import DUE, FACTS_PRIORITY, SHOW_JOB
-from bot.storage.tables import IS_DUE, jobs, milliseconds, posts, requests, same_values
+from bot.storage.tables import IS_DUE, jobs, posts, requests
 from bot.storage.unit_of_work import Store, UnitOfWork, writes
 
 LEASE = timedelta(seconds=6)  #: of a claim without renewal; a post of a dead leader waits for it

@@ -8,8 +8,8 @@ from pydantic import TypeAdapter
 from sqlalchemy import case, delete, func, insert, literal, or_, select, update
 
 from bot.cancellation.errors import NotRecorded
-from bot.storage.database import has_passed, read_value
-from bot.storage.tables import MILLISECONDS, leases, milliseconds, slack_calls, slack_connections
+from bot.storage.database import MILLISECONDS, has_passed, milliseconds, read_value
+from bot.storage.tables import leases, slack_calls, slack_connections
 from bot.storage.unit_of_work import Store, UnitOfWork, writes
 
 _times_from_json = TypeAdapter(list[int]).validate_json

@@ -1,7 +1,7 @@
 """The tables and their mapping to values. Ids are text, times are milliseconds of Unix time."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
 from functools import partial
@@ -40,17 +40,9 @@ from bot.cancellation.lifecycle import (
     Request,
     State,
 )
-from bot.storage.database import read_value
+from bot.storage.database import LONG_PAST, MILLISECONDS, milliseconds, read_value, same_values
 
-MILLISECONDS = 1000
-#: Stands for a time that cannot be read; no stored one has microseconds.
-LONG_PAST = datetime(1970, 1, 1, microsecond=1, tzinfo=UTC)
-#: Stands for a job whose ids cannot be read: no project has this id.
-NO_JOB = JobRef("0" * 24, "unreadable", "0" * 24)
-
-
-def milliseconds(moment: datetime) -> int:
-    return round(moment.timestamp() * MILLISECONDS)
+NO_JOB = JobRef("0" * 24, "unreadable", "0" * 24)  #: where ids cannot be read; no project has it
 
 
 class Instant(TypeDecorator[datetime]):
@@ -336,19 +328,6 @@ def to_ref(row: Any, table: Table = requests) -> JobRef:  # noqa: ANN401 - a dat
     """Return the job that a row is about."""
     parse = partial(JobRef, row.project_id, row.cluster_name)
     return read_value(row, table.c.job_id, parse, NO_JOB)
-
-
-def same_values(row: Any, table: Table, names: Iterable[str]) -> dict[str, Any]:  # noqa: ANN401 - a database row
-    """Return columns as they are; a time that cannot be read is None, or else long past."""
-    values = {name: getattr(row, name) for name in names}
-    for name in [name for name, value in values.items() if value == LONG_PAST]:
-        instead = None if table.c[name].nullable else LONG_PAST
-        values[name] = read_value(row, table.c[name], _refuse, instead)
-    return values
-
-
-def _refuse(_value: object) -> Any:  # noqa: ANN401 - it never returns
-    raise ValueError
 
 
 def request_from_row(row: Any, given: Sequence[Any]) -> Request:  # noqa: ANN401 - a database row

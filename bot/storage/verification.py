@@ -35,15 +35,8 @@ from sqlalchemy.sql.elements import ColumnElement
 from bot.cancellation.events import STATES, EventName, Recorded, is_about_job, subject_of
 from bot.cancellation.lifecycle import Outcome, State
 from bot.storage import queries
-from bot.storage.tables import (
-    Instant,
-    approvals,
-    ask_columns,
-    audit_events,
-    metadata,
-    milliseconds,
-    requests,
-)
+from bot.storage.database import milliseconds
+from bot.storage.tables import Instant, approvals, ask_columns, audit_events, metadata, requests
 
 #: What a row raises that another program has changed.
 DAMAGE = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)

@@ -26,7 +26,7 @@ from bot.cancellation.starter import StartedBy, Starter, StarterKind, StarterSta
 from bot.startup_checks import StartError, migrate
 from bot.storage import migrate as schema
 from bot.storage.audit_log import AuditLog
-from bot.storage.database import Database
+from bot.storage.database import Database, milliseconds
 from bot.storage.job_store import JobStore
 from bot.storage.migrate import (
     NEWEST,
@@ -41,7 +41,7 @@ from bot.storage.outbox_store import OutboxStore
 from bot.storage.posts import COPY_DELAY
 from bot.storage.quarantine_store import QuarantineStore
 from bot.storage.request_store import RequestStore
-from bot.storage.tables import metadata, milliseconds
+from bot.storage.tables import metadata
 from bot.storage.watch_store import WatchStore
 from tests.integration.conftest import locked
 from tests.support.clock import NOON, FakeClock
