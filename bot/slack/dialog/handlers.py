@@ -153,15 +153,19 @@ async def _link_card(deps: Dependencies, request: Request, view_id: str) -> None
     """Add a link to the card to the dialog, once the card is posted."""
     for interval in CARD_POLL_INTERVALS:
         await deps.sleep(interval)
-        current = await deps.service.requests.get(request.id)
-        if url := deps.links.card_of(current):
-            view = views.without_state(views.posted_elsewhere(current, url))
-            try:
+        try:
+            current = await deps.service.requests.get(request.id)
+            if url := deps.links.card_of(current):
+                view = views.without_state(views.posted_elsewhere(current, url))
                 # Slack gives no hash for the answer to a submission, which this replaces.
                 await deps.client.views_update(view_id=view_id, view=view)
-            except CALL_ERRORS as error:
-                # The dialog was closed or Slack is unavailable; it already shows the channel.
-                log.info("card could not be linked", error=translate_error(error).sentence)
+                return
+        except CancellationError as error:
+            log.warning("card could not be linked", error=str(error))
+            return
+        except CALL_ERRORS as error:
+            # The dialog was closed or Slack is unavailable; it already shows the channel.
+            log.info("card could not be linked", error=translate_error(error).sentence)
             return
 
 
