@@ -136,16 +136,15 @@ class LeaseStore(Store):
     ) -> Request:
         """End a run that read the `job` last; raises `AlreadyHandled`.
 
-        The run's read before that was `unseen_for` seconds ago; the one of a run that it goes on
-        with was after the claim.
-
-        `judgement` has why the request waits for approvals again. If it is tried again after a
-        pause, only the first fault is reported.
+        The run's read before that was `unseen_for` seconds ago; that of an earlier run, which sent
+        a DELETE, was after the claim. `judgement` has why the request waits for approvals again.
+        If it is tried again after a pause, only the first fault is reported.
         """
         if judgement:
             apply_judgement(uow, request, judgement)
-        gap = min(unseen_for, (uow.now - request.changed_at).total_seconds())
-        observe = partial(Job.observe, now=uow.now, read=job, unseen_for=gap)
+        if request.sent.count:
+            unseen_for = min(unseen_for, (uow.now - request.changed_at).total_seconds())
+        observe = partial(Job.observe, now=uow.now, read=job, unseen_for=unseen_for)
         known = change(uow, request.ref, observe)
         again_at = try_again_at(request.ref, uow.now)
         pause = {"grace_ends_at": again_at} if outcome.tries_again else {}

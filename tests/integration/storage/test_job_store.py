@@ -197,6 +197,16 @@ async def test_cancelled_download_that_also_reads_expired_is_not_said_to_have_ha
     assert (await env.jobs.get([REF]))[REF].link_unknown is is_expired
 
 
+async def test_run_that_first_reads_a_cancelled_download_does_not_deny_its_link(
+    env: Stores,
+) -> None:
+    claimed = await env.claim_run(await env.store.create(a_request(ref=REF), RINA))
+    over = a_job(cancelled=True)
+    await env.leases.settle(claimed, State.OVER, Outcome(sentence="done"), job=over)
+
+    assert (await env.jobs.get([REF]))[REF].link_unknown
+
+
 async def test_run_that_fails_records_the_link_that_it_read_for_the_card(env: Stores) -> None:
     claimed = await env.claim_run(await env.store.create(a_request(ref=REF), RINA))
     read = a_job(deliveryUrl=["https://x.test"], expiresAt=NOON + timedelta(minutes=59))
