@@ -200,6 +200,7 @@ async def test_cancelled_download_that_also_reads_expired_is_not_said_to_have_ha
 async def test_run_that_first_reads_a_cancelled_download_does_not_deny_its_link(
     env: Stores,
 ) -> None:
+    env.clock.advance(60)
     claimed = await env.claim_run(await env.store.create(a_request(ref=REF), RINA))
     over = a_job(cancelled=True)
     await env.leases.settle(claimed, State.OVER, Outcome(sentence="done"), job=over)
