@@ -180,7 +180,6 @@ class Bot:
         app = web.Application(client_max_size=MAX_BODY_BYTES)
         details: dict[str, Detail] = {
             "channels": lambda: self._channels.problem() if self._channels else None,
-            "values": self._services.database.damage,
         }
         if isinstance(receiver, HttpReceiver):
             receiver.add_route(app)

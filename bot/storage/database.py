@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import structlog
@@ -18,7 +19,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from bot.cancellation import errors
 from bot.cancellation.events import Event
-from bot.storage.executor import DAMAGED, WRITES, CommitGuard, Executor, PostgresExecutor
+from bot.storage.executor import WRITES, CommitGuard, Executor, PostgresExecutor
 from bot.storage.sqlite import SqliteExecutor
 from bot.timings import Timings
 
@@ -30,9 +31,8 @@ BACKGROUND_TIMEOUT = 5.0  #: seconds that a background transaction may take: les
 #: At a time, so that they do not delay the writes of listeners: of runs, and of all other loops.
 MAX_BACKGROUND_WRITES = 2
 SERVER_TIMEOUT = 10  #: seconds after which PostgreSQL ends a statement, or what waits for the bot
+MAX_NAMED = 1000  #: damaged values that are logged once
 MAX_WRITE_AGE = 5.0  #: seconds for which a check that wrote shows that it can be written
-MAX_NAMED = 10  #: damaged values that are named
-NAMED_FOR = 600.0  #: seconds after the last read: a row may be deleted
 NO_ANSWER = "it does not answer in time"  #: reason that /readyz reports after a timeout
 TIMED_OUT = "database did not answer in time"  #: logged for a transaction at its time limit
 #: Errors of a database that cannot be reached, besides SQLAlchemy's own.
@@ -123,14 +123,6 @@ class Database:
             return _first_cause(error) or NO_ANSWER
         return None
 
-    def damage(self) -> str | None:
-        """Return a sentence for `/readyz` while values cannot be read."""
-        since, damaged = time.monotonic() - NAMED_FOR, [*self._executor.damaged.items()]
-        named = sorted(place for place, read_at in damaged if read_at > since)[:MAX_NAMED]
-        places = ", ".join(named)
-        what = "These values of the database cannot be read, and the bot works without them"
-        return f"{what}: {places}." if named else None
-
     async def read_snapshot(self, work: Callable[[Connection], T]) -> T:
         """Run a long read without time limit, on one snapshot; raises `DatabaseUnreadable`."""
         # In SQLite each transaction reads one snapshot anyway.
@@ -200,30 +192,26 @@ def read_value(row: Any, column: Column[Any], parse: Callable[[Any], T], instead
 
     So a damaged row stops no other. The first column of the row names it in the log, once.
     """
-    stored, damaged = getattr(row, column.name), DAMAGED.get()
+    stored = getattr(row, column.name)
     try:
-        value = parse(stored) if stored else instead
+        return parse(stored) if stored else instead
     except (ValueError, TypeError, RecursionError):  # JSON may nest too deeply
-        _add_damage(damaged, f"{column} of {row[0]}")
+        _log_damage(f"{column} of {row[0]}")
         return instead
-    if damaged:
-        damaged.pop(f"{column} of {row[0]}", None)
-    return value
 
 
 def same_values(row: Any, table: Table, names: Iterable[str]) -> dict[str, Any]:  # noqa: ANN401 - a database row
     """Return columns as they are; a time that cannot be read is None, or else long past."""
     values = {name: getattr(row, name) for name in names}
     for name in [name for name, value in values.items() if value == LONG_PAST]:
-        _add_damage(DAMAGED.get(), f"{table.c[name]} of {row[0]}")
+        _log_damage(f"{table.c[name]} of {row[0]}")
         values[name] = None if table.c[name].nullable else LONG_PAST
     return values
 
 
-def _add_damage(damaged: dict[str, float], place: str) -> None:
-    if place not in damaged:
-        log.error("value of the database cannot be read", place=place)
-    damaged[place] = time.monotonic()
+@lru_cache(MAX_NAMED)
+def _log_damage(place: str) -> None:
+    log.error("value of the database cannot be read", place=place)
 
 
 MAX_ROUND_TRIP = 0.5  #: seconds after which a server's answer is too imprecise to correct the clock

@@ -62,8 +62,6 @@ class CommitGuard:
 
 #: The guard of the transaction that runs in this thread.
 GUARD: ContextVar[CommitGuard] = ContextVar("GUARD")
-#: The values of its database that cannot be read, with the monotonic time of the last read.
-DAMAGED: ContextVar[dict[str, float]] = ContextVar("DAMAGED")
 
 
 class Executor:
@@ -71,7 +69,6 @@ class Executor:
 
     def __init__(self, engine: Engine, threads: int) -> None:
         self.engine = engine
-        self.damaged: dict[str, float] = {}
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="database")
 
     async def run(
@@ -88,7 +85,6 @@ class Executor:
 
         def in_thread() -> T:
             GUARD.set(guard)
-            DAMAGED.set(self.damaged)
             with self.opened(), self.engine.connect().execution_options(**options) as connection:
                 return work(connection)
 

@@ -165,7 +165,6 @@ async def test_value_that_cannot_be_read_harms_its_row_alone_and_is_named_once(
 
     with capture_logs() as lines:
         await env.second()
-        named = database.damage()
         for _ in range(5):
             await env.read_jobs()
             await env.second()
@@ -173,4 +172,4 @@ async def test_value_that_cannot_be_read_harms_its_row_alone_and_is_named_once(
     states = [await env.state(each) for each in (damaged, other)]
     assert states == [INSTEAD.get(str(column), State.CANCELLED), State.CANCELLED]
     (place,) = [line["place"] for line in lines if line["log_level"] == "error"]
-    assert place in str(named)
+    assert str(column) in place
