@@ -71,20 +71,13 @@ class RequestPost(BasePost):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Announcement(BasePost):
-    """A message about a restore job that the watch found; `job` is its state at the claim."""
+class JobPost(BasePost):
+    """An announcement, the question to a starter, or the alarm that follows."""
 
-    job: Job
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StarterPost(BasePost):
-    """The question to the starter of a job, or the alarm that follows; `job` is as it is now."""
-
-    job: Job
+    job: Job  #: as it was when the post was claimed
 
 
-Post: TypeAlias = RequestPost | Announcement | StarterPost
+Post: TypeAlias = RequestPost | JobPost
 
 
 @dataclass(frozen=True, slots=True)

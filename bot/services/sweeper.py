@@ -16,11 +16,10 @@ from bot.cancellation.people import NO_ONE, People, Person
 from bot.cancellation.policy import Policy, email_to_ask
 from bot.cancellation.posts import (
     MAX_RECIPIENTS,
-    Announcement,
+    JobPost,
     Post,
     PostKind,
     RequestPost,
-    StarterPost,
     can_reach_approvers,
     due_notice,
     people_to_notify,
@@ -35,8 +34,6 @@ from bot.tasks import log_errors
 
 #: Reads named people and members of groups from Slack; raises `RightsNotChecked`.
 FindPeople = Callable[[People], Awaitable[Sequence[Person]]]
-#: Enqueues a message about a job for approvers; returns whether there was one to enqueue.
-SendAbout = Callable[[Job, Sequence[Person]], Awaitable[bool]]
 #: How long a notice waits for Slack's answer; after that only the thread mentions the approvers.
 PEOPLE_TIMEOUT = timedelta(seconds=30)
 #: The policy of a request whose project is not in the settings any more.
@@ -97,23 +94,23 @@ class Notifier:
     async def send(self, post: Post) -> None:
         """Send approvers what no channel takes, if no person waits for it."""
         match post:
-            case Announcement(recipient=None, job=job):
-                await self._send_about(job, self.store.announce, "announcement")
+            case JobPost(kind=PostKind.ANNOUNCEMENT | PostKind.RESTORE, recipient=None, job=job):
+                await self._send_about(job, PostKind.ANNOUNCEMENT)
             case (
-                StarterPost(kind=PostKind.ALARM, recipient=None, job=Job() as job)
+                JobPost(kind=PostKind.ALARM, recipient=None, job=Job() as job)
                 | RequestPost(event=EventName.DOWNLOAD_DISOWNED, job=Job() as job)
             ):
-                await self._send_about(job, self.store.raise_alarm, "alarm")
+                await self._send_about(job, PostKind.ALARM)
             case RequestPost(kind=PostKind.CARD, request=request) if (
                 request.by_bot or not request.channel
             ):
                 await self.copy_card(request)
 
-    async def _send_about(self, job: Job, send: SendAbout, kind: str) -> None:
+    async def _send_about(self, job: Job, kind: PostKind) -> None:
         policy = self.projects.policy_or_none(job.ref)
         people = await self._approvers(policy) if policy else ()
-        if await send(job, people):
-            about = {"kind": kind, "job": job.ref.job_id}
+        if await self.store.send_about(job, kind, people):
+            about = {"kind": str(kind), "job": job.ref.job_id}
             log.warning("message sent to approvers", **about, people=len(people))
 
     async def copy_card(self, request: Request) -> None:

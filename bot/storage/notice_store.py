@@ -76,15 +76,23 @@ class NoticeStore(Store):
         return bool(new)
 
     @writes
-    def announce(self, uow: UnitOfWork, job: Job, people: Sequence[Person]) -> bool:
-        """Enqueue the announcement of a watched job for each of `people` who was not sent it."""
-        return _send_about(uow, job, people, PostKind.ANNOUNCEMENT)
+    def send_about(
+        self, uow: UnitOfWork, job: Job, kind: PostKind, people: Sequence[Person]
+    ) -> bool:
+        """Enqueue the announcement of a watched job, or the alarm, for each who was sent none.
 
-    @writes
-    def raise_alarm(self, uow: UnitOfWork, job: Job, people: Sequence[Person]) -> bool:
-        """Enqueue the alarm for each of `people` who was not sent it, but the one who was asked."""
-        others = [person for person in people if person.id != job.asked]
-        return _send_about(uow, job, others, PostKind.ALARM)
+        The person who was asked gets no alarm. False if there is nothing to enqueue.
+        """
+        kinds = ANNOUNCEMENTS if kind in ANNOUNCEMENTS else {kind}
+        row = uow.execute(select(jobs).where(jobs.c.id == job.id).with_for_update()).one()
+        of_kinds = select(posts).where(posts.c.watched_job == row.id, posts.c.kind.in_(kinds))
+        have = {post.recipient for post in uow.execute(of_kinds)}
+        have |= {job.asked} if kind is PostKind.ALARM else set()
+        ids = [person.id for person in people if person.id not in have]
+        new = [new_job_post(uow.now, row, kind, each) for each in ids]
+        if new:
+            uow.execute(insert(posts), new)
+        return bool(new)
 
     @reads
     def unasked(self, uow: UnitOfWork) -> Sequence[Job]:
@@ -102,19 +110,6 @@ class NoticeStore(Store):
         uow.execute(insert(posts), new_job_post(uow.now, row, PostKind.QUESTION, user))
         uow.after_commit.append(self.on_asked)
         return True
-
-
-def _send_about(uow: UnitOfWork, job: Job, people: Sequence[Person], kind: PostKind) -> bool:
-    """Enqueue a message about a watched job for each of `people` who was sent none."""
-    kinds = ANNOUNCEMENTS if kind in ANNOUNCEMENTS else {kind}
-    row = uow.execute(select(jobs).where(jobs.c.id == job.id).with_for_update()).one()
-    of_kinds = select(posts).where(posts.c.watched_job == row.id, posts.c.kind.in_(kinds))
-    have = {post.recipient for post in uow.execute(of_kinds)}
-    ids = [person.id for person in people if person.id not in have]
-    new = [new_job_post(uow.now, row, kind, each) for each in ids]
-    if new:
-        uow.execute(insert(posts), new)
-    return bool(new)
 
 
 def _notify(

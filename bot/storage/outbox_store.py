@@ -12,12 +12,11 @@ from bot.cancellation.events import Event, EventName
 from bot.cancellation.lifecycle import UNDECIDED, Card
 from bot.cancellation.posts import (
     ANNOUNCEMENTS,
-    Announcement,
+    JobPost,
     Post,
     PostKind,
     PostState,
     RequestPost,
-    StarterPost,
 )
 from bot.storage.database import has_passed, milliseconds, read_value, same_values
 from bot.storage.job_store import get_announced, get_or_new
@@ -144,7 +143,7 @@ class OutboxStore(Store):
         known = {"ts": ts} if ts else {"ts": ts, "shown": posts.c.wanted}
         _end_delivery(uow, post, state=PostState.SENT, channel=channel, error=None, **known)
         match post:
-            case Announcement(recipient=None, job=job):
+            case JobPost(kind=PostKind.ANNOUNCEMENT | PostKind.RESTORE, recipient=None, job=job):
                 announced = update(jobs).where(jobs.c.id == job.id)
                 uow.execute(announced.values(channel=channel, ts=ts))
             case RequestPost(kind=PostKind.CARD, request=request):
@@ -265,8 +264,7 @@ def _posts(uow: UnitOfWork, rows: Sequence[Any]) -> list[Post]:
         if row.state == PostState.SENT:
             message["place"] = Card(channel=row.channel, ts=row.ts)
         if row.watched_job:
-            about_job = Announcement if kind in ANNOUNCEMENTS else StarterPost
-            claimed.append(about_job(**message, job=announced[row.watched_job]))
+            claimed.append(JobPost(**message, job=announced[row.watched_job]))
             continue
         request = asked[row.request]
         post = RequestPost(

@@ -8,11 +8,10 @@ from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.people import is_operator
 from bot.cancellation.policy import Policy
 from bot.cancellation.posts import (
-    Announcement,
+    JobPost,
     Post,
     PostKind,
     RequestPost,
-    StarterPost,
     are_reached_directly,
 )
 from bot.slack import errors
@@ -86,7 +85,7 @@ def _elsewhere(post: Post, channel: str, spare: str | None) -> Action | None:
     if post.is_edit:
         return None
     match post:
-        case Announcement(recipient=str()) | StarterPost(recipient=str()):
+        case JobPost(recipient=str()):
             return Action.DROP
         case RequestPost(kind=PostKind.CARD) if spare:
             return Action.MOVE_CARD

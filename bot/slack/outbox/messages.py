@@ -8,11 +8,11 @@ from typing import Any
 from bot.cancellation.lifecycle import UNDECIDED
 from bot.cancellation.policy import Mode, Policy
 from bot.cancellation.posts import (
-    Announcement,
+    ANNOUNCEMENTS,
+    JobPost,
     Post,
     PostKind,
     RequestPost,
-    StarterPost,
     notified_approvers,
 )
 from bot.services.projects import Projects
@@ -51,10 +51,9 @@ class MessageBuilder:
 
     def build(self, post: Post) -> Message:
         """Build the message; raises `Undeliverable` or `Unneeded`."""
-        if isinstance(post, Announcement):
-            return self._announcement(post)
-        if isinstance(post, StarterPost):
-            return self._about_starter(post)
+        if isinstance(post, JobPost):
+            build = self._announcement if post.kind in ANNOUNCEMENTS else self._about_starter
+            return build(post)
         request = post.request
         match post.kind:
             case PostKind.COPY:
@@ -121,7 +120,7 @@ class MessageBuilder:
             post.request, approvers, self.links, post.job, mode, note=note, now=self.clock()
         )
 
-    def _about_starter(self, post: StarterPost) -> Message:
+    def _about_starter(self, post: JobPost) -> Message:
         """Build the question to a starter, or the alarm in the thread of the announcement."""
         job, project = post.job, self.projects.get_or_none(post.job.ref.project_id)
         is_open = job.started_by.is_certain and not job.state.is_over
@@ -139,7 +138,7 @@ class MessageBuilder:
         content = question.message(job, project.name, policy, why_read_only=why, now=now)
         return _message(post, post.recipient or "", content)
 
-    def _announcement(self, post: Announcement) -> Message:
+    def _announcement(self, post: JobPost) -> Message:
         job = post.job
         project = self.projects.get_or_none(job.ref.project_id)
         policy = project.policies.of(job.ref.cluster_name) if project else None

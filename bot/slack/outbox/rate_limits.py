@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from bot.cancellation.posts import Announcement, Post, RequestPost, StarterPost
+from bot.cancellation.posts import ANNOUNCEMENTS, JobPost, Post, PostKind, RequestPost
 from bot.slack.outbox.messages import Message
 from bot.timings import Timings
 
@@ -51,7 +51,7 @@ class RateLimits:
         blocked = self._blocked_until.get(channel, now) - now
         first = self._began + (POST_BURST - 1) * self._interval
         full_at = max(self._full_at.get(channel, first), now)
-        burst = ANNOUNCEMENT_BURST if isinstance(post, Announcement) else POST_BURST
+        burst = ANNOUNCEMENT_BURST if post.kind in ANNOUNCEMENTS else POST_BURST
         seconds = max(0.0, full_at - (burst - 1) * self._interval - now, blocked)
         if seconds <= longest_wait(post):
             self._full_at[channel] = full_at + self._interval
@@ -83,9 +83,9 @@ def edit_limit(post: Post) -> int:
     match post:
         case RequestPost(request=request):
             is_final = request.state.ended
-        case Announcement(job=job) | StarterPost(job=job):
+        case JobPost(job=job):
             is_final = job.state.is_over
-    is_copy = post.recipient is not None and not isinstance(post, StarterPost)
+    is_copy = post.recipient is not None and post.kind is not PostKind.QUESTION
     if post.only_facts:
         return FACTS_COPY_EDITS if is_copy else FACTS_EDITS
     if is_copy:

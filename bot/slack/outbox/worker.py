@@ -13,7 +13,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.cancellation.errors import RightsNotChecked, StorageError
 from bot.cancellation.job import Job
 from bot.cancellation.lifecycle import Request
-from bot.cancellation.posts import Announcement, Post, PostKind, RequestPost
+from bot.cancellation.posts import ANNOUNCEMENTS, JobPost, Post, PostKind, RequestPost
 from bot.log_config import bind_to_log
 from bot.slack import blockkit
 from bot.slack.card.replies import without_card
@@ -132,7 +132,7 @@ class Outbox:
             log.warning("post left to the replica that leads now", post=post.id)
             return
         if error := await self._send_and_record(post, message, post.client_msg_id):
-            is_new = isinstance(post, Announcement) and not post.is_edit
+            is_new = post.kind in ANNOUNCEMENTS and not post.is_edit
             if is_new and isinstance(error, CannotPost):
                 self._rate_limits.block(message.channel, REFUSED_CHANNEL_PAUSE)
             await self._carry_out(post, message, error)
@@ -157,7 +157,7 @@ class Outbox:
 
     async def _start_due(self) -> None:
         """Claim as many posts as may be in progress, and start their delivery."""
-        announcements = sum(isinstance(post, Announcement) for post in self._in_progress.values())
+        announcements = sum(post.kind in ANNOUNCEMENTS for post in self._in_progress.values())
         free = MAX_CONCURRENT_POSTS - (len(self._in_progress) - announcements)
         direct = sum(map(_is_direct, self._in_progress.values()))
         free_direct = max(0, min(free, MAX_CONCURRENT_DIRECT - direct))
@@ -293,7 +293,7 @@ class Outbox:
             await self.store.mark_sent(post, channel, ts)
         match post:
             case (
-                Announcement(kind=PostKind.ANNOUNCEMENT, recipient=None, place=None, job=job)
+                JobPost(kind=PostKind.ANNOUNCEMENT, recipient=None, place=None, job=job)
                 | RequestPost(kind=PostKind.CARD, place=None, request=Request(by_bot=True), job=job)
             ) if job and not job.was_running:
                 self.on_announced(job)

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from bot.cancellation.errors import NotRecorded
-from bot.cancellation.posts import Announcement
+from bot.cancellation.posts import JobPost
 from bot.storage.outbox_store import OutboxStore
 from bot.storage.replicas import LeaderLease
 from bot.storage.watch_store import WatchStore
@@ -109,4 +109,4 @@ async def test_replica_that_knows_no_leader_works_beside_the_leader_and_repeats_
         *(outbox.claim(name, 8, 8) for outbox, name in zip(outboxes, names, strict=True))
     )
 
-    assert [type(post) for posts in claimed for post in posts] == [Announcement]
+    assert [type(post) for posts in claimed for post in posts] == [JobPost]

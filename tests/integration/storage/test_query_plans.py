@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import Connection, event
 
 from bot.cancellation.lifecycle import Request, State
+from bot.cancellation.posts import PostKind
 from bot.storage.event_store import WebhookStore
 from bot.storage.quarantine_store import QuarantineStore
 from tests.integration.storage.conftest import Stores
@@ -33,7 +34,7 @@ async def announce(env: Stores, _request: Request) -> None:
     job = a_job(id=new_job_id())
     await env.watch.record_jobs(PROJECT_ID, CLUSTER, [job])
     (known,) = (await env.jobs.get([job_ref(job.id)])).values()
-    await env.notices.announce(known, [ADA])
+    await env.notices.send_about(known, PostKind.ANNOUNCEMENT, [ADA])
     await env.watch.record_jobs(PROJECT_ID, CLUSTER, [])  # it is gone
 
 

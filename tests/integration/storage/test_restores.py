@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from bot.atlas import JobState, RestoreJob
 from bot.cancellation.errors import MaybeRecorded
-from bot.cancellation.posts import Announcement, PostKind
+from bot.cancellation.posts import JobPost, PostKind
 from bot.cancellation.starter import FEED_DELAY, StartedBy, Starter, StarterKind, StarterStatus
 from bot.storage.audit_log import read_summary
 from bot.storage.notice_store import NoticeStore
@@ -39,9 +39,9 @@ async def read(env: Stores, *there: RestoreJob, watch_restores: bool = True) -> 
     await env.watch.record_jobs(PROJECT_ID, CLUSTER, there, watch_restores=watch_restores)
 
 
-async def claimed(env: Stores) -> Announcement | None:
+async def claimed(env: Stores) -> JobPost | None:
     found = await env.outbox.claim(env.new_owner(), 8, 1)
-    return next((post for post in found if isinstance(post, Announcement)), None)
+    return next((post for post in found if isinstance(post, JobPost)), None)
 
 
 async def seen(env: Stores) -> list[str]:

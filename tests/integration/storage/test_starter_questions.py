@@ -16,7 +16,7 @@ from bot.cancellation.job import StarterAnswer
 from bot.cancellation.lifecycle import JobFingerprint, State
 from bot.cancellation.people import People
 from bot.cancellation.policy import DISOWNED, Mode, Policy
-from bot.cancellation.posts import PostKind, RequestPost, StarterPost
+from bot.cancellation.posts import JobPost, PostKind, RequestPost
 from bot.cancellation.starter import LISTED_AFTER, StarterStatus
 from bot.storage.audit_log import AuditLog
 from bot.storage.notice_store import NoticeStore
@@ -194,7 +194,8 @@ async def test_question_shows_that_the_cancellation_of_a_disowned_download_was_r
     env.posted.clear()
     await env.second()
 
-    shown = [each for each in env.posted if isinstance(each, StarterPost) and each.is_edit]
+    edited = [each for each in env.posted if each.kind is PostKind.QUESTION and each.is_edit]
+    shown = [each for each in edited if isinstance(each, JobPost)]
     states = [each.job.request and each.job.request.state for each in shown]
     assert states == [State.REFUSED]
 

@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from bot.atlas import JobRef, JobState, RestoreJob
 from bot.cancellation.lifecycle import Card, JobFingerprint, State
-from bot.cancellation.posts import Announcement, RequestPost
+from bot.cancellation.posts import JobPost, RequestPost
 from bot.storage.history import RETENTION
 from bot.storage.outbox_store import LEASE as CLAIM
 from bot.storage.tables import posts
@@ -68,12 +68,12 @@ async def announced(watch: WatchStore, *jobs: RestoreJob) -> list[tuple[str, Job
     return [(each.ref.job_id, each.state) for each in changes]
 
 
-async def claim(env: Stores) -> Announcement | None:
+async def claim(env: Stores) -> JobPost | None:
     found = await env.outbox.claim(env.new_owner(), 8, 1)
-    return next((post for post in found if isinstance(post, Announcement)), None)
+    return next((post for post in found if isinstance(post, JobPost)), None)
 
 
-async def claimed(env: Stores) -> Announcement:
+async def claimed(env: Stores) -> JobPost:
     post = await claim(env)
     assert post is not None
     return post
@@ -86,7 +86,7 @@ async def all_claimed(env: Stores) -> list[str]:
     return found
 
 
-async def deliver(env: Stores, post: Announcement) -> None:
+async def deliver(env: Stores, post: JobPost) -> None:
     await env.outbox.mark_sent(post, HERE.channel, HERE.ts)
 
 

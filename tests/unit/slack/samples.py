@@ -26,7 +26,7 @@ from bot.cancellation.job import ENDED, Job, LinkPhase, StarterAnswer
 from bot.cancellation.lifecycle import Approval, Card, JobFingerprint, Outcome, Request, State
 from bot.cancellation.people import EVERYONE, NO_ONE, People
 from bot.cancellation.policy import Mode, Policies, Policy
-from bot.cancellation.posts import Announcement, Lead, PostKind, RequestPost
+from bot.cancellation.posts import JobPost, Lead, PostKind, RequestPost
 from bot.cancellation.quarantine import PROJECT_GONE, TAKEN_OVER
 from bot.cancellation.starter import StartedBy, Starter, StarterKind, StarterStatus
 from bot.services import runner
@@ -553,7 +553,7 @@ def watched_job(**changes: Any) -> Job:
     return replace(job, **values | changes)
 
 
-def announcement(**changes: Any) -> Announcement:
+def announcement(**changes: Any) -> JobPost:
     """Return an announcement; a change of the job is passed as `job`."""
     fixed: dict[str, Any] = {
         "id": 1,
@@ -562,7 +562,7 @@ def announcement(**changes: Any) -> Announcement:
         "attempts": 1,
         "job": watched_job(),
     }
-    return Announcement(**fixed | changes)
+    return JobPost(**fixed | changes)
 
 
 def _live() -> JobFingerprint:

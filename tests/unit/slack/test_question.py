@@ -11,7 +11,7 @@ from bot.cancellation.job import Job, StarterAnswer
 from bot.cancellation.lifecycle import Card, State
 from bot.cancellation.people import EVERYONE
 from bot.cancellation.policy import Mode, Policies, Policy
-from bot.cancellation.posts import PostKind, StarterPost
+from bot.cancellation.posts import JobPost, PostKind
 from bot.services.projects import Project, Projects
 from bot.slack import announcement, ids, job_lines
 from bot.slack.card import replies
@@ -138,7 +138,7 @@ def built(
         key_may_cancel=may_cancel,
     )
     values: dict[str, Any] = {"id": 1, "client_msg_id": "x", "attempts": 1, "recipient": RINA.id}
-    post = StarterPost(kind=kind, job=job, **values | changes)
+    post = JobPost(kind=kind, job=job, **values | changes)
     message = MessageBuilder(LINKS, Projects([project])).build(post)
     return {"channel": message.channel, "ts": message.ts, **message.content}
 

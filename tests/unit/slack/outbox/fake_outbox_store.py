@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from bot.cancellation.lifecycle import Card
-from bot.cancellation.posts import Announcement, Post, PostKind, RequestPost
+from bot.cancellation.posts import JobPost, Post, PostKind, RequestPost
 from bot.storage.database import Database
 from bot.storage.outbox_store import OutboxStore
 
@@ -41,7 +41,7 @@ class FakeOutboxStore(OutboxStore):
         self.held.append(held)
         if self.claim_faults:
             raise self.claim_faults.pop(0)
-        free = {RequestPost: limit, Announcement: announcements}
+        free = {RequestPost: limit, JobPost: announcements}
         claimed: list[Post] = []
         for post in list(self.due):
             if subject_of(post) not in self.busy and free[type(post)]:

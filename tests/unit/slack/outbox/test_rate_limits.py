@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from bot.cancellation.events import EventName
-from bot.cancellation.posts import PostKind, StarterPost
+from bot.cancellation.posts import JobPost, PostKind
 from bot.slack.outbox.messages import Message
 from bot.slack.outbox.rate_limits import EDITS, FINAL_EDITS, RateLimits, edit_limit
 from bot.slack.outbox.rate_limits import POST_BURST as BURST
@@ -41,7 +41,7 @@ def test_replica_that_leads_now_begins_with_one_message(clock: FakeClock) -> Non
 def test_answered_question_is_edited_like_a_card_not_like_a_copy() -> None:
     """A person sees its buttons until then."""
     values: dict[str, Any] = {"id": 1, "client_msg_id": "1", "attempts": 1, "recipient": "U0RINA"}
-    question = StarterPost(kind=PostKind.QUESTION, job=samples.watched_job(), **values)
+    question = JobPost(kind=PostKind.QUESTION, job=samples.watched_job(), **values)
 
     assert edit_limit(question) == EDITS - FINAL_EDITS
 

@@ -16,7 +16,7 @@ from bot.cancellation.events import EventName
 from bot.cancellation.job import Job
 from bot.cancellation.lifecycle import Card, State
 from bot.cancellation.policy import Policies, Policy
-from bot.cancellation.posts import Announcement, Post, PostKind, RequestPost
+from bot.cancellation.posts import JobPost, Post, PostKind, RequestPost
 from bot.services.projects import Project, Projects
 from bot.slack.channels import ChannelInfo, ChannelStatus
 from bot.slack.errors import CallLimits
@@ -146,7 +146,7 @@ def a_copy(event: EventName = EventName.NOTIFIED, **changes: Any) -> RequestPost
     return samples.post(event, about, kind=PostKind.COPY, id=4, recipient="U0ADA")
 
 
-def announced(number: int, **changes: Any) -> Announcement:
+def announced(number: int, **changes: Any) -> JobPost:
     return samples.announcement(id=number, job=samples.watched_job(id=number), **changes)
 
 
