@@ -121,19 +121,17 @@ class Run:
             if result := self._result(step, job):
                 return result
             self.seen_at = self.monotonic()
+            await self._record_link(job)
             if step is Step.SEND:
                 try:
                     judgement = await self._judge()
                 except RightsNotChecked as error:
-                    await self._record_link(job)
                     await self._wait_for_slack(error)
                     continue
                 if not judgement.allows_delete:
                     self.judgement = judgement
                     return self._result_of_judgement(judgement)
-                await self._send_delete(job)
-            else:
-                await self._record_link(job)
+                await self._send_delete()
             await self._wait_before_read()
 
     async def _read_job(self) -> RestoreJob:
@@ -209,11 +207,10 @@ class Run:
             await self.store.record_link(self.request, job)
             self._recorded = job
 
-    async def _send_delete(self, job: RestoreJob) -> None:
+    async def _send_delete(self) -> None:
         """Record the attempt, send one DELETE, record its answer."""
         unknown_before = self.request.sent.unknown
-        self.request = await self.store.record_delete_sent(self.request, job)
-        self._recorded = job
+        self.request = await self.store.record_delete_sent(self.request)
         sent = replace(self.request.sent, unknown=unknown_before)
         try:
             status = await self.canceller.cancel_restore_job(self.request.ref)

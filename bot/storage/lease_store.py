@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import and_, or_, select
 
-from bot.atlas import JobState, RestoreJob
+from bot.atlas import RestoreJob
 from bot.cancellation.events import EventName
 from bot.cancellation.job import Job
 from bot.cancellation.judgement import Judgement
@@ -24,8 +24,8 @@ from bot.storage.tables import requests
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 from bot.timings import Timings
 
-#: Delay of the card update at a claim: a shorter run shows only its outcome.
-CLAIM_UPDATE_DELAY = timedelta(seconds=1)
+#: Delay of the card's updates during a run: a shorter one shows only its outcome.
+UPDATE_DELAY = timedelta(seconds=1)
 LONGEST_LEASE = timedelta(seconds=20)  #: more than any lease of a request; see `has_passed`
 
 
@@ -66,7 +66,7 @@ class LeaseStore(Store):
         if claimed is None:
             return None
         uow.record(claimed, name, detail={"runner": self.owner})
-        uow.refresh_card(claimed, delay=CLAIM_UPDATE_DELAY)
+        uow.refresh_card(claimed, delay=UPDATE_DELAY)
         return claimed
 
     @writes
@@ -83,18 +83,14 @@ class LeaseStore(Store):
         return uow.lock_or_none(CHANGE_HELD, self._held(request_id, lease_until=until)) is not None
 
     @writes
-    def record_delete_sent(
-        self, uow: UnitOfWork, request: Request, job: RestoreJob | None = None
-    ) -> Request:
+    def record_delete_sent(self, uow: UnitOfWork, request: Request) -> Request:
         """Record that a DELETE is about to be sent, only while the lease runs.
 
-        Its effect is unknown until `record_delete_answer`. `job` is what was read last.
-        After `AlreadyHandled` nothing may be sent.
+        Its effect is unknown until `record_delete_answer`. After `AlreadyHandled` nothing may be
+        sent.
         """
         sent = replace(request.sent, count=request.sent.count + 1, unknown=True)
         updated = uow.change(CHANGE_LEASED, self._held(request.id, now=uow.now, **_columns(sent)))
-        if job and job.state is not JobState.IN_PROGRESS:
-            change(uow, request.ref, lambda known: known.observe(uow.now, job))
         uow.record(updated, EventName.CANCEL_SENT, detail={"try": sent.count})
         return updated
 
@@ -113,7 +109,7 @@ class LeaseStore(Store):
         """Record, and show on the card, the link of a run's read; raises `AlreadyHandled`."""
         updated = uow.change(CHANGE_HELD, self._held(request.id, state=State.CANCELLING))
         change(uow, request.ref, lambda known: known.observe(uow.now, job))
-        uow.refresh_card(updated)
+        uow.refresh_card(updated, delay=UPDATE_DELAY)
 
     @writes
     def record_check_failed(self, uow: UnitOfWork, request: Request, why: str) -> None:

@@ -163,7 +163,7 @@ async def test_followed_are_the_jobs_of_waiting_requests_with_nearby_ones(env: S
 
 
 @pytest.mark.parametrize("link", LINKS)
-@pytest.mark.parametrize("seen", ["", "in the dialog", "before the DELETE", "later", "at last"])
+@pytest.mark.parametrize("seen", ["", "in the dialog", "in the run", "at last"])
 async def test_cancellation_records_whether_the_link_was_live(
     seen: str, link: dict[str, Any], env: Stores
 ) -> None:
@@ -173,8 +173,8 @@ async def test_cancellation_records_whether_the_link_was_live(
     shown = JobFingerprint.of(read("in the dialog"))
     request = await env.store.create(a_request(ref=REF, shown=shown), RINA)
     claimed = await env.claim_run(request)
-    sent = await env.leases.record_delete_sent(claimed, read("before the DELETE"))
-    await env.leases.record_link(sent, read("later"))
+    await env.leases.record_link(claimed, read("in the run"))
+    sent = await env.leases.record_delete_sent(claimed)
     is_known = (await env.jobs.get([REF]))[REF].live_since is not None
     after = read("at last", cancelled=True)
     await env.leases.settle(sent, State.CANCELLED, Outcome(sentence="done"), job=after)

@@ -88,7 +88,6 @@ class FakeLeaseStore(LeaseStore):
     request: Request = field(default_factory=a_request)
     written: list[str] = field(default_factory=list)
     answers: list[Mapping[str, object]] = field(default_factory=list)
-    sent_after: RestoreJob | None = None
     links: list[RestoreJob] = field(default_factory=list)
     job: RestoreJob | None = None
     unseen_for: float = 0.0
@@ -109,10 +108,9 @@ class FakeLeaseStore(LeaseStore):
         self.released = request_id
         return True
 
-    async def record_delete_sent(self, request: Request, job: RestoreJob | None = None) -> Request:
+    async def record_delete_sent(self, request: Request) -> Request:
         self._fail("sent")
         self.written.append("sent")
-        self.sent_after = job
         sent = replace(request.sent, count=request.sent.count + 1, unknown=True)
         return replace(request, sent=sent)
 
@@ -125,6 +123,7 @@ class FakeLeaseStore(LeaseStore):
         return replace(request, sent=sent)
 
     async def record_link(self, request: Request, job: RestoreJob) -> None:
+        self.written.append("link")
         self.links.append(job)
 
     async def record_check_failed(self, request: Request, why: str) -> None:
