@@ -21,8 +21,6 @@ MIN_FREE_BYTES = 1024 * 1024
 FILE_REPLACED = "the file was deleted or replaced: put it back, or restart the bot"
 #: Why a transaction is not begun while others end, whose log was removed.
 LOG_REMOVED = "a file of the database (-wal, -shm) was removed"
-#: Why a read is repeated: the file was copied, or a bot was started, while no log was beside it.
-FILE_WRITTEN = "the file was written to meanwhile: run the command again"
 
 log = structlog.get_logger(__name__)
 
@@ -68,11 +66,8 @@ class SqliteExecutor(Executor):
     @contextmanager
     def opened(self) -> Iterator[None]:
         self._check_file()
-        before = self._unlocked_version()
         with self._open_log():
             yield
-        if before and self._unlocked_version() != before:
-            raise OSError(FILE_WRITTEN)
 
     def problem(self) -> str | None:
         try:
@@ -129,12 +124,6 @@ class SqliteExecutor(Executor):
             self.engine.dispose()
             self._log = ()
             log.warning("SQLite's log was removed by another program; what it had is saved")
-
-    def _unlocked_version(self) -> tuple[int, int] | None:
-        """Return what a write changes, where the file is read without a lock."""
-        is_locked = not self._read_only or _has_log(self._path)
-        status = None if is_locked else _stat(self._path)
-        return status and (status.st_mtime_ns, status.st_size)
 
 
 class _SelfClosingConnection(sqlite3.Connection):

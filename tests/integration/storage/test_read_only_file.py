@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, text
 
-from bot.cancellation.errors import DatabaseUnreadable, NotRecorded
+from bot.cancellation.errors import NotRecorded
 from bot.storage.database import Database
 from bot.storage.migrate import ensure_current
 from bot.storage.request_store import RequestStore
@@ -71,20 +71,6 @@ async def test_copy_with_its_log_is_read_and_keeps_both(file: Path, tmp_path: Pa
 
     assert count == 1
     assert with_log(copy) == before
-
-
-async def test_file_that_changes_while_it_is_read_without_a_lock_is_reported(file: Path) -> None:
-    def read_and_write(db: Connection) -> int:
-        count = requests(db)
-        with closing(sqlite3.connect(file)) as other:
-            other.execute("DELETE FROM audit_events")
-            other.commit()
-        return count
-
-    reader = only_read(file)
-    with pytest.raises(DatabaseUnreadable, match="written to meanwhile: run the command again"):
-        await reader.read_snapshot(read_and_write)
-    await reader.close()
 
 
 async def test_writing_is_refused(file: Path) -> None:
