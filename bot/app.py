@@ -115,7 +115,7 @@ class Bot:
             raise StartError("\n".join([*errors, *await collect_slack_errors(authentication)]))
         log.info("listening", port=self.port)
         self._start_leader()
-        names = self._start_services()
+        self._start_services()
         identity = await authentication
         self._token_status.failure = None
         links = Links(atlas=self.settings.atlas.base_url, identity=identity)
@@ -124,7 +124,7 @@ class Bot:
         self._directory = directory
         notifier = self._leading.notifier(directory)
         channels = self._start_outbox(links, notifier)
-        self._start_projects(names)
+        self._start_projects()
         self._start_receiver(receiver, client, links, directory)
 
         async def slack_answers() -> bool:
@@ -207,8 +207,8 @@ class Bot:
         if stop := self._leading.start_webhook(self._supervise):
             self._on_shutdown(stop, self._timings.webhook_stop_timeout)
 
-    def _start_services(self) -> asyncio.Task[None]:
-        """Start the loops that need no Slack; return the one that reads the projects' names."""
+    def _start_services(self) -> None:
+        """Start the loops that need no Slack."""
         reloader = Reloader(
             settings=self.settings,
             load=self._load,
@@ -230,7 +230,7 @@ class Bot:
         self._start_loop(self._services.count, "counts")
         for name, loop in self._leading.without_slack().items():
             self._start_loop(loop, name, leading=True)
-        return self._start_loop(partial(load_project_names, self._services.projects), "projects")
+        self._start_loop(partial(load_project_names, self._services.projects), "projects")
 
     def _start_outbox(self, links: Links, notifier: Notifier) -> ChannelStatus:
         # A separate client: calls of dialogs that hang do not delay the outcomes.
@@ -245,11 +245,11 @@ class Bot:
         )
         return channels
 
-    def _start_projects(self, names: asyncio.Task[None]) -> None:
+    def _start_projects(self) -> None:
         """Start the loops of the projects, and those that keep the projects up to date."""
-        self._follow_projects(names)
+        self._follow_projects()
         organizations, retry = self._services.organizations, self._timings.organization_retry
-        organizations.on_change = partial(self._follow_projects, names)
+        organizations.on_change = self._follow_projects
         follow = partial(repeat, organizations.follow, retry, "organizations not read")
         self._start_loop(follow, "organizations")
         compare = partial(
@@ -261,10 +261,10 @@ class Bot:
         )
         self._start_loop(compare, "entries of clusters")
 
-    def _follow_projects(self, names: asyncio.Task[None]) -> None:
+    def _follow_projects(self) -> None:
         """Start the loops that the projects need now, and end those that they need no more."""
         self._projects_changed.set()
-        wanted = self._leading.of_projects(names)
+        wanted = self._leading.of_projects()
         for key in self._following.keys() - wanted.keys():
             self._following.pop(key).cancel()
         for key in wanted.keys() - self._following.keys():

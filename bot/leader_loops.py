@@ -155,12 +155,11 @@ class LeaderLoops:
             "questions": partial(repeat, questions.step, interval, "starters not asked"),
         }
 
-    def of_projects(self, names: asyncio.Task[None]) -> dict[tuple[str, str, AtlasReader], Loop]:
+    def of_projects(self) -> dict[tuple[str, str, AtlasReader], Loop]:
         """Return the loops of the projects by what they depend on: kind, project, and client."""
         wanted: dict[tuple[str, str, AtlasReader], Loop] = {}
         for project in self._core.projects.all:
-            follow_key = partial(self._core.follow_key, project, names)
-            wanted["key", project.id, project.atlas] = follow_key
+            wanted["key", project.id, project.atlas] = partial(self._core.follow_key, project)
             if project.is_watched:
                 watch = self.leader.loop(partial(self.watch, project))
                 wanted["watch", project.id, project.atlas] = watch

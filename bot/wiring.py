@@ -1,6 +1,5 @@
 """Builds the Atlas clients, the stores and the services from the settings."""
 
-import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
@@ -32,7 +31,6 @@ from bot.web.metrics import Metrics
 #: Takes the number of connections that a process holds, returns that of the others.
 Report: TypeAlias = Callable[[int], Awaitable[int]]
 KEY_ACCESS_INTERVAL = 300.0  #: seconds between two reads of what a key may do
-LONGEST_WAIT_FOR_NAMES = 60.0  #: seconds until the first read
 #: These paths share one rate limit per project.
 BACKUP_PATH = re.compile(r"/groups/([0-9a-f]{24})/.*/backup/")
 #: The end of the path of the activity feed.
@@ -194,11 +192,8 @@ class CoreServices:
             work = partial(share, self._connections.report)
             await repeat(work, self.timings.connection_count_interval, "connections not counted")
 
-    async def follow_key(self, project: Project, after: asyncio.Task[None]) -> None:
-        """Read what the key of a project may do, from the end of `after` on.
-
-        Those are the first reads, so that these calls need no login of their own.
-        """
+    async def follow_key(self, project: Project) -> None:
+        """Read what the key of a project may do, until cancelled."""
 
         async def read() -> None:
             await self.pacer.wait()
@@ -212,7 +207,6 @@ class CoreServices:
                 self.metrics.secret_expires.labels(project=name).set(expires.timestamp())
             self.projects.update(project.id, key_may_cancel=access.may_cancel)
 
-        await asyncio.wait({after}, timeout=LONGEST_WAIT_FOR_NAMES)
         await repeat(read, KEY_ACCESS_INTERVAL, "key not read")
 
     async def check_database(self) -> str | None:
