@@ -33,7 +33,7 @@ from bot.doctor.key import (
     check_roles,
     role_to_read_jobs,
 )
-from bot.doctor.results import CheckResult, Subject, compare_clock
+from bot.doctor.results import CheckResult, compare_clock
 from bot.services.projects import selects
 from bot.settings import ProjectSettings, Settings
 
@@ -44,7 +44,7 @@ MAX_CLUSTERS = 5
 COMMON_CHECKS = frozenset({"atlas", "atlas_credentials", "atlas_version"})
 
 
-def subjects_of(project: ProjectSettings) -> dict[str, Subject]:
+def subjects_of(project: ProjectSettings) -> dict[str, CheckResult]:
     """Return what may be checked: each check needs those before it."""
     name = project.label
     names = {
@@ -64,7 +64,7 @@ def subjects_of(project: ProjectSettings) -> dict[str, Subject]:
         "atlas_others": f"further checks of {name}",
     }
     return {
-        check: Subject(check, about, "Atlas" if check in COMMON_CHECKS else f"Project {name}")
+        check: CheckResult(check, about, "Atlas" if check in COMMON_CHECKS else f"Project {name}")
         for check, about in names.items()
     }
 
@@ -140,7 +140,7 @@ async def check_organizations(
     """Return a result for each organization, and the settings of all projects."""
     results, projects = [], [*settings.projects]
     for organization in settings.organizations:
-        subject = Subject("atlas_organization", organization.label, "Atlas")
+        subject = CheckResult("atlas_organization", organization.label, "Atlas")
         try:
             async with connect(settings, organization.credentials) as atlas:
                 listed = await atlas.projects()
@@ -159,7 +159,7 @@ async def check_organizations(
 
 
 def _check_selection(
-    subject: Subject,
+    subject: CheckResult,
     listed: int,
     others: Sequence[ProjectSettings],
     found: Sequence[ProjectSettings],
@@ -227,7 +227,7 @@ class ProjectChecks:
     def _failed(self, check: str, error: AtlasError, hint: str) -> RequiredCheckFailed:
         subject = self._subjects[check]
         self._add(subject.problem(describe(error), hint))
-        return RequiredCheckFailed(f"the check of {subject.name} failed")
+        return RequiredCheckFailed(f"the check of {subject.subject} failed")
 
     async def _reach_project(self) -> None:
         """Read the project: the error of this first call shows which step failed."""
@@ -319,7 +319,7 @@ class ProjectChecks:
         return subject.unchecked("the clusters that were tried are flex, serverless, or deleted")
 
 
-def complete(subject: Subject, message: str, unread: str) -> CheckResult:
+def complete(subject: CheckResult, message: str, unread: str) -> CheckResult:
     """Return a success; a warning where items could not be read."""
     if not unread:
         return subject.ok(message)

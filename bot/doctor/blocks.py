@@ -21,7 +21,7 @@ from bot.cancellation.people import People
 from bot.cancellation.policy import Policies, Policy
 from bot.cancellation.posts import Lead, PostKind, RequestPost
 from bot.cancellation.starter import StartedBy, Starter, StarterKind, StarterStatus
-from bot.doctor.results import REPORT, CheckResult, Subject
+from bot.doctor.results import REPORT, CheckResult
 from bot.services.job_search import CancellableJob, ClusterRef, Search, UnreadCluster
 from bot.services.jobs import JobDetails
 from bot.services.projects import Project
@@ -39,7 +39,7 @@ from bot.storage.history import PastRequest
 
 #: Seconds for all samples, one after the other: Slack does not publish the method's rate limit.
 TIMEOUT = 20.0
-BLOCKS = Subject("slack_blocks", "messages, dialogs and Home tab", "Slack")
+BLOCKS = CheckResult("slack_blocks", "messages, dialogs and Home tab", "Slack")
 REFUSALS = frozenset({"invalid_blocks", "invalid_message", "invalid_view"})
 NOT_KNOWN = "Slack does not know the method blocks.validate: they were not checked"
 LATER = "Run doctor again in a few minutes; the bot works without this check."
@@ -85,7 +85,7 @@ async def _refusals(client: AsyncWebClient, sample: Sample, deadline: float) -> 
             await client.blocks_validate(view=view, message=message)
         except SlackApiError as error:
             if code_of(error) in REFUSALS:
-                subject = Subject(BLOCKS.check, sample.name, BLOCKS.group)
+                subject = replace(BLOCKS, subject=sample.name)
                 why = "; ".join(_reasons(error.response.data))
                 return [subject.problem(f"Slack refuses it: {why}", REPORT)]
             limited = translate_error(error)

@@ -6,7 +6,7 @@ from ipaddress import ip_network
 
 from bot.atlas import CallRecord, KeyAccess
 from bot.atlas.key_access import CANCEL_ROLES, OTHER_ROLES
-from bot.doctor.results import CheckResult, Subject
+from bot.doctor.results import CheckResult
 
 RECOVERY_OPERATOR = "GROUP_BACKUP_RECOVERY_OPERATOR"
 MANAGER = "GROUP_BACKUP_MANAGER"
@@ -35,7 +35,7 @@ READ_EXPIRY = "Atlas shows it in Project Identity & Access, Applications."
 RENEW = "Create a second secret there, replace the bot's, and restart it; then delete the old one."
 
 
-def check_roles(subject: Subject, access: KeyAccess, unread: str) -> CheckResult:
+def check_roles(subject: CheckResult, access: KeyAccess, unread: str) -> CheckResult:
     """Check that a key has no role that the bot does not need; `unread` is why none was read."""
     if not access.roles:
         return subject.unchecked(unread)
@@ -52,7 +52,7 @@ def check_roles(subject: Subject, access: KeyAccess, unread: str) -> CheckResult
 
 
 def check_cancel_role(
-    subject: Subject, access: KeyAccess, unread: str, *, read_only: bool
+    subject: CheckResult, access: KeyAccess, unread: str, *, read_only: bool
 ) -> CheckResult:
     """Check that a role of the key allows what the settings ask for."""
     roles = access.roles or frozenset()
@@ -79,7 +79,7 @@ def role_to_read_jobs(access: KeyAccess) -> str:
 
 
 def check_access_list(
-    subject: Subject, addresses: Sequence[str] | None, unread: str
+    subject: CheckResult, addresses: Sequence[str] | None, unread: str
 ) -> CheckResult:
     """Check that the list, which admits this machine, does not admit every address."""
     admitted = "Atlas accepts calls from this address"
@@ -99,7 +99,9 @@ def _admits_all(address: str) -> bool:
         return False
 
 
-def check_expiry(subject: Subject, access: KeyAccess, unread: str, now: datetime) -> CheckResult:
+def check_expiry(
+    subject: CheckResult, access: KeyAccess, unread: str, now: datetime
+) -> CheckResult:
     if (expires_at := access.secret_expires_at) is None:
         return subject.unchecked(unread, READ_EXPIRY)
     left = (expires_at - now).days
@@ -109,7 +111,7 @@ def check_expiry(subject: Subject, access: KeyAccess, unread: str, now: datetime
     return subject.ok(message)
 
 
-def check_rate_limit(subject: Subject, calls: Iterable[CallRecord]) -> CheckResult:
+def check_rate_limit(subject: CheckResult, calls: Iterable[CallRecord]) -> CheckResult:
     """Check what is left of the limit of all backup calls of a project; the newest call decides."""
     backups = (call for call in calls if BACKUPS in call.path and call.status)
     call = next((call for call in backups if not call.challenge), None)

@@ -10,7 +10,7 @@ from bot.cancellation.errors import RightsNotChecked
 from bot.cancellation.people import NO_ONE, Kind
 from bot.cancellation.policy import Policy
 from bot.cancellation.posts import MAX_RECIPIENTS, possible_approvers
-from bot.doctor.results import CheckResult, Subject, within
+from bot.doctor.results import CheckResult, within
 from bot.settings import Settings
 from bot.slack.channels import ABSENT, is_direct, read_channel
 from bot.slack.directory import Directory
@@ -62,8 +62,8 @@ class NamedId:
     needed: bool = True  #: False for a channel of the command whose cards go to another channel
 
     @property
-    def subject(self) -> Subject:
-        return Subject(self.check, f"{', '.join(self.settings)}: {self.id}", "Slack")
+    def subject(self) -> CheckResult:
+        return CheckResult(self.check, f"{', '.join(self.settings)}: {self.id}", "Slack")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ def with_approvals(settings: Settings) -> list[PolicyPart]:
 
 
 #: The subject of a check, and the id or the project that it is about.
-PlannedCheck: TypeAlias = tuple[Subject, NamedId | PolicyPart]
+PlannedCheck: TypeAlias = tuple[CheckResult, NamedId | PolicyPart]
 
 
 def planned_checks(settings: Settings) -> list[PlannedCheck]:
@@ -148,7 +148,7 @@ def planned_checks(settings: Settings) -> list[PlannedCheck]:
     planned: list[PlannedCheck] = [(each.subject, each) for each in named_ids(settings)]
     for part in with_approvals(settings):
         approvals, approvers = map(part.setting, ("approvals", "approvers"))
-        planned.append((Subject("approvers", f"{approvals}, {approvers}", "Slack"), part))
+        planned.append((CheckResult("approvers", f"{approvals}, {approvers}", "Slack"), part))
     return planned
 
 
@@ -156,7 +156,7 @@ def describe_failure(code: str) -> str:
     return f"Slack answered {code}" if code else "Slack did not answer"
 
 
-def lookup_failure(subject: Subject, code: str) -> CheckResult:
+def lookup_failure(subject: CheckResult, code: str) -> CheckResult:
     if code == "missing_scope":
         return subject.unchecked("the scope for this check is missing, see above")
     for codes, (what, hint) in UNKNOWN.items():
@@ -166,7 +166,7 @@ def lookup_failure(subject: Subject, code: str) -> CheckResult:
     return subject.problem(message, "Try again in a minute.")
 
 
-async def _channel(directory: Directory, subject: Subject, named: NamedId) -> CheckResult:
+async def _channel(directory: Directory, subject: CheckResult, named: NamedId) -> CheckResult:
     """Check that the bot can post in a channel, and that the channel is internal."""
     if is_direct(named.id):
         return subject.unchecked("it is a direct message, which the bot has no scope to read")
@@ -185,7 +185,7 @@ async def _channel(directory: Directory, subject: Subject, named: NamedId) -> Ch
     return subject.ok(f"{name}: {posts}")
 
 
-async def _user(directory: Directory, subject: Subject, named: NamedId) -> CheckResult:
+async def _user(directory: Directory, subject: CheckResult, named: NamedId) -> CheckResult:
     answer = await directory.client.users_info(user=named.id)
     found = answer.get("user") or {}
     kind, name = kind_of(found, directory.identity), f"@{found.get('name') or named.id}"
@@ -197,14 +197,14 @@ async def _user(directory: Directory, subject: Subject, named: NamedId) -> Check
     return subject.ok(f"{name} is a full member")
 
 
-async def _group(directory: Directory, subject: Subject, named: NamedId) -> CheckResult:
+async def _group(directory: Directory, subject: CheckResult, named: NamedId) -> CheckResult:
     members = await directory.members_of([named.id])
     if not members:
         return subject.warning("it has no members", "Add people to the group, or set another.")
     return subject.ok(f"it has {len(members)} {'member' if len(members) == 1 else 'members'}")
 
 
-async def _approvers(directory: Directory, subject: Subject, part: PolicyPart) -> CheckResult:
+async def _approvers(directory: Directory, subject: CheckResult, part: PolicyPart) -> CheckResult:
     """Count who may approve, and who gets the card of a request directly."""
     policy = part.policy
     if policy.approvers.everyone:
@@ -215,7 +215,7 @@ async def _approvers(directory: Directory, subject: Subject, part: PolicyPart) -
 
 
 #: The checks by name, in the order of the report.
-CHECKS: Mapping[str, Callable[[Directory, Subject, Any], Awaitable[CheckResult]]] = {
+CHECKS: Mapping[str, Callable[[Directory, Any], Awaitable[CheckResult]]] = {
     "channel": _channel,
     "user": _user,
     "group": _group,
@@ -228,11 +228,11 @@ async def run_id_checks(directory: Directory, planned: Iterable[PlannedCheck]) -
     slots, now = asyncio.Semaphore(MAX_CONCURRENT_CALLS), asyncio.get_running_loop().time
     deadline = now() + IDS_TIMEOUT
 
-    async def run(subject: Subject, what: NamedId | PolicyPart) -> list[CheckResult]:
+    async def run(subject: CheckResult, what: NamedId | PolicyPart) -> list[CheckResult]:
         async with slots:
             return await within(subject, checked(subject, what), max(0.0, deadline - now()))
 
-    async def checked(subject: Subject, what: NamedId | PolicyPart) -> CheckResult:
+    async def checked(subject: CheckResult, what: NamedId | PolicyPart) -> CheckResult:
         try:
             return await CHECKS[subject.check](directory, subject, what)
         except CALL_ERRORS as error:
@@ -245,7 +245,7 @@ async def run_id_checks(directory: Directory, planned: Iterable[PlannedCheck]) -
     return [*chain.from_iterable(await asyncio.gather(*starmap(run, planned)))]
 
 
-def check_approvers(subject: Subject, policy: Policy, able: int) -> CheckResult:
+def check_approvers(subject: CheckResult, policy: Policy, able: int) -> CheckResult:
     """Check whether enough people can approve; of large groups not all are counted."""
     required = policy.approvals
     if able < required:

@@ -11,7 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 from functools import partial
 from itertools import groupby
-from typing import Any, TextIO
+from typing import Any, Self, TextIO
 
 from rich.console import Console
 from rich.text import Text
@@ -32,39 +32,30 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """One line of the report."""
+    """One line of the report; its methods say what was found."""
 
     check: str  #: the stable name of the check, for programs
-    subject: str  #: what was checked, mostly the name of a variable
-    level: Level
-    message: str  #: what was found
-    hint: str = ""  #: what to do about it; may be empty
+    subject: str  #: what is checked, mostly the name of a variable
     group: str = ""  #: the heading under which people read it
+    level: Level = Level.UNCHECKED
+    message: str = ""  #: what was found
+    hint: str = ""  #: what to do about it; may be empty
 
+    def ok(self, message: str) -> Self:
+        return replace(self, level=Level.OK, message=message)
 
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """The subject of a check; creates its results."""
+    def warning(self, message: str, hint: str) -> Self:
+        return replace(self, level=Level.WARNING, message=message, hint=hint)
 
-    check: str
-    name: str
-    group: str = ""
+    def problem(self, message: str, hint: str) -> Self:
+        return replace(self, level=Level.PROBLEM, message=message, hint=hint)
 
-    def ok(self, message: str) -> CheckResult:
-        return CheckResult(self.check, self.name, Level.OK, message, "", self.group)
-
-    def warning(self, message: str, hint: str) -> CheckResult:
-        return CheckResult(self.check, self.name, Level.WARNING, message, hint, self.group)
-
-    def problem(self, message: str, hint: str) -> CheckResult:
-        return CheckResult(self.check, self.name, Level.PROBLEM, message, hint, self.group)
-
-    def unchecked(self, why: str, hint: str = "") -> CheckResult:
-        return CheckResult(self.check, self.name, Level.UNCHECKED, why, hint, self.group)
+    def unchecked(self, why: str, hint: str = "") -> Self:
+        return replace(self, level=Level.UNCHECKED, message=why, hint=hint)
 
 
 async def within(
-    subject: Subject,
+    subject: CheckResult,
     checking: Awaitable[CheckResult] | Awaitable[list[CheckResult]],
     seconds: float = TIMEOUT,
 ) -> list[CheckResult]:
@@ -89,7 +80,7 @@ SET_CLOCK = "Synchronize the machine's clock by NTP (timedatectl shows whether i
 
 def compare_clock(service: str, here: datetime, there: datetime) -> CheckResult:
     """Compare the time `here`, when a response of `service` came, with its date `there`."""
-    subject = Subject("clock", f"clock, by {service}", service)
+    subject = CheckResult("clock", f"clock, by {service}", service)
     off = (here - there).total_seconds()
     if abs(off) <= CLOCK_WARNING:
         return subject.ok(f"this machine's clock agrees, to {CLOCK_WARNING} s")

@@ -1,11 +1,11 @@
 """Runs all checks, and those of database, port and webhook; different services concurrently."""
 
 import asyncio
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import chain
 from pathlib import Path
-from tempfile import TemporaryFile
 from urllib.parse import quote
 
 from aiohttp import web
@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from bot.cancellation.cluster_entries import unused_entries
 from bot.doctor.atlas import check_organizations, check_project
-from bot.doctor.results import CheckResult, Subject, within
+from bot.doctor.results import CheckResult, within
 from bot.doctor.slack import BOT_TOKEN, check_slack
 from bot.settings import AuditWebhookSettings, ProjectSettings, Settings, warnings
 from bot.storage.database import cause_of, open_executor, wall_clock
@@ -25,20 +25,20 @@ from bot.web.server import PortTaken, WebError, WebServer
 #: Seconds for everything about one service; the checks in it have shorter limits of their own.
 SERVICE_TIMEOUT = 60.0
 DATABASE_TIMEOUT = 5  #: seconds to wait for the database, or for a lock in it
-DATABASE = Subject("database", "DATABASE_URL", "Database")
+DATABASE = CheckResult("database", "DATABASE_URL", "Database")
 #: Its effect is rolled back.
 PROBE = text("CREATE TABLE cancel_restore_doctor (probe INTEGER)")
 EMPTY = "it opens, is writable, and is empty: `serve` creates the tables when it starts"
-PORT = Subject("http", "HOST, PORT", "HTTP")
-WATCH = Subject("watch", "watch", "Atlas")
-ATLAS = Subject("atlas", "MONGODB_ATLAS_BASE_URL", "Atlas")
-SETTINGS = Subject("settings", "settings", "Settings")
-WEBHOOK = Subject("audit_webhook", "BOT_AUDIT_WEBHOOK_URL", "HTTP")
+PORT = CheckResult("http", "HOST, PORT", "HTTP")
+WATCH = CheckResult("watch", "watch", "Atlas")
+ATLAS = CheckResult("atlas", "MONGODB_ATLAS_BASE_URL", "Atlas")
+SETTINGS = CheckResult("settings", "settings", "Settings")
+WEBHOOK = CheckResult("audit_webhook", "BOT_AUDIT_WEBHOOK_URL", "HTTP")
 #: The groups of results by their first word, in the order of the report.
 GROUPS = ("Slack", "Atlas", "Database", "HTTP", "Project", "Settings")
 
 #: The result in place of the checks of Slack, where no setting of Slack is given.
-NO_SLACK = Subject("slack", "Slack", "Slack").warning(
+NO_SLACK = CheckResult("slack", "Slack", "Slack").warning(
     "it is not set up yet; list, show and cancel on the command line do not need it",
     "For serve: create the app from the output of `cancel-restore manifest`, then set "
     "SLACK_BOT_TOKEN and SLACK_APP_TOKEN.",
@@ -122,15 +122,10 @@ def _check_missing_file(path: Path) -> CheckResult | None:
     if path.exists():
         return None
     folder = path.absolute().parent
-    if not folder.is_dir():
-        return DATABASE.problem(f"the folder {folder} does not exist", "Create it, or set another.")
-    try:
-        with TemporaryFile(dir=folder):  # without a name
-            pass
-    except OSError as error:
+    if not os.access(folder, os.W_OK):
         return DATABASE.problem(
-            f"no file can be created in the folder {folder} ({(error.strerror or '').lower()})",
-            "Make the folder writable for the bot's user, or set another.",
+            f"the folder {folder} does not exist, or the bot's user may not write in it",
+            "Create it or make it writable, or set another.",
         )
     return DATABASE.ok(f"{path} does not exist yet: `serve` creates it when it starts")
 

@@ -2,8 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import chain
 from urllib.parse import SplitResult, urlsplit
@@ -19,7 +18,7 @@ from bot.doctor.people import (
     run_id_checks,
     with_approvals,
 )
-from bot.doctor.results import CheckResult, Subject, compare_clock, within
+from bot.doctor.results import CheckResult, compare_clock, within
 from bot.settings import Settings
 from bot.slack.client import Identity, Links, SlackClient, new_session
 from bot.slack.deployment import set_deployment
@@ -30,11 +29,11 @@ from bot.slack.manifest import OPTIONAL_SCOPES, SCOPES
 CONNECT_TIMEOUT = 5  #: seconds to open a TCP connection to the Socket Mode server
 ID_TIMEOUT = 10.0  #: seconds to wait for one response about a person or a group
 
-BOT_TOKEN = Subject("slack_token", "SLACK_BOT_TOKEN", "Slack")
-SCOPE = Subject("slack_scopes", "scopes of SLACK_BOT_TOKEN", "Slack")
-APP_TOKEN = Subject("slack_app_token", "SLACK_APP_TOKEN", "Slack")
-SIGNING_SECRET = Subject("slack_signing_secret", "SLACK_SIGNING_SECRET", "Slack")
-OTHERS = Subject("slack_others", "scopes, channels, people, messages", "Slack")
+BOT_TOKEN = CheckResult("slack_token", "SLACK_BOT_TOKEN", "Slack")
+SCOPE = CheckResult("slack_scopes", "scopes of SLACK_BOT_TOKEN", "Slack")
+APP_TOKEN = CheckResult("slack_app_token", "SLACK_APP_TOKEN", "Slack")
+SIGNING_SECRET = CheckResult("slack_signing_secret", "SLACK_SIGNING_SECRET", "Slack")
+OTHERS = CheckResult("slack_others", "scopes, channels, people, messages", "Slack")
 LOCKED = "the check of SLACK_BOT_TOKEN failed"
 COPY_BOT = "Copy the Bot User OAuth Token again: in Slack's app, OAuth & Permissions."
 COPY_APP = (
@@ -56,7 +55,6 @@ class Authentication:
     result: CheckResult
     date: datetime | None = None  #: the server's time, if it says so
     identity: Identity | None = None  #: None unless Slack accepts the token of a bot
-    app: str = ""  #: the id of the app (`A…`); empty when it cannot be read
 
 
 async def authenticate(client: AsyncWebClient) -> Authentication:
@@ -69,29 +67,16 @@ async def authenticate(client: AsyncWebClient) -> Authentication:
         message = "Slack accepts it, but it is not a bot's token"
         return Authentication(result=BOT_TOKEN.problem(message, COPY_BOT), date=date)
     message = f"accepted: the bot is @{answer.get('user')} in the workspace {answer.get('team')}"
-    return Authentication(
-        result=BOT_TOKEN.ok(message),
-        date=date,
-        identity=Identity.of(answer),
-        app=await _app_of(client, str(answer["bot_id"])),
-    )
+    return Authentication(result=BOT_TOKEN.ok(message), date=date, identity=Identity.of(answer))
 
 
-def _token_failure(subject: Subject, error: BaseException, hint: str) -> CheckResult:
+def _token_failure(subject: CheckResult, error: BaseException, hint: str) -> CheckResult:
     meaning = translate_error(error)
     if meaning.code == "missing_scope":  # of the app token: each token may call auth.test
         return subject.problem("it lacks the scope connections:write", hint)
     if isinstance(meaning, InvalidToken):
         return subject.problem(f"Slack refuses it ({meaning.code})", hint)
     return subject.problem(describe_failure(meaning.code), TRY_AGAIN)
-
-
-async def _app_of(client: AsyncWebClient, bot: str) -> str:
-    try:
-        answer = await client.bots_info(bot=bot)
-    except CALL_ERRORS:
-        return ""  # a missing scope has its own result
-    return str((answer.get("bot") or {}).get("app_id") or "")
 
 
 def check_scopes(scopes: frozenset[str], used: frozenset[str]) -> list[CheckResult]:
@@ -101,7 +86,7 @@ def check_scopes(scopes: frozenset[str], used: frozenset[str]) -> list[CheckResu
     found = []
     for scope, why in SCOPES.items():
         if scope not in scopes:
-            subject = Subject(SCOPE.check, f"scope {scope}", SCOPE.group)
+            subject = replace(SCOPE, subject=f"scope {scope}")
             report = subject.warning if scope in OPTIONAL_SCOPES.keys() - used else subject.problem
             effect = f". Without it, {each}" if (each := OPTIONAL_SCOPES.get(scope)) else ""
             found.append(report(f"it is missing; its purpose: {why}{effect}", GRANT))
@@ -111,20 +96,14 @@ def check_scopes(scopes: frozenset[str], used: frozenset[str]) -> list[CheckResu
     return found or [SCOPE.ok(f"it has exactly the {len(scopes)} scopes that the bot needs")]
 
 
-async def check_app_token(client: AsyncWebClient, token: str, app: str) -> CheckResult:
-    """Request an address of Socket Mode, and reach its host; `app` is the bot's, or empty."""
+async def check_app_token(client: AsyncWebClient, token: str) -> CheckResult:
+    """Request an address of Socket Mode, and reach its host."""
     if not token:  # HTTP mode
         return SIGNING_SECRET.ok(NOT_TESTED)
     try:
         answer = await client.apps_connections_open(app_token=token)
     except CALL_ERRORS as error:
         return _token_failure(APP_TOKEN, error, COPY_APP)
-    own = ""
-    with suppress(*CALL_ERRORS):  # no address of Socket Mode names its app, this answer does
-        own = str((await client.auth_test(token=token)).get("app_id") or "")
-    if app and own and own != app:
-        message = f"it belongs to another app ({own}) than SLACK_BOT_TOKEN ({app})"
-        return APP_TOKEN.problem(message, COPY_APP)
     return await _check_reachable(client, urlsplit(str(answer.get("url"))))
 
 
@@ -154,7 +133,7 @@ async def check_slack(settings: Settings, now: Callable[[], datetime]) -> list[C
         here = now()
         token = slack.app_token.get_secret_value() if slack.app_token else ""
         subject = APP_TOKEN if token else SIGNING_SECRET
-        transport = within(subject, check_app_token(client, token, bot.app))
+        transport = within(subject, check_app_token(client, token))
         if bot.identity is None:
             return [bot.result, OTHERS.unchecked(LOCKED), *await transport]
         directory = Directory(client, bot.identity, timeout=ID_TIMEOUT)

@@ -8,7 +8,7 @@ import pytest
 from bot.atlas import KeyRefused
 from bot.cancellation.events import Event, EventName, Recorded, chain
 from bot.cli.report import READ_FIRST, History, report_lines
-from bot.doctor.results import Subject
+from bot.doctor.results import CheckResult
 from bot.settings import Settings, load_settings
 from tests.support.settings import ENOUGH
 
@@ -72,13 +72,15 @@ HISTORY = History(
 def test_report_has_roles_codes_errors_figures_and_the_shape_of_the_settings(
     settings: Settings,
 ) -> None:
-    refused = Subject("atlas_project", "acme-prod").problem(f"{KeyRefused()} (acme)", "")
-    roles = Subject("atlas_roles", "roles").warning("more than needed: GROUP_OWNER (acme)", "")
-    channel = Subject("channel", "BOT_WATCH_CHANNEL, audit_channel: C0ACME").problem(
+    refused = CheckResult("atlas_project", "acme-prod").problem(f"{KeyRefused()} (acme)", "")
+    roles = CheckResult("atlas_roles", "roles").warning("more than needed: GROUP_OWNER (acme)", "")
+    channel = CheckResult("channel", "BOT_WATCH_CHANNEL, audit_channel: C0ACME").problem(
         "the channel does not exist (channel_not_found)", ""
     )
-    group = Subject("group", "escalate_to").problem("it does not exist (no_such_subteam)", "")
-    webhook = Subject("audit_webhook", "BOT_AUDIT_WEBHOOK_URL").problem("none (ConnectError)", "")
+    group = CheckResult("group", "escalate_to").problem("it does not exist (no_such_subteam)", "")
+    webhook = CheckResult("audit_webhook", "BOT_AUDIT_WEBHOOK_URL").problem(
+        "none (ConnectError)", ""
+    )
     results = [roles, roles, refused, channel, group, webhook]
     lines = [*report_lines(results, settings, HISTORY)]
 
@@ -113,13 +115,13 @@ def test_report_has_the_events_of_damaged_rows_without_their_values(settings: Se
 
 
 def test_report_has_no_text_of_the_installation(settings: Settings) -> None:
-    subjects = [Subject("group", planted, planted) for planted in PLANTED]
+    subjects = [CheckResult("group", planted, planted) for planted in PLANTED]
     results = [
         made(f"it is {planted}, in {planted}", planted)
         for subject, planted in zip(subjects, PLANTED, strict=True)
         for made in (subject.problem, subject.warning, subject.unchecked)
     ]
-    results += [subject.ok(f"it is {subject.name}") for subject in subjects]
+    results += [subject.ok(f"it is {subject.subject}") for subject in subjects]
     text = "\n".join(report_lines(results, settings, HISTORY))
 
     assert len(results) == 4 * len(PLANTED)

@@ -8,10 +8,10 @@ import pytest
 from bot.atlas import CallRecord, KeyAccess
 from bot.doctor.atlas import complete
 from bot.doctor.key import check_expiry, check_rate_limit
-from bot.doctor.results import Level, Subject
+from bot.doctor.results import CheckResult, Level
 from tests.support.clock import NOON
 
-SUBJECT = Subject("it", "it")
+SUBJECT = CheckResult("it", "it")
 PATH = "/groups/1/clusters/prod/backup/restoreJobs"
 ANSWER = CallRecord("GET", 200, 0.1, rate_limit_remaining=0, rate_limit=1200, path=PATH)
 

@@ -4,9 +4,9 @@ import pytest
 
 from bot.atlas import KeyAccess
 from bot.doctor.key import check_access_list, check_cancel_role, check_roles, role_to_read_jobs
-from bot.doctor.results import Level, Subject
+from bot.doctor.results import CheckResult, Level
 
-SUBJECT = Subject("it", "it")
+SUBJECT = CheckResult("it", "it")
 UNREAD = "Atlas does not return it"
 
 RECOVERY = "GROUP_BACKUP_RECOVERY_OPERATOR"

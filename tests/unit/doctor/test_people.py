@@ -7,13 +7,13 @@ import pytest
 
 from bot.cancellation.policy import Policy
 from bot.doctor.people import check_approvers, named_ids, planned_checks, run_id_checks
-from bot.doctor.results import Level, Subject
+from bot.doctor.results import CheckResult, Level
 from bot.settings import Settings, load_settings
 from bot.slack.directory import Directory
 from tests.support.settings import ENOUGH, load
 from tests.unit.slack.fake_slack import IDENTITY, FakeSlack
 
-SUBJECT = Subject("it", "it")
+SUBJECT = CheckResult("it", "it")
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_id_in_several_settings_is_listed_once_with_all_their_names(tmp_path: Pa
 
 
 def subjects(settings: Settings) -> list[tuple[str, str]]:
-    return [(each.check, each.subject.name) for each in named_ids(settings)]
+    return [(each.check, each.subject.subject) for each in named_ids(settings)]
 
 
 def test_command_channel_is_not_needed_for_posts_with_an_audit_channel(tmp_path: Path) -> None:

@@ -17,7 +17,6 @@ from bot.doctor.results import (
     SHORT_REPORT,
     CheckResult,
     Level,
-    Subject,
     compare_clock,
     is_ok,
     within,
@@ -29,7 +28,7 @@ from bot.log_config import redact
 from tests.support.clock import NOON
 from tests.support.terminal import Terminal
 
-SUBJECT = Subject("it", "it")
+SUBJECT = CheckResult("it", "it")
 
 RESULTS = [
     SUBJECT.ok("fine"),
@@ -86,7 +85,7 @@ def test_names_of_settings_are_whole_on_a_narrow_terminal(
     monkeypatch.setenv("NO_COLOR", "1")
     name = "MONGODB_ATLAS_PUBLIC_API_KEY, MONGODB_ATLAS_PRIVATE_API_KEY"
     out = Terminal()
-    write_lines([Subject("key", name).problem("Atlas refuses the key " * 5, "Copy it.")], out)
+    write_lines([CheckResult("key", name).problem("Atlas refuses the key " * 5, "Copy it.")], out)
 
     assert all(each in out.getvalue() for each in name.split(", "))
     assert "…" not in out.getvalue()
@@ -165,7 +164,7 @@ async def waiting() -> CheckResult:
 
 
 async def test_exception_in_a_check_is_a_problem() -> None:
-    (found,) = await within(Subject("http", "HOST, PORT"), failing())
+    (found,) = await within(CheckResult("http", "HOST, PORT"), failing())
 
     assert (found.check, found.subject, found.level) == ("http", "HOST, PORT", Level.PROBLEM)
     assert found.message == "the check itself failed (ZeroDivisionError: division by zero)"
@@ -173,7 +172,7 @@ async def test_exception_in_a_check_is_a_problem() -> None:
 
 
 async def test_timeout_of_a_check_is_a_problem() -> None:
-    (found,) = await within(Subject("http", "HOST, PORT"), waiting(), 0.01)
+    (found,) = await within(CheckResult("http", "HOST, PORT"), waiting(), 0.01)
 
     assert (found.level, found.message) == (Level.PROBLEM, "there was no answer in time")
     assert found.hint

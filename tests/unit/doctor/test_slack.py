@@ -55,17 +55,15 @@ def identified(**answer: object) -> FakeSlack:
     slack = FakeSlack()
     known = {"team_id": "T0HOME", "user_id": "U0BOT", "user": "bot", "team": "Shop"}
     slack.respond("auth.test", {**known, **answer})
-    slack.respond("bots.info", {"bot": {"app_id": "A0BOT"}})
     return slack
 
 
-async def test_app_id_and_scopes_of_the_bot_are_read() -> None:
+async def test_scopes_of_the_bot_are_read() -> None:
     slack = identified(bot_id="B0BOT")
     slack.scripts["auth.test"].headers["x-oauth-scopes"] = "commands, chat:write"
     bot = await authenticate(slack)
 
     assert bot.identity
-    assert bot.app == "A0BOT"
     assert bot.identity.scopes == frozenset({"commands", "chat:write"})
 
 
@@ -78,23 +76,20 @@ async def test_user_token_as_bot_token_is_a_problem() -> None:
 
 
 @pytest.mark.parametrize(
-    ("app", "proxy", "level", "message"),
+    ("proxy", "level", "message"),
     [
-        ("A0OTHER", None, Level.PROBLEM, "another app (A0OTHER)"),
-        ("", None, Level.PROBLEM, "127.0.0.1, port 9"),
-        ("", "http://proxy.example.com:3128", Level.OK, "not tested"),
+        (None, Level.PROBLEM, "127.0.0.1, port 9"),
+        ("http://proxy.example.com:3128", Level.OK, "not tested"),
     ],
-    ids=["app token of another app", "unreachable", "through a proxy"],
+    ids=["unreachable", "through a proxy"],
 )
 async def test_app_token_is_tested_by_opening_socket_mode(
-    app: str, proxy: str | None, *, level: Level, message: str
+    proxy: str | None, level: Level, message: str
 ) -> None:
-    bot = await authenticate(identified(bot_id="B0BOT"))
     slack = FakeSlack()
     slack.proxy = proxy
     slack.respond("apps.connections.open", {"url": "ws://127.0.0.1:9/link"})
-    slack.respond("auth.test", {"app_id": app} if app else "invalid_auth")
-    found = await check_app_token(slack, "xapp-1", bot.app if app else "")
+    found = await check_app_token(slack, "xapp-1")
 
     assert found.level is level
     assert message in found.message
