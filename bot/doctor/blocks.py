@@ -189,6 +189,7 @@ FOUND = Search(
     unavailable=UNREAD,
     searched=PLACES,
 )
+KNOWN_JOBS = {found.ref: KNOWN for found in FOUND.jobs}
 
 
 def samples(links: Links) -> Iterator[Sample]:
@@ -219,7 +220,7 @@ def _messages(links: Links) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "announcement of a restore", restore
     yield "question to a starter", question.message(ASKED, NAME, POLICY)
     yield "answered question to a starter", question.message(DISOWNED, NAME, POLICY)
-    yield "list of jobs", lists.job_list(FOUND, REF.cluster_name, 20, dict.fromkeys([REF], KNOWN))
+    yield "list of jobs", lists.job_list(FOUND, REF.cluster_name, 20, KNOWN_JOBS)
     yield "list of requests", lists.request_list(PAST, {REF.project_id: NAME}, links)
     yield "help", blockkit.message(help_text([NAME] * 250), blockkit.TEXT)
 
@@ -267,5 +268,5 @@ def _views(links: Links) -> Iterator[tuple[str, dict[str, Any]]]:
     for name, content in contents.items():
         yield f"dialog of {name}", dialog_views.view(ABOUT, content)
     yield "dialog of a denial", dialog_views.ask_reason(ids.DENY_DIALOG, REQUEST.id)
-    jobs = home.job_blocks(FOUND, WHEN, {REF: KNOWN})
+    jobs = home.job_blocks(FOUND, WHEN, KNOWN_JOBS)
     yield "Home tab", home.home_view(jobs, waiting, past, urgent)

@@ -99,10 +99,11 @@ class HomeTab:
         held = held[:MAX_URGENT]
         self._above.update(each.ref for each in held)
         shown = [*held, *listing.jobs[: MAX_JOBS + len(self._above)]]
-        known = await lists.known_jobs(self._deps, listing, shown)
+        read = [(each.ref, each.job) for each in shown]
+        known = await lists.known_jobs(self._deps, read, listing.unread_projects)
         over = {ref for ref, job in known.items() if job.state.is_over}  # since the listing
         urgent = [
-            lists.job_entry(found, known.get(found.ref), follows[found.ref])
+            lists.job_entry(found, known[found.ref], follows[found.ref])
             for found in held
             if found.ref not in over
         ]
@@ -240,7 +241,7 @@ def job_blocks(
     """Show the downloads, save those `above`; `follows` is what becomes of them without a click."""
     jobs = [found for found in listing.jobs if found.ref not in above]
     shown = [
-        lists.job_entry(found, known.get(found.ref), follows.get(found.ref, ""))
+        lists.job_entry(found, known[found.ref], follows.get(found.ref, ""))
         for found in jobs[:MAX_JOBS]
     ]
     more = len(jobs) - len(shown)

@@ -4,10 +4,11 @@ import asyncio
 import difflib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from typing import Any
 
-from bot.atlas import AtlasError, JobRef
+from bot.atlas import AtlasError, JobRef, RestoreJob
 from bot.cancellation.errors import CancellationError, RightsNotChecked
 from bot.cancellation.job import Job
 from bot.cancellation.lifecycle import JobFingerprint
@@ -57,7 +58,8 @@ async def show_jobs(
             similar = difflib.get_close_matches(cluster, names)
             await deps.replies.send_text(by, no_such_cluster(cluster, similar))
             return
-    known = await known_jobs(deps, listing, listing.jobs[start : start + PAGE_SIZE])
+    page = [(found.ref, found.job) for found in listing.jobs[start : start + PAGE_SIZE]]
+    known = await known_jobs(deps, page, listing.unread_projects)
     is_read_only = all(each.why_read_only(cluster) for each in projects)
     shown = job_list(listing, cluster, start, known, is_read_only=is_read_only)
     await deps.replies.send(by, shown)
@@ -139,14 +141,14 @@ async def viewer_of(
 
 
 async def known_jobs(
-    deps: Dependencies, listing: Search, jobs: Sequence[CancellableJob]
+    deps: Dependencies, read: Sequence[tuple[JobRef, RestoreJob]], unread: Collection[str] = ()
 ) -> Mapping[JobRef, Job]:
-    """Return what is known about these jobs of a listing; none while the database fails."""
-    shown = [(found.ref, found.job) for found in jobs]
+    """Return what is known about jobs, by what was read alone while the database fails."""
+    of_jobs = partial(deps.service.jobs.of_jobs, read, unread=unread)
     try:
-        return await deps.service.jobs.of_jobs(shown, unread=listing.unread_projects)
+        return await of_jobs()
     except CancellationError:
-        return {}
+        return await of_jobs(stored=False)
 
 
 def job_list(
@@ -163,7 +165,7 @@ def job_list(
     """
     page = listing.jobs[start : start + PAGE_SIZE]
     headline = _headline(listing, cluster, start, len(page), is_read_only=is_read_only)
-    entries = [job_entry(found, known.get(found.ref)) for found in page]
+    entries = [job_entry(found, known[found.ref]) for found in page]
     blocks = [blockkit.section(headline), *entries]
     following = start + PAGE_SIZE
     if (left := len(listing.jobs) - following) > 0:
@@ -176,17 +178,16 @@ def job_list(
     return {"response_type": "ephemeral", "text": headline, "blocks": blocks}
 
 
-def job_entry(found: CancellableJob, known: Job | None, follows: str = "") -> Block:
+def job_entry(found: CancellableJob, known: Job, follows: str = "") -> Block:
     """Show one job, with what follows in quarantine, and the button that opens its dialog."""
-    shown = JobFingerprint.of(found.job)
-    link = job_lines.link_text(known) if known else mrkdwn.download_link(shown)
+    snapshot = mrkdwn.snapshot_time(JobFingerprint.of(found.job))
     lines = [
         f"{mrkdwn.code(found.place.cluster)} in {mrkdwn.one_line(found.place.project.name)}",
         *job_lines.answer_lines(known),
         job_lines.started_line(found.ref, known),
-        f"*Download link* {link}",
+        job_lines.link_line(known),
         *filter(None, [follows]),
-        f"Snapshot {mrkdwn.snapshot_time(shown)}, job {mrkdwn.code(found.job.id)}",
+        f"Snapshot {snapshot}, job {mrkdwn.code(found.job.id)}",
     ]
     is_read_only = found.place.project.why_read_only(found.place.cluster)
     label = "Show this download" if is_read_only else "Cancel this download"

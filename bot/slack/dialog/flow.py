@@ -13,7 +13,6 @@ import structlog
 
 from bot.atlas import AtlasError, ClusterNotFound, JobRef, ReadItems, RestoreJob, WrongClusterKind
 from bot.cancellation.errors import CancellationError
-from bot.cancellation.job import Job
 from bot.services.job_search import NOT_FOUND_ERRORS, Search
 from bot.services.projects import Project
 from bot.slack import job_lines, mrkdwn
@@ -29,7 +28,7 @@ from bot.slack.dialog.state import DialogState, cluster_picker, job_picker, proj
 from bot.slack.dialog.views import Content
 from bot.slack.errors import TRANSIENT, sentence_for
 from bot.slack.grammar import closest_keyword
-from bot.slack.lists import cluster_names, how_many
+from bot.slack.lists import cluster_names, how_many, known_jobs
 from bot.tasks import cancel_and_wait
 
 log = structlog.get_logger(__name__)
@@ -210,20 +209,12 @@ class Flow:
             return views.note(why, again=not self.pickers)
         self._add(cluster_picker(names, cluster))
         if jobs:
-            read = {JobRef(project.id, cluster, job.id): job for job in jobs}
-            known = await self._known(read)
-            self._add(job_picker([(known[ref], read[ref]) for ref in read], datetime.now(UTC)))
+            read = [(JobRef(project.id, cluster, job.id), job) for job in jobs]
+            known = await known_jobs(self.dialog.deps, read)
+            self._add(job_picker([(known[ref], job) for ref, job in read], datetime.now(UTC)))
         is_read_only = project.why_read_only(cluster) is not None
         found = how_many(len(jobs), f" of {name}", is_read_only=is_read_only)
         return views.note(f"{found}.{_unread(jobs.unread_text('job'))}", again=not jobs)
-
-    async def _known(self, read: Mapping[JobRef, RestoreJob]) -> Mapping[JobRef, Job]:
-        """Return what is known about jobs, by what was read alone while the database fails."""
-        of_jobs = self.dialog.deps.service.jobs.of_jobs
-        try:
-            return await of_jobs([*read.items()])
-        except CancellationError:
-            return await of_jobs([*read.items()], stored=False)
 
     async def _jobs(self, project: Project, cluster: str) -> ReadItems[RestoreJob] | AtlasError:
         """Read the jobs of a cluster, or the answer of Atlas that it has no such cluster."""

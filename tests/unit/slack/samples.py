@@ -618,7 +618,7 @@ def finding() -> dict[str, dict[str, Any]]:
             lists.history_sections([], names, LINKS),
         ),
         "list": lists.job_list(listing, None, 0, {ref: JOB}),
-        "list_read_only": lists.job_list(Search(jobs=[shown]), None, 0, {}),
+        "list_read_only": lists.job_list(Search(jobs=[shown]), None, 0, {ref: JOB}),
         "list_empty": lists.job_list(Search(), "prod-eu", 0, {}),
         "history": lists.request_list(past, names, LINKS),
         "searching": dialog_views.view(SEARCH, dialog_views.loading(SEARCH)),
