@@ -215,7 +215,7 @@ async def _approvers(directory: Directory, subject: CheckResult, part: PolicyPar
 
 
 #: The checks by name, in the order of the report.
-CHECKS: Mapping[str, Callable[[Directory, Any], Awaitable[CheckResult]]] = {
+CHECKS: Mapping[str, Callable[[Directory, CheckResult, Any], Awaitable[CheckResult]]] = {
     "channel": _channel,
     "user": _user,
     "group": _group,

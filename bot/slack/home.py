@@ -1,10 +1,8 @@
 """Publishes the Home tab when it is opened, refreshed, or changed by a decision."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -59,8 +57,6 @@ class HomeTab:
 
     async def publish(self, *, published: bool) -> None:
         """Publish the tab: first without the jobs, unless it was `published` before."""
-        directory, candidates = self._deps.directory, self._deps.service.projects.all
-        history = self._deps.history
         # The tab has no channel: the rules of a direct message apply.
         channel = self._actor.id
         projects: Sequence[Project] = ()
@@ -69,22 +65,43 @@ class HomeTab:
             projects = await self._deps.allowed_projects(self._actor, channel)
         except CancellationError as error:
             jobs = [_failed(f":no_entry: {_why_no_jobs(error)}", error)]
-        viewer = await lists.viewer_of(directory, self._actor, channel, candidates)
-        quarantined = partial(history.in_states, State.QUARANTINED)
-        parts = (
-            self._requests(viewer, quarantined, RequestParts.quarantine, MAX_URGENT),
-            self._requests(viewer, self._awaiting, RequestParts.waiting, MAX_WAITING),
-            self._requests(viewer, history.unreviewed, RequestParts.unreviewed, review=True),
-            self._past(projects, viewer),
-        )
-        urgent, waiting, unreviewed, past = await asyncio.gather(*map(_or_warning, parts))
-        waiting += unreviewed
-        if jobs is None and not published:
-            await self._publish(home_view(LOADING, waiting, past, urgent, title_of(projects)))
+        try:
+            urgent, waiting, past = await self._requests(projects)
+        except CancellationError as error:
+            warning = _failed(f":warning: {sentence_for(error)}", error)
+            urgent, waiting, past = [], [warning], []
+        title = title_of(projects)
         if jobs is None:
+            if not published:
+                await self._publish(home_view(LOADING, waiting, past, urgent, title))
             held, jobs = await self._jobs(projects)
             urgent += held
-        await self._publish(home_view(jobs, waiting, past, urgent, title_of(projects)))
+        await self._publish(home_view(jobs, waiting, past, urgent, title))
+
+    async def _requests(
+        self, projects: Sequence[Project]
+    ) -> tuple[list[Block], list[Block], list[Block]]:
+        """Show what this person may decide about, in quarantine or not, and the last requests."""
+        deps, history = self._deps, self._deps.history
+        service = deps.service
+        candidates = service.projects.all
+        viewer = await lists.viewer_of(deps.directory, self._actor, self._actor.id, candidates)
+        quarantined = await self._own(await history.in_states(State.QUARANTINED))
+        awaiting = await history.in_states(State.AWAITING)
+        awaiting = await self._own([r for r in awaiting if self._actor.id not in r.approved_by])
+        unreviewed = await self._own(await history.unreviewed(), review=True)
+        above = [*quarantined[:MAX_URGENT], *awaiting[:MAX_WAITING]]
+        self._above.update(each.ref for each in above)
+        known = await service.jobs.store.get([each.ref for each in above])
+        parts = RequestParts(viewer, deps.links, service.projects.policy, known)
+        names = {project.id: project.name for project in projects}
+        past = await history.recent(MAX_PAST, names, lists.offered_by(projects))
+        last = lists.history_sections(map(viewer.readable, past), names, deps.links)
+        return (
+            parts.quarantine(quarantined),
+            [*parts.waiting(awaiting), *parts.unreviewed(unreviewed)],
+            last if projects else [],  # else the refusal is shown
+        )
 
     async def _jobs(self, projects: Sequence[Project]) -> tuple[list[Block], list[Block]]:
         """Show the downloads in quarantine that other people decide about, and the others."""
@@ -121,36 +138,11 @@ class HomeTab:
             if found
         }
 
-    async def _past(self, projects: Sequence[Project], viewer: Viewer) -> list[Block]:
-        if not projects:
-            return []  # the refusal is shown
-        names = {project.id: project.name for project in projects}
-        offered = lists.offered_by(projects)
-        past = await self._deps.history.recent(MAX_PAST, names, offered)
-        return lists.history_sections(map(viewer.readable, past), names, self._deps.links)
+    async def _own(self, found: Sequence[Request], *, review: bool = False) -> list[Request]:
+        """Return the requests about which this person may decide, or which they may review."""
+        return [each for each in found if await self._may(each, review=review)]
 
-    async def _requests(
-        self,
-        viewer: Viewer,
-        read: Callable[[], Awaitable[Sequence[Request]]],
-        show: Callable[["RequestParts", Sequence[Request]], list[Block]],
-        most: int = 0,
-        *,
-        review: bool = False,
-    ) -> list[Block]:
-        """Show those that this person may decide about, or review; the list omits `most`."""
-        own = [request for request in await read() if await self._may(request, review=review)]
-        service = self._deps.service
-        known = await service.jobs.store.get([each.ref for each in own])
-        self._above.update(each.ref for each in own[:most])
-        return show(RequestParts(viewer, self._deps.links, service.projects.policy, known), own)
-
-    async def _awaiting(self) -> list[Request]:
-        awaiting = await self._deps.history.in_states(State.AWAITING)
-        return [each for each in awaiting if self._actor.id not in each.approved_by]
-
-    async def _may(self, request: Request, *, review: bool = False) -> bool:
-        """Return whether this person may decide about the request, or review it."""
+    async def _may(self, request: Request, *, review: bool) -> bool:
         policy = self._deps.service.projects.policy_or_none(request.ref)
         if policy is None:
             return False
@@ -174,13 +166,6 @@ def _why_no_jobs(error: CancellationError) -> str:
         return sentence_for(error)
     channels = mrkdwn.join(map(mrkdwn.channel, sorted(error.channels)))
     return f"Downloads can be cancelled in {channels}: type {command_code('list')} there."
-
-
-async def _or_warning(part: Awaitable[list[Block]]) -> list[Block]:
-    try:
-        return await part
-    except CancellationError as error:
-        return [_failed(f":warning: {sentence_for(error)}", error)]
 
 
 def _failed(text: str, error: CancellationError) -> Block:

@@ -64,15 +64,3 @@ async def test_missing_answer_is_no_problem(
 
     assert found.level is level
     assert found.message.startswith(message)
-
-
-async def test_sample_is_shown_again_after_the_wait_that_slack_asks_for() -> None:
-    slack = FakeSlack()
-    limited = api_error("ratelimited", 429, {"Retry-After": "0"})
-    slack.respond("blocks.validate", limited, {}, {}, {})
-    (found,) = await check_blocks(slack, SAMPLES)
-
-    assert (found.level, found.message) == (
-        Level.OK,
-        "Slack accepts one of each of 3 kinds",
-    )
