@@ -94,6 +94,7 @@ class Run:
         self._delete_error: AtlasError | None = None  # of the last DELETE that failed
         self.seen_at = -math.inf  # when the read before the last one answered
         self._recorded: RestoreJob | None = None  # as it was read for the record last
+        self._recording: asyncio.Task[Request] | None = None  # of the last DELETE's answer
         self._retry_at = self.monotonic()  # earliest moment that Atlas's Retry-After allows
 
     async def execute(self) -> Ending:
@@ -135,13 +136,17 @@ class Run:
             await self._wait_before_read()
 
     async def _read_job(self) -> RestoreJob:
-        """Read the job; before the first DELETE also the people, while Atlas answers."""
+        """Read the job; while Atlas answers, read the people or record the DELETE's answer."""
         timeout = max(self._deadline - self.monotonic(), self.timings.final_read_timeout)
         reading = self.atlas.restore_job(self.request.ref, timeout=timeout)
-        if self.request.sent.count:
+        if not self.request.sent.count:
+            job, _ = await asyncio.gather(reading, self._read_people())
+            return job
+        try:
             return await reading
-        job, _ = await asyncio.gather(reading, self._read_people())
-        return job
+        finally:
+            if self._recording:
+                self.request = await self._recording
 
     async def _read_people(self) -> None:
         began = self.monotonic()
@@ -208,7 +213,7 @@ class Run:
             self._recorded = job
 
     async def _send_delete(self) -> None:
-        """Record the attempt, send one DELETE, record its answer."""
+        """Record the attempt, send one DELETE, begin to record its answer."""
         unknown_before = self.request.sent.unknown
         self.request = await self.store.record_delete_sent(self.request)
         sent = replace(self.request.sent, unknown=unknown_before)
@@ -223,7 +228,8 @@ class Run:
             self._backoff = chain(READ_BACKOFF, repeat(READ_BACKOFF[-1]))
             sent = replace(sent, accepted=True)
             answer = {"status": status, "code": None}
-        self.request = await self.store.record_delete_answer(self.request, sent, answer)
+        recording = self.store.record_delete_answer(self.request, sent, answer)
+        self._recording = asyncio.create_task(recording)
 
     async def _wait_for_slack(self, error: RightsNotChecked) -> None:
         """Wait for the next check of rights; report a lasting failure once."""
@@ -292,7 +298,7 @@ class Runner:
             try:
                 await self._execute_and_settle(request)
             except asyncio.CancelledError:
-                await self.store.release(request_id)
+                await self.store.renew(request_id, 0)  # another runner may claim it immediately
                 raise
             finally:
                 renewal.cancel()

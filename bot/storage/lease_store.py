@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -70,16 +70,9 @@ class LeaseStore(Store):
         return claimed
 
     @writes
-    def renew(self, uow: UnitOfWork, request_id: str) -> bool:
-        """Extend the lease; False if another runner has it."""
-        return self._set_lease(uow, request_id, uow.now + timedelta(seconds=self.lease))
-
-    @writes
-    def release(self, uow: UnitOfWork, request_id: str) -> bool:
-        """End the lease, so that another runner can claim the request immediately."""
-        return self._set_lease(uow, request_id, uow.now)
-
-    def _set_lease(self, uow: UnitOfWork, request_id: str, until: datetime) -> bool:
+    def renew(self, uow: UnitOfWork, request_id: str, seconds: float | None = None) -> bool:
+        """Let the lease end after its time, or `seconds`; False if another runner has it."""
+        until = uow.now + timedelta(seconds=self.lease if seconds is None else seconds)
         return uow.lock_or_none(CHANGE_HELD, self._held(request_id, lease_until=until)) is not None
 
     @writes

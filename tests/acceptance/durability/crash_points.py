@@ -30,7 +30,7 @@ def when_atlas_gets(method: str, kind: Kind) -> CrashPoint:
 
 
 def when_atlas_is_read_again(kind: Kind) -> CrashPoint:
-    """Kill the bot in the read after the DELETE, whose answer is recorded."""
+    """Kill the bot in the read after the DELETE, while its answer is recorded, or soon after."""
 
     async def crash_point(env: ProcessEnvironment, job: str) -> None:
         await _atlas_call(env, job, "DELETE")

@@ -480,7 +480,7 @@ class LifeCycle(RuleBasedStateMachine):
         worker = self.workers[name]
         for request_id in worker.memory:
             entry = self.model[request_id]
-            if self.do(worker.leases.release(request_id)):
+            if self.do(worker.leases.renew(request_id, 0)):
                 entry.lease_until = self.clock.now
         self._restart(name)
 

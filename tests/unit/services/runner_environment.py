@@ -101,12 +101,9 @@ class FakeLeaseStore(LeaseStore):
         self._fail("claim")
         return None if self.held_by_another else self.request
 
-    async def renew(self, request_id: str) -> bool:
+    async def renew(self, request_id: str, seconds: float | None = None) -> bool:
+        self.released = request_id if seconds == 0 else None
         return not self.held_by_another
-
-    async def release(self, request_id: str) -> bool:
-        self.released = request_id
-        return True
 
     async def record_delete_sent(self, request: Request) -> Request:
         self._fail("sent")

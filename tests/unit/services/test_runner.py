@@ -17,7 +17,7 @@ from bot.atlas import (
 from bot.atlas.errors import ClusterNotFound, JobGone, ProjectNotFound, error_for
 from bot.cancellation.errors import AlreadyHandled, NotRecorded, RightsNotChecked
 from bot.cancellation.job import ENDED
-from bot.cancellation.lifecycle import State
+from bot.cancellation.lifecycle import DeleteAttempts, Request, State
 from bot.cancellation.people import Kind
 from bot.services.runner import (
     ACCEPTED_BUT_NOT_CANCELLED,
@@ -34,6 +34,7 @@ from bot.services.runner import (
 from bot.timings import Timings
 from tests.support.clock import NOON
 from tests.support.domain import a_job, a_request
+from tests.support.polling import wait_until
 from tests.unit.services.runner_environment import (
     ACCEPTED,
     CANCELLED,
@@ -236,12 +237,33 @@ async def test_unrecorded_attempt_sends_no_delete(fault: Exception) -> None:
     assert store.settled is None
 
 
-async def test_unrecorded_answer_settles_nothing() -> None:
+@pytest.mark.parametrize("read_back", [CANCELLED, TimedOut()])
+async def test_unrecorded_answer_settles_nothing(read_back: Answer) -> None:
     store = FakeLeaseStore(faults={"answer": AlreadyHandled(a_request())})
     with pytest.raises(AlreadyHandled):
-        await run(ScriptedAtlas(reads=[THERE, CANCELLED]), store)
+        await run(ScriptedAtlas(reads=[THERE, read_back]), store)
 
     assert store.settled is None
+
+
+@pytest.mark.parametrize("read_back", [CANCELLED, TimedOut()])
+async def test_answer_is_recorded_while_the_job_is_read_again_and_before_the_outcome(
+    read_back: Answer,
+) -> None:
+    atlas = ScriptedAtlas(reads=[THERE, read_back])
+
+    class SlowStore(FakeLeaseStore):
+        async def record_delete_answer(
+            self, request: Request, sent: DeleteAttempts, answer: Mapping[str, object]
+        ) -> Request:
+            await wait_until(lambda: atlas.calls[-1] == "GET")
+            assert self.settled is None
+            return await super().record_delete_answer(request, sent, answer)
+
+    store = SlowStore(written=atlas.calls)
+    await run(atlas, store)
+
+    assert atlas.calls == ["GET", "sent", "DELETE", "GET", "answered 204"]
 
 
 async def test_reads_after_the_delete_follow_the_backoff() -> None:

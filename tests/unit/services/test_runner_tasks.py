@@ -104,7 +104,7 @@ async def test_lease_is_renewed_at_the_interval_until_it_is_lost() -> None:
     lost = asyncio.Event()
 
     class ExpiringStore(FakeLeaseStore):
-        async def renew(self, request_id: str) -> bool:
+        async def renew(self, request_id: str, seconds: float | None = None) -> bool:
             renewals.append(request_id)
             if len(renewals) == 2:
                 raise NotRecorded
@@ -157,7 +157,7 @@ async def test_request_runs_once_at_a_time_and_again_after_its_end() -> None:
 
 async def test_stop_does_not_wait_for_a_database_that_hangs() -> None:
     class HangingStore(FakeLeaseStore):
-        async def release(self, request_id: str) -> bool:
+        async def renew(self, request_id: str, seconds: float | None = None) -> bool:
             await asyncio.Event().wait()
             return True
 
