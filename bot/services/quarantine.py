@@ -9,7 +9,7 @@ from functools import partial
 
 import structlog
 
-from bot.atlas import AtlasError
+from bot.atlas import AtlasError, TimedOut
 from bot.cancellation import quarantine as rules
 from bot.cancellation.errors import RightsNotChecked, StateConflict
 from bot.cancellation.lifecycle import Ending, Request, State
@@ -154,13 +154,13 @@ class Quarantine:
         await self._record(each, partial(rules.ending, policy, started_by, job))
 
     async def _try_again(self, each: Quarantined) -> None:
-        """Let a request run again once Atlas shows the job, or when it may wait no longer."""
+        """Let a request run, whose reads have more time, unless Atlas refuses this one quickly."""
         ref, now = each.request.ref, self.store.now()
         try:
             await self.projects.get(ref.project_id).atlas.restore_job(ref, timeout=READ_TIMEOUT)
         except AtlasError as error:
             log.warning("quarantined job not read", job=ref.job_id, why=str(error))
-            if now < rules.tried_until(ref):
+            if not isinstance(error, TimedOut) and now < rules.tried_until(ref):
                 await self.store.record_ends([(each.request, rules.try_again_at(ref, now))])
                 return
         await self._record(each, lambda _count: Ending(State.APPROVED, each.request.outcome))

@@ -8,7 +8,7 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
-from bot.atlas import AtlasClock, AtlasError, DeliveryType, JobRef, created_at
+from bot.atlas import AtlasClock, AtlasError, DeliveryType, JobRef, TimedOut, created_at
 from bot.cancellation.errors import RightsNotChecked
 from bot.cancellation.lifecycle import State
 from bot.cancellation.people import EVERYONE, People, Person
@@ -77,15 +77,22 @@ class CancellingAtlas(FakeAtlas):
         deleted: the jobs of all DELETEs, with the monotonic time.
         late: events of the feed, with the monotonic time from which it shows them.
         refusal: what every DELETE raises, if anything.
+        read_time: seconds that a read of a job takes.
     """
 
     refusal: AtlasError | None = None
+    read_time: float = 0.0
 
     def __init__(self, clock: JumpingClock) -> None:
         super().__init__({CLUSTER: [], TEST: []})
         self.clock = clock
         self.deleted: list[tuple[str, float]] = []
         self.late: list[tuple[float, ActivityEvent]] = []
+
+    async def restore_job(self, ref: JobRef, *, timeout: float | None = None) -> RestoreJob:
+        if timeout and timeout < self.read_time:
+            raise TimedOut
+        return await super().restore_job(ref)
 
     async def cancel_restore_job(self, ref: JobRef) -> int:
         self.deleted.append((ref.job_id, self.clock.elapsed))

@@ -21,7 +21,7 @@ from bot.cancellation.policy import Mode, Policies
 from bot.cancellation.posts import PostKind, RequestPost
 from bot.cancellation.quarantine import FEED_SHOWS_AFTER, PROJECT_GONE, TRIED_FOR
 from bot.services.projects import Projects
-from bot.services.quarantine import RETRY_INTERVAL
+from bot.services.quarantine import READ_TIMEOUT, RETRY_INTERVAL
 from bot.services.service import Submission
 from bot.storage.audit_log import AuditLog
 from bot.storage.lease_store import LeaseStore
@@ -752,6 +752,19 @@ async def test_fault_of_atlas_at_the_end_of_a_grace_time_is_reported_once_and_tr
     assert all(30 <= each <= 33 for each in pauses)
     assert replies(env, job_id)[2:] == ["request:cancelled"]
     assert await AuditLog(env.database).verify() == []
+
+
+async def test_download_is_cancelled_after_a_fault_of_atlas_also_while_each_read_takes_long(
+    env: QuarantineEnv,
+) -> None:
+    job_id = await quarantined(env)
+    fail(env, "DELETE", Unavailable(status=503, retry_after=60.0))
+    await pass_seconds(env, GRACE + 5)
+    fail(env, "DELETE", None)
+    env.atlas.read_time = READ_TIMEOUT + 1
+    await pass_seconds(env, 32)
+
+    assert await env.state(job_id) is State.CANCELLED
 
 
 async def test_lost_answer_to_a_delete_before_a_fault_of_atlas_ends_as_cancelled(
