@@ -50,8 +50,7 @@ class LeaderLoops:
         fence = lease.check_held
         self._posts = OutboxStore(database, clock, fence=fence)
         self._requests = RequestStore(database, clock, fence=fence)
-        on_asked = partial(metrics.count_question, "asked")
-        self._notices = NoticeStore(database, clock, on_asked=on_asked, fence=fence)
+        self._notices = NoticeStore(database, clock, fence=fence)
         self._history = History(database, clock, fence=fence)
         self._events = WebhookStore(database, clock, services.owner, fence=fence)
         self._quarantine = QuarantineStore(

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from typing import TypeAlias
 
 from bot.atlas import JobRef, RestoreJob
 from bot.cancellation.job import ENDED
@@ -128,9 +127,6 @@ def after_fault(request: Request, end: Ending, now: datetime) -> Ending:
     return Ending(State.QUARANTINED, replace(end.outcome, tries_again=True))
 
 
-Stay: TypeAlias = tuple[str, bool]  #: a request, and whether copies show its card
-
-
 class GraceClock:
     """Knows which grace times go on: of cards that people could see since the step before.
 
@@ -139,14 +135,14 @@ class GraceClock:
     """
 
     def __init__(self) -> None:
-        self._seen: frozenset[Stay] = frozenset()
+        self._seen: frozenset[str] = frozenset()  # the ids of requests
         self._answered_at = datetime.min.replace(tzinfo=UTC)
 
     def interrupt(self) -> None:
         """Slack or the database did not answer, or no card is visible: no grace time goes on."""
         self._seen = frozenset()
 
-    def going_on(self, seen: Iterable[Stay], now: datetime) -> frozenset[Stay]:
+    def going_on(self, seen: Iterable[str], now: datetime) -> frozenset[str]:
         """Return those of the visible cards whose grace time goes on.
 
         Slack and the database have just answered, at the time `now`.

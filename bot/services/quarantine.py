@@ -15,7 +15,7 @@ from bot.cancellation.errors import RightsNotChecked, StateConflict
 from bot.cancellation.lifecycle import Ending, Request, State
 from bot.cancellation.policy import is_expected
 from bot.cancellation.posts import PostState
-from bot.cancellation.quarantine import GraceClock, Stay, WatchedCluster
+from bot.cancellation.quarantine import GraceClock, WatchedCluster
 from bot.cancellation.starter import is_candidate
 from bot.services.jobs import Jobs
 from bot.services.projects import Projects
@@ -118,11 +118,11 @@ class Quarantine:
     async def _measure(self, shown: Sequence[Quarantined]) -> list[Quarantined]:
         """Return the requests whose grace time is over, and record the ends of those that begin."""
         now, due = self.store.now(), []
-        going_on = self.clock.going_on(map(_stay, shown), now)
+        going_on = self.clock.going_on((each.request.id for each in shown), now)
         begun: list[tuple[Request, datetime]] = []
         for each in shown:
             ends_at = each.request.grace_ends_at
-            if ends_at and (each.request.outcome.tries_again or _stay(each) in going_on):
+            if ends_at and (each.request.outcome.tries_again or each.request.id in going_on):
                 due += [each] if ends_at <= now else []
             else:
                 policy = self.projects.policy(each.request.ref)
@@ -170,10 +170,6 @@ class Quarantine:
             ended = await self.store.end(each.request, ending)
             if ended.state is State.APPROVED:
                 self.runner.start(ended.id)
-
-
-def _stay(each: Quarantined) -> Stay:
-    return each.request.id, bool(each.copies)
 
 
 @dataclass(eq=False)

@@ -109,16 +109,13 @@ class Notifier:
     async def _send_about(self, job: Job, kind: PostKind) -> None:
         policy = self.projects.policy_or_none(job.ref)
         people = await self._approvers(policy) if policy else ()
-        if await self.store.send_about(job, kind, people):
-            about = {"kind": str(kind), "job": job.ref.job_id}
-            log.warning("message sent to approvers", **about, people=len(people))
+        await self.store.send_about(job, kind, people)
 
     async def copy_card(self, request: Request) -> None:
         """Send the card to each approver whom the settings name, by id or by a group."""
         policy = self.projects.policy_or_none(request.ref)
         people = await self._approvers(policy, is_urgent=request.by_bot) if policy else ()
-        if await self.store.copy_card(request.id, people):
-            log.warning("card sent to approvers", request=request.id, people=len(people))
+        await self.store.copy_card(request.id, people)
 
     async def _approvers(self, policy: Policy, *, is_urgent: bool = True) -> Sequence[Person]:
         """Return whom to reach: people named by id need no answer of Slack where it is urgent."""

@@ -1,7 +1,7 @@
 """Direct messages: notices to approvers, and the question to a starter."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from sqlalchemy import insert, select, text, update
 
@@ -21,8 +21,6 @@ class NoticeStore(Store):
     """Lists what is due, and writes it; every method raises `StorageError`."""
 
     background = "loops"
-
-    on_asked: Callable[[], None] = field(default=lambda: None, kw_only=True)
 
     @reads
     def list_due(self, uow: UnitOfWork, limit: int = 100) -> Sequence[Request]:
@@ -57,15 +55,15 @@ class NoticeStore(Store):
         return True
 
     @writes
-    def copy_card(self, uow: UnitOfWork, request_id: str, people: Sequence[Person]) -> bool:
+    def copy_card(self, uow: UnitOfWork, request_id: str, people: Sequence[Person]) -> None:
         """Enqueue a copy of the card for each of `people` without one.
 
-        It is in quarantine, where the grace time starts again with the first copies, or to be
-        reviewed. False if there is nothing to enqueue.
+        Only while it is in quarantine, where the grace time starts again with the first copies, or
+        to be reviewed.
         """
         request = uow.lock(request_id)
         if not (request.state is State.QUARANTINED or request.unreviewed):
-            return False
+            return
         copies = (posts.c.request == request_id, posts.c.kind == PostKind.COPY)
         have = set(uow.execute(select(posts.c.recipient).where(*copies)).scalars())
         new = [person for person in people if person.id not in have]
@@ -73,15 +71,14 @@ class NoticeStore(Store):
             _notify(uow, request, EventName.NOTIFIED, new)
         if new and not have:
             uow.set_places(request_id, grace_ends_at=None)
-        return bool(new)
 
     @writes
     def send_about(
         self, uow: UnitOfWork, job: Job, kind: PostKind, people: Sequence[Person]
-    ) -> bool:
+    ) -> None:
         """Enqueue the announcement of a watched job, or the alarm, for each who was sent none.
 
-        The person who was asked gets no alarm. False if there is nothing to enqueue.
+        The person who was asked gets no alarm.
         """
         kinds = ANNOUNCEMENTS if kind in ANNOUNCEMENTS else {kind}
         row = uow.execute(select(jobs).where(jobs.c.id == job.id).with_for_update()).one()
@@ -92,7 +89,6 @@ class NoticeStore(Store):
         new = [new_job_post(uow.now, row, kind, each) for each in ids]
         if new:
             uow.execute(insert(posts), new)
-        return bool(new)
 
     @reads
     def unasked(self, uow: UnitOfWork) -> Sequence[Job]:
@@ -108,7 +104,6 @@ class NoticeStore(Store):
         if row is None:
             return False
         uow.execute(insert(posts), new_job_post(uow.now, row, PostKind.QUESTION, user))
-        uow.after_commit.append(self.on_asked)
         return True
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 
-import structlog
 from sqlalchemy import and_, exists, func, or_, select, text
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -27,8 +26,6 @@ from bot.storage.tables import BY_BOT, JOB, approvals, jobs, posts, requests, to
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 
 MAX_WAITING = 500  #: requests that are looked at in one step
-
-log = structlog.get_logger(__name__)
 
 _IS_QUARANTINED = requests.c.state == State.QUARANTINED
 #: Whether a DELETE was sent, or is about to be.
@@ -94,13 +91,9 @@ class QuarantineStore(Store):
                 request = rules.new_request(new_request_id(), job.ref, job.shown, watched, uow.now)
                 _take_over(uow, _open_request(uow, job.ref), request)
                 add_request(uow, request, None)
-        uow.after_commit += [partial(self._report_limit, watched.project)] * len(new[room:])
+        uow.after_commit += [partial(self.on_limit, watched.project)] * len(new[room:])
         cards = {job.ref: QuarantineDecision.CARD for job in new[:room]}
         return cards | {job.ref: QuarantineDecision.BEYOND_LIMIT for job in new[room:]}
-
-    def _report_limit(self, project: str) -> None:
-        log.warning("quarantine limit reached", project=project)
-        self.on_limit(project)
 
     @reads
     def waiting(self, uow: UnitOfWork) -> Sequence[Quarantined]:

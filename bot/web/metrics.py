@@ -97,10 +97,10 @@ class Metrics:
         )
         self.starter_questions = self._counter(
             "starter_questions",
-            "Questions to the starters of downloads that were asked, and their answers.",
+            "Answers of the starters of downloads who were asked whether it was they.",
             ["step"],
         )
-        for step in ("asked", *ANSWERS.values()):  # an alert sees no first value but 0
+        for step in ANSWERS.values():  # an alert sees no first value but 0
             self.starter_questions.labels(step=step)
         self._detection_seconds = self._histogram(
             "detection_seconds",
@@ -152,10 +152,7 @@ class Metrics:
         if event.name is EventName.CANCELLED and not may_be_used:
             self.cancelled_before_link.inc()
         if answer := ANSWERS.get(event.name):
-            self.count_question(answer)
-
-    def count_question(self, step: str) -> None:
-        self.starter_questions.labels(step=step).inc()
+            self.starter_questions.labels(step=answer).inc()
 
     def observe_atlas_call(self, method: str, status: int | None, seconds: float) -> None:
         """Count one call; `status` is None without a response."""

@@ -145,7 +145,7 @@ class Replica:
             copy_card=env.direct.copy_card,
         )
         self.kept = KeptDownloads(store, projects, env.email_of)
-        notices = NoticeStore(database, clock, on_asked=partial(env.questions.append, "asked"))
+        notices = NoticeStore(database, clock)
         self.questions = StarterQuestions(notices, projects, env.member_with_email)
         self.service = CancellationService(
             env.requests,
@@ -182,7 +182,6 @@ class QuarantineEnv:
         emails: what Slack answers, by user; it does not answer about others.
         channel_is_archived: whether the channel takes no posts.
         knows_projects: whether the list of each organization was read.
-        questions: what happened to questions: asked, or the answer.
         posted: the posts that Slack took, in order.
         limited: the project's name for each download beyond the limit.
         shown_at: when each job's card was delivered, in monotonic seconds.
@@ -200,7 +199,6 @@ class QuarantineEnv:
     channel_is_archived: bool = False
     knows_projects: bool = True
     limited: list[str] = field(default_factory=list)
-    questions: list[str] = field(default_factory=list)
     posted: list[Post] = field(default_factory=list)
     shown_at: dict[str, float] = field(default_factory=dict)
     copied_at: dict[str, float] = field(default_factory=dict)

@@ -137,7 +137,7 @@ def test_pauses_between_tries_after_a_fault_grow_with_the_age_of_the_download() 
 
 
 def goes_on(clock: GraceClock, seconds: float) -> bool:
-    return bool(clock.going_on([("r", False)], NOON + timedelta(seconds=seconds)))
+    return bool(clock.going_on(["r"], NOON + timedelta(seconds=seconds)))
 
 
 def test_grace_time_begins_at_the_first_answer_and_goes_on() -> None:
