@@ -28,9 +28,11 @@ from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 MAX_WAITING = 500  #: requests that are looked at in one step
 
 _IS_QUARANTINED = requests.c.state == State.QUARANTINED
-#: Whether a DELETE was sent, or is about to be.
+#: Whether a DELETE may have taken effect, or may still be sent, also after a fault of Atlas.
 _IS_CANCELLED = or_(
-    requests.c.state.in_([State.APPROVED, State.CANCELLING]), requests.c.delete_count > 0
+    *(requests.c.delete_accepted, requests.c.delete_unknown),
+    requests.c.state.in_([State.APPROVED, State.CANCELLING]),
+    requests.c.outcome.contains('"tries_again": true'),
 )
 #: Whether a person lets the request run: an approver by a click, or the one who disowns the job.
 _BY_PERSON = or_(
@@ -81,11 +83,9 @@ class QuarantineStore(Store):
         expected = sum(
             at is not None and is_expected(at.policy, job.started_by) for at, job in policies
         )
-        ended = and_(requests.c.state.in_([State.KEPT, State.OVER]), requests.c.delete_count == 0)
-        counts = or_(_IS_QUARANTINED, _is_recent(uow))
-        room = max(
-            0, watched.policy.quarantine_limit + expected - _count(uow, project_id, ~ended, counts)
-        )
+        would_be = or_(_IS_CANCELLED, requests.c.state == State.OBSERVED)
+        counts = or_(_IS_QUARANTINED, and_(would_be, _is_recent(uow)))
+        room = max(0, watched.policy.quarantine_limit + expected - _count(uow, project_id, counts))
         for job in new[:room]:
             if job.shown:
                 request = rules.new_request(new_request_id(), job.ref, job.shown, watched, uow.now)
@@ -153,11 +153,11 @@ class QuarantineStore(Store):
     def end(self, uow: UnitOfWork, request: Request, ending: Callable[[int], Ending]) -> Request:
         """End the time in which a request can be kept; raises `AlreadyHandled`.
 
-        `ending` decides by the number of the project's downloads that the bot itself has cancelled.
+        `ending` decides by the number of the project's others that the bot itself has cancelled.
         """
-        project_id = request.ref.project_id
+        project_id, is_other = request.ref.project_id, requests.c.id != request.id
         queries.lock_project(uow.execute, project_id)
-        decided = ending(_count(uow, project_id, _IS_CANCELLED, _is_recent(uow)))
+        decided = ending(_count(uow, project_id, _IS_CANCELLED, _is_recent(uow), is_other))
         by = _open_request(uow, request.ref) if request.was_replaced else None
         if by and not by.sent.count and decided.state is State.APPROVED:
             _take_over(uow, by, request)

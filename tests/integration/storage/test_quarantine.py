@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import update
 
 from bot.atlas import JobNotFound, KeyRefused, RoleMissing, Unavailable
+from bot.atlas.errors import NotCancellable
 from bot.cancellation.errors import AlreadyHandled, JobAlreadyRequested, RightsNotChecked
 from bot.cancellation.lifecycle import Ending, JobFingerprint, Outcome, State
 from bot.cancellation.people import People
@@ -765,6 +766,37 @@ async def test_download_is_cancelled_after_a_fault_of_atlas_also_while_each_read
     await pass_seconds(env, 32)
 
     assert await env.state(job_id) is State.CANCELLED
+
+
+async def test_download_whose_delete_failed_does_not_count_itself_in_the_limit(
+    database: Database,
+) -> None:
+    env = QuarantineEnv(database, replace(ENFORCED, quarantine_limit=1), emails={ADA.id: STARTER})
+    await env.start()
+    job_id = await quarantined(env)
+    fail(env, "DELETE", Unavailable(retry_after=60.0, may_have_taken_effect=True))
+    await pass_seconds(env, GRACE + 5)
+    kept = await keep(env, job_id, ADA)
+    fail(env, "DELETE", None)
+    await env.second(15)  # until the feed is read again
+    await show_starter(env, kept, STARTER)
+    await pass_seconds(env, GRACE + 5)
+
+    assert await env.state(job_id) is State.CANCELLED
+
+
+async def test_download_that_atlas_refused_to_cancel_does_not_count_in_the_limit(
+    database: Database,
+) -> None:
+    env = QuarantineEnv(database, replace(ENFORCED, quarantine_limit=1))
+    await env.start()
+    job_id = await quarantined(env)
+    fail(env, "DELETE", NotCancellable(status=400))
+    await pass_seconds(env, GRACE + 5)
+    assert await env.state(job_id) is State.REFUSED
+
+    await quarantined(env, 2)
+    assert env.limited == []
 
 
 async def test_lost_answer_to_a_delete_before_a_fault_of_atlas_ends_as_cancelled(
