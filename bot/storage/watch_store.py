@@ -112,8 +112,8 @@ class WatchStore(Store):
         unseen_for: float = math.inf,
         is_watched: bool = True,
         watch_restores: bool = False,
-    ) -> Sequence[Job]:
-        """Record the jobs of a cluster, and return those whose change is announced.
+    ) -> None:
+        """Record the jobs of a cluster, and announce what is new or has changed.
 
         The read began at `read_at`, or now, and the one before `unseen_for` seconds ago.
         `unread` are the ids of jobs that it could not read. New downloads of a cluster that is not
@@ -152,12 +152,12 @@ class WatchStore(Store):
                 decision = decisions.get(job.ref)
                 change(uow, job.ref, partial(Job.listed, listing=listing, quarantine=decision))
         insert_history(uow, [job for job in changes if not (job.id or job.version)])
-        restores: Sequence[Job] = ()
         if watch_restores:
-            restores = _record_restores(uow, replace(listing, first=first_for_restores), known)
+            listing = replace(listing, first=first_for_restores)
+            for job in compare_restores(listing, known):
+                change(uow, job.ref, partial(Job.listed, listing=listing))
         if new or project_id not in self._counted:
             self._count(uow, project_id)
-        return [*(job for job in changes if job.version), *restores]
 
     def _count(self, uow: UnitOfWork, project_id: str) -> None:
         """Report how many downloads are on record; after a lost answer the next read does."""
@@ -222,11 +222,3 @@ def _begin_read(
     }
     uow.execute(update(watched_clusters).where(is_cluster).values(**times))
     return before.first_read_at is None, before.restores_read_at is None
-
-
-def _record_restores(uow: UnitOfWork, listing: Listing, known: Mapping[str, Job]) -> Sequence[Job]:
-    """Record the restores into other projects; return those whose change is announced."""
-    changes = compare_restores(listing, known)
-    for job in changes:
-        change(uow, job.ref, partial(Job.listed, listing=listing))
-    return [job for job in changes if job.is_new_restore]

@@ -5,7 +5,7 @@ import json
 import re
 import sys
 from collections.abc import AsyncIterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -238,9 +238,9 @@ async def test_download_that_the_first_version_cancelled_itself_counts_in_the_li
     await watch.record_watch(PROJECT_ID)
     await watch.record_clusters(PROJECT_ID, ["prod-eu"])
     for jobs in ([], [a_job()]):
-        changes = await watch.record_jobs(PROJECT_ID, "prod-eu", jobs)
+        await watch.record_jobs(PROJECT_ID, "prod-eu", jobs)
 
-    (job,) = (await JobStore(empty, clock).get([each.ref for each in changes])).values()
+    (job,) = (await JobStore(empty, clock).get([job_ref()])).values()
     assert job.quarantine is QuarantineDecision.BEYOND_LIMIT
 
 
@@ -293,9 +293,10 @@ async def test_cluster_created_while_the_bot_was_upgraded_counts_as_created_late
     await ensure_current(empty_url)
     watch = WatchStore(empty, FakeClock(NOON), "new")
     await watch.record_clusters(PROJECT_ID, ["created", "prod-eu"])
-    (job,) = await watch.record_jobs(PROJECT_ID, "created", [a_job()])
+    await watch.record_jobs(PROJECT_ID, "created", [a_job()])
 
-    assert not job.was_running
+    ref = replace(job_ref(), cluster_name="created")
+    assert not (await JobStore(empty, FakeClock(NOON)).get([ref]))[ref].was_running
 
 
 #: Rows of the outbox as the first version kept them: one for each edit.

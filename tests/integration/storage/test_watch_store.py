@@ -47,8 +47,8 @@ async def test_jobs_of_a_cluster_were_running_until_a_complete_list_lacked_it(
     for name in ("left-out", "created"):
         next_leader = WatchStore(env.database, env.clock, name)
         await next_leader.record_clusters(PROJECT_ID, [CLUSTER, "left-out", name])
-        (job,) = await next_leader.record_jobs(PROJECT_ID, name, [a_job(id=new_job_id())])
-        found[name] = job.was_running
+        await next_leader.record_jobs(PROJECT_ID, name, [a_job(id=new_job_id())])
+        found[name] = (await claimed(env)).job.was_running
 
     assert found == {"left-out": True, "created": False}
 
@@ -63,9 +63,8 @@ async def test_watch_that_begins_again_after_a_while_is_logged(env: Stores) -> N
     assert [line["since"] for line in log] == [str(until)]
 
 
-async def announced(watch: WatchStore, *jobs: RestoreJob) -> list[tuple[str, JobState]]:
-    changes = await watch.record_jobs(PROJECT_ID, CLUSTER, jobs)
-    return [(each.ref.job_id, each.state) for each in changes]
+async def read(env: Stores, *jobs: RestoreJob) -> None:
+    await env.watch.record_jobs(PROJECT_ID, CLUSTER, jobs)
 
 
 async def claim(env: Stores) -> JobPost | None:
@@ -124,7 +123,9 @@ async def test_recent_restores_of_other_kinds_and_unreadable_jobs_are_nearby_and
     recent, unread, old, download = (f"{now - age:08x}{'a' * 16}" for age in (2, 1, 700, 0))
     others = [a_job(id=each, deliveryType="automated") for each in (recent, old)]
 
-    assert await env.watch.record_jobs(PROJECT_ID, CLUSTER, others, [unread]) == []
+    await env.watch.record_jobs(PROJECT_ID, CLUSTER, others, [unread])
+
+    assert await claim(env) is None
     for job_id, found in ((download, [recent, unread]), (f"{old[:-1]}f", [])):
         known = await env.jobs.known(JobRef(PROJECT_ID, CLUSTER, job_id))
         assert known.other_jobs == found
@@ -141,7 +142,8 @@ async def test_first_read_announces_only_jobs_that_can_be_cancelled(env: Stores)
     await start_watch(env.watch, live, running, *over, other)
 
     assert await all_claimed(env) == [running.id, live.id]
-    assert await announced(env.watch, live, running, *over, other) == []
+    await read(env, live, running, *over, other)
+    assert await claim(env) is None
 
 
 async def test_download_that_runs_when_its_cluster_becomes_watched_is_announced_as_running(
@@ -153,14 +155,12 @@ async def test_download_that_runs_when_its_cluster_becomes_watched_is_announced_
     for _ in range(2):
         await env.watch.record_jobs(PROJECT_ID, CLUSTER, [ended, known], is_watched=False)
     over = ended.model_copy(update={"failed": True})
-    assert [job for job, _ in await announced(env.watch, unknown, over, known)] == [
-        known.id,
-        unknown.id,
-    ]
+    await read(env, unknown, over, known)
+    assert await all_claimed(env) == [known.id, unknown.id]
     await env.watch.record_jobs(PROJECT_ID, CLUSTER, [unknown, over, known], is_watched=False)
     failed = known.model_copy(update={"failed": True})
-    await announced(env.watch, between, unknown, over, failed)
-    await announced(env.watch, new, between, unknown, over, failed)
+    await read(env, between, unknown, over, failed)
+    await read(env, new, between, unknown, over, failed)
 
     events = [(line.subject, line.event, line.detail) async for line in env.record.events()]
     seen = [
@@ -180,8 +180,11 @@ async def test_watch_of_a_project_starts_anew_after_it_was_switched_off(env: Sto
     await env.watch.record_clusters(PROJECT_ID, [CLUSTER])
     ended_job, running = a_download(expired=True), a_download()
 
-    changes = await env.watch.record_jobs(PROJECT_ID, CLUSTER, [running, ended_job, known])
-    assert [(each.ref.job_id, each.was_running) for each in changes] == [(running.id, True)]
+    await deliver(env, await claimed(env))
+    await read(env, running, ended_job, known)
+    post = await claimed(env)
+    assert (post.job.ref.job_id, post.job.was_running) == (running.id, True)
+    assert await claim(env) is None
 
 
 async def test_deleted_cluster_is_returned_while_it_has_open_jobs(env: Stores) -> None:
@@ -238,9 +241,7 @@ async def test_change_is_delivered_to_the_place_of_the_announcement(env: Stores)
     job = await watched(env, is_announced=True)
     env.clock.advance(RETENTION.total_seconds() + 1)
     await env.history.delete_posts()
-    assert await announced(env.watch, a_download(id=job.id, expired=True)) == [
-        (job.id, JobState.EXPIRED)
-    ]
+    await read(env, a_download(id=job.id, expired=True))
 
     post = await claimed(env)
 
@@ -249,8 +250,8 @@ async def test_change_is_delivered_to_the_place_of_the_announcement(env: Stores)
 
 async def test_changes_before_the_delivery_need_one_post(env: Stores) -> None:
     job = await watched(env)
-    await announced(env.watch, a_download(id=job.id, deliveryUrl=["https://x.invalid/y"]))
-    await announced(env.watch, a_download(id=job.id, expired=True))
+    await read(env, a_download(id=job.id, deliveryUrl=["https://x.invalid/y"]))
+    await read(env, a_download(id=job.id, expired=True))
 
     post = await claimed(env)
     await deliver(env, post)
@@ -262,9 +263,9 @@ async def test_changes_before_the_delivery_need_one_post(env: Stores) -> None:
 async def test_new_announcement_is_posted_before_a_later_change_of_another(env: Stores) -> None:
     job, new = await watched(env, is_announced=True), a_download()
     env.clock.advance(1)
-    await announced(env.watch, job, new)
+    await read(env, job, new)
     env.clock.advance(1)
-    await announced(env.watch, a_download(id=job.id, cancelled=True), new)
+    await read(env, a_download(id=job.id, cancelled=True), new)
 
     assert await all_claimed(env) == [new.id, job.id]
 
@@ -272,7 +273,7 @@ async def test_new_announcement_is_posted_before_a_later_change_of_another(env: 
 async def test_change_during_a_delivery_is_shown_by_an_edit(env: Stores) -> None:
     job = await watched(env)
     first = await claimed(env)
-    await announced(env.watch, a_download(id=job.id, cancelled=True))
+    await read(env, a_download(id=job.id, cancelled=True))
     assert await claim(env) is None  # it waits for the place
 
     await deliver(env, first)
@@ -288,7 +289,7 @@ async def test_dropped_announcement_is_posted_only_when_the_job_changes(env: Sto
     error = select(posts.c.error)
     assert await env.database.read(lambda db: db.scalar(error)) == "no such channel"
 
-    await announced(env.watch, a_download(id=job.id, failed=True))
+    await read(env, a_download(id=job.id, failed=True))
 
     post = await claimed(env)
     assert (post.job.state, post.place) == (JobState.FAILED, None)

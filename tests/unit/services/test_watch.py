@@ -144,7 +144,7 @@ class FakeWatchStore(WatchStore):
         unseen_for: float = 0.0,
         is_watched: bool = True,
         watch_restores: bool = False,
-    ) -> list[Job]:
+    ) -> None:
         self.for_restores.append(watch_restores)
         self.unseen_for.append(unseen_for)
         assert not set(unread) & {read.id for read in reads}
@@ -156,8 +156,7 @@ class FakeWatchStore(WatchStore):
         listing = Listing(jobs=jobs, now=now, read_at=now, is_watched=is_watched)
         refs = [JobRef(project_id, cluster, read.id) for read in reads]
         new = {ref.job_id: Job.new(ref, USUAL_WAIT, now) for ref in refs}
-        self.announced += (changed := [job for job in compare(listing, new) if job.version])
-        return changed
+        self.announced += [job for job in compare(listing, new) if job.version]
 
 
 class UnlimitedBudget(RateLimitBudget):
