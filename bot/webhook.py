@@ -180,7 +180,7 @@ class WebhookWorker:
         if problem:
             self._pause(event, problem)
         else:
-            self._resume(request)
+            self._failures.pop(request, None)
 
     def _pause(self, event: Recorded, problem: str) -> None:
         """Pause the request of an event that was not taken."""
@@ -192,7 +192,3 @@ class WebhookWorker:
         jitter = random.random()  # noqa: S311 - no secret
         pause = backoff(self._failures[request], first=first, longest=longest, jitter=jitter)
         self._paused[request] = time.monotonic() + pause
-
-    def _resume(self, request: str) -> None:
-        if self._failures.pop(request, None) and not self._failures:
-            log.info("audit webhook takes all events again")

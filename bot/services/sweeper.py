@@ -95,30 +95,29 @@ class Notifier:
         """Send approvers what no channel takes, if no person waits for it."""
         match post:
             case JobPost(kind=PostKind.ANNOUNCEMENT | PostKind.RESTORE, recipient=None, job=job):
-                await self._send_about(job, PostKind.ANNOUNCEMENT)
+                people = await self._approvers(job.ref)
+                await self.store.send_about(job, PostKind.ANNOUNCEMENT, people)
             case (
                 JobPost(kind=PostKind.ALARM, recipient=None, job=Job() as job)
                 | RequestPost(event=EventName.DOWNLOAD_DISOWNED, job=Job() as job)
             ):
-                await self._send_about(job, PostKind.ALARM)
+                people = await self._approvers(job.ref)
+                await self.store.send_about(job, PostKind.ALARM, people)
             case RequestPost(kind=PostKind.CARD, request=request) if (
                 request.by_bot or not request.channel
             ):
                 await self.copy_card(request)
 
-    async def _send_about(self, job: Job, kind: PostKind) -> None:
-        policy = self.projects.policy_or_none(job.ref)
-        people = await self._approvers(policy) if policy else ()
-        await self.store.send_about(job, kind, people)
-
     async def copy_card(self, request: Request) -> None:
         """Send the card to each approver whom the settings name, by id or by a group."""
-        policy = self.projects.policy_or_none(request.ref)
-        people = await self._approvers(policy, is_urgent=request.by_bot) if policy else ()
+        people = await self._approvers(request.ref, is_urgent=request.by_bot)
         await self.store.copy_card(request.id, people)
 
-    async def _approvers(self, policy: Policy, *, is_urgent: bool = True) -> Sequence[Person]:
+    async def _approvers(self, ref: JobRef, *, is_urgent: bool = True) -> Sequence[Person]:
         """Return whom to reach: people named by id need no answer of Slack where it is urgent."""
+        policy = self.projects.policy_or_none(ref)
+        if policy is None:
+            return ()
         try:
             found = await self.find(policy.approvers)
         except RightsNotChecked as error:
@@ -179,6 +178,6 @@ class StarterQuestions:
                 user = None
             if user is None:
                 self._unknown.add((ref, email))
-            elif await self.store.ask(to_ask[ref, email], user):
-                log.info("starter asked", job=ref.job_id, user=user)
+            else:
+                await self.store.ask(to_ask[ref, email], user)
         return 0.0

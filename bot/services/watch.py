@@ -206,7 +206,7 @@ class Watcher:
             return
         self._list_is_complete = not clusters.unread
         self._read_at[CLUSTER_LIST] = self._listed_at
-        self._report_success(CLUSTER_LIST)
+        self._failing.pop(CLUSTER_LIST, None)
 
     async def _record_clusters(self, clusters: frozenset[str], *, is_complete: bool) -> None:
         """Record which clusters exist; without a complete list no known one counts as deleted."""
@@ -272,7 +272,7 @@ class Watcher:
                         return
                     jobs = ReadItems()
                 else:
-                    self._report_success(name)
+                    self._failing.pop(name, None)
                 if "" not in jobs.unread:  # a job with an id is recorded, so that it counts
                     self._read_at[name] = began
                 if not jobs.unread and not any(job.can_be_cancelled for job in jobs):
@@ -309,7 +309,7 @@ class Watcher:
         self._newest[name] = newest = max((job.id for job in jobs), default="")
         if newest and created_at(newest) < self.store.now() + LOOK_BACK:  # no id of another kind
             self.feed.atlas_clock.saw(created_at(newest), self.monotonic())
-        changes = await self.store.record_jobs(
+        await self.store.record_jobs(
             self.project_id,
             name,
             jobs,
@@ -320,9 +320,6 @@ class Watcher:
             watch_restores=watch_restores,
         )
         self._recorded[name] = read
-        for job in changes:
-            place = {"project": self.project_id, "cluster": name}
-            log.info("restore job seen", **place, job=job.ref.job_id, state=str(job.state))
 
     def _report_unread(self, name: str, why: str) -> None:
         """Warn of what could not be read: once, and again when its number changes."""
@@ -344,7 +341,3 @@ class Watcher:
         if isinstance(error, RateLimitReserved):
             return self.timings.rate_limit_pause
         return self.timings.key_refused_pause if isinstance(error, PROJECT_ERRORS) else 0.0
-
-    def _report_success(self, name: str) -> None:
-        if self._failing.pop(name, None) is not None:
-            log.info("watch reads it again", project=self.project_id, cluster=name or None)
