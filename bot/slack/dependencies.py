@@ -46,8 +46,8 @@ T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
-#: In the body of a refusal with status 200.
-NOT_OK = re.compile(r'"ok"\s*:\s*false')
+#: In the body of a refusal with status 200: Slack's, or a page of a proxy.
+NOT_OK = re.compile(r'"ok"\s*:\s*false|^\s*<')
 #: The domains of Slack, and of its service for governments.
 SLACK_DOMAINS = (".slack.com", ".slack-gov.com")
 

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.cancellation.errors import RightsNotChecked, StarterNotChecked
+from bot.cancellation.errors import RightsNotChecked, StarterNotChecked, StorageError
 from bot.cancellation.people import ActingPerson, Kind, People, Person
 from bot.cancellation.posts import MAX_RECIPIENTS
 from bot.slack.client import Identity
@@ -212,7 +212,7 @@ class Directory:
     async def _load(self, cache: AsyncCache[str, T], key: str, since: float = -math.inf) -> T:
         try:
             return await cache.get(key, max_age=MAX_AGE, timeout=self.timeout, since=since)
-        except (*CALL_ERRORS, RateLimited) as error:
+        except (*CALL_ERRORS, RateLimited, StorageError) as error:
             raise not_checked(error) from error
 
     async def _read_account(self, user: str) -> Account:

@@ -194,12 +194,12 @@ class CallLimits:
         """Call a method; raises `NotCalled` while its Retry-After or its budget forbids that.
 
         The budget is a number of calls in a window of seconds, for all replicas together, and the
-        number of calls that wait for it already.
+        number of calls that wait for it already. Raises `StorageError` if it cannot be read.
         """
         name = method.__name__.replace("_", ".")
         self._check(name)
         shared = self._shared if name in SHARED else None
-        if shared and (seconds := await shared.take(name, *budget or (None, 0.0))):
+        if shared and (seconds := await self._take(shared, name, budget)):
             raise NotCalled(BUDGET_USED, seconds)
         self._check(name)  # another call may have been limited while this one was counted
         try:
@@ -212,6 +212,16 @@ class CallLimits:
                     with log_errors("Retry-After not recorded", method=name):
                         await shared.pause(name, seconds)
             raise
+
+    async def _take(
+        self, shared: CallBudget, name: str, budget: tuple[int, float, int] | None
+    ) -> float:
+        try:
+            return await shared.take(name, *budget or (None, 0.0))
+        except errors.StorageError:
+            if budget:
+                raise
+            return 0.0  # this process knows its own pauses; the person has to get the sentence
 
     async def may_read_again(self, groups: int) -> bool:
         """Whether groups may be read again for a person without a right by the last answers."""
@@ -226,6 +236,9 @@ class CallLimits:
 
 def not_checked(error: BaseException) -> errors.RightsNotChecked:
     """Translate why Slack did not say who may do something."""
+    if isinstance(error, errors.StorageError):
+        why = "The bot's database, which counts the reads of user groups, did not answer."
+        return errors.RightsNotChecked(why, is_temporary=True)
     meaning = translate_error(error)
     why = REASONS.get(meaning.code, f"Slack answered {meaning.code}.")
     is_temporary = isinstance(meaning, SlackUnavailable)

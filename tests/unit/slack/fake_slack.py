@@ -14,6 +14,7 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
+from bot.cancellation.errors import NotRecorded
 from bot.slack.client import Identity, Links
 from bot.storage.database import Database
 from bot.storage.replicas import CallBudget
@@ -154,6 +155,13 @@ class FakeBudget(CallBudget):
         self.ahead.append(ahead)
         self.windows.add(window)
         return self.waits.pop(0) if self.waits else 0.0
+
+
+class FailingBudget(FakeBudget):
+    """Cannot be read: the database is locked, or away."""
+
+    async def take(self, method: str, limit: int | None, window: float, ahead: int = 0) -> float:
+        raise NotRecorded
 
     async def pause(self, method: str, seconds: float) -> None:
         pass

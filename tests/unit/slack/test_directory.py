@@ -14,7 +14,7 @@ from bot.slack.directory import MAX_AGE, MAX_CANDIDATES, Directory
 from bot.slack.errors import DEFAULT_RETRY_AFTER, CallLimits
 from bot.slack.payloads import Actor, kind_of
 from tests.support.clock import FakeClock
-from tests.unit.slack.fake_slack import HOME, IDENTITY, FakeBudget, FakeSlack
+from tests.unit.slack.fake_slack import HOME, IDENTITY, FailingBudget, FakeBudget, FakeSlack
 
 RINA = Actor(id="U0RINA", team=HOME, is_outsider=False)
 ADA = Actor(id="U0ADA", team=HOME, is_outsider=False)
@@ -217,6 +217,15 @@ async def test_group_is_not_read_while_the_budget_of_all_replicas_is_used_up(env
 
     assert (refused.value.retry_after, refused.value.is_temporary) == (12.0, True)
     assert env.slack.methods == ["usergroups.users.list"]
+
+
+async def test_group_is_not_read_while_the_database_cannot_count_it(env: Env) -> None:
+    limits = CallLimits(env.clock.monotonic, FailingBudget([]))
+    directory = Directory(env.slack, IDENTITY, monotonic=env.clock.monotonic, limits=limits)
+    with pytest.raises(RightsNotChecked, match="database") as refused:
+        await directory.members_of(GROUP.groups)
+
+    assert (refused.value.is_temporary, env.slack.methods) == (True, [])
 
 
 async def test_answers_are_cached_for_a_minute(env: Env) -> None:

@@ -9,9 +9,10 @@ from aiohttp import ClientSession, web
 from structlog.testing import capture_logs
 
 from bot.slack.dependencies import Interaction, PrivateReply
+from bot.slack.errors import CallLimits
 from bot.slack.payloads import Actor
 from tests.support.web import listening
-from tests.unit.slack.fake_slack import HOME, FakeSlack
+from tests.unit.slack.fake_slack import HOME, FailingBudget, FakeSlack
 
 
 def click(channel: str | None = "C1", url: str | None = None) -> Interaction:
@@ -91,11 +92,15 @@ async def test_only_hosts_of_slack_and_of_the_api_are_called(
     assert called == ([url] if expected else [])
 
 
-@pytest.mark.parametrize("url", [None, "http://127.0.0.1:1/"], ids=["refused", "unreachable"])
+@pytest.mark.parametrize(
+    ("url", "answer"),
+    [(None, (404, "")), (None, (200, "<html>Log in</html>")), ("http://127.0.0.1:1/", (200, "ok"))],
+    ids=["refused", "page of a proxy", "unreachable"],
+)
 async def test_response_url_without_success_falls_back_to_an_ephemeral_message(
-    slack: FakeSlack, response_url: ResponseUrl, url: str | None
+    slack: FakeSlack, response_url: ResponseUrl, url: str | None, answer: tuple[int, str]
 ) -> None:
-    response_url.status = 404
+    response_url.refusals = [answer] * 2
     await PrivateReply(slack).send_text(click(url=url or response_url.url), "No.")
 
     assert slack.methods == ["chat.postEphemeral"]
@@ -117,6 +122,14 @@ async def test_direct_message_is_not_sent_within_slacks_retry_after(slack: FakeS
         await replies.send_text(click(), "No.")
 
     assert slack.methods == ["chat.postEphemeral", "chat.postMessage", "chat.postEphemeral"]
+
+
+async def test_direct_message_is_sent_while_the_database_cannot_be_written(
+    slack: FakeSlack,
+) -> None:
+    await PrivateReply(slack, CallLimits(shared=FailingBudget([]))).send_text(click(None), "No.")
+
+    assert slack.methods == ["chat.postMessage"]
 
 
 async def test_undeliverable_reply_is_logged_as_a_warning(slack: FakeSlack) -> None:
