@@ -92,8 +92,8 @@ def started_by(
     of Atlas's clock or later; None where no one watches them: then these jobs count as all.
     """
     start = created_at(job_id)
-    nearest_first = sorted(events, key=lambda event: (abs(event.created - start), event.id))
-    nearby = [event for event in nearest_first if abs(event.created - start) <= REACH]
+    nearby = [event for event in events if abs(event.created - start) <= REACH]
+    nearby.sort(key=lambda event: (abs(event.created - start), event.id))
     actors = [*dict.fromkeys(_actor(event) for event in nearby if _fits(job_id, event))]
     if not actors:
         is_early = read_at - start < FEED_DELAY

@@ -166,6 +166,8 @@ class StarterQuestions:
             if policy and (email := email_to_ask(policy, job)):
                 to_ask[job.ref, email] = job
         self._unknown &= to_ask.keys()
+        for settled in self._failures.keys() - to_ask.keys():
+            del self._failures[settled]
         unasked = [each for each in to_ask if each not in self._unknown]
         for ref, email in sorted(unasked, key=self._failures.__getitem__):  # one holds up no other
             try:

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
@@ -84,7 +85,7 @@ class Outbox:
         self._wakeup = asyncio.Event()
         self._in_progress: dict[asyncio.Task[None], Post] = {}
         self._stopping = False
-        self._told: set[str] = set()  # the requests without a card whose requesters know it
+        self._told = deque[str](maxlen=500)  # requests without a card whose requesters know it
         self._rate_limits = RateLimits(self.timings, self.monotonic)
 
     def wake(self) -> None:
@@ -264,7 +265,7 @@ class Outbox:
         is_last = message.ts is None and message.channel == request.requester
         if not (is_refused and is_last) or request.id in self._told:
             return
-        self._told.add(request.id)
+        self._told.append(request.id)
         content = blockkit.message(without_card(request, error.code))
         place: dict[str, Any] = {"channel": request.ask.asked_in, "user": request.requester}
         try:

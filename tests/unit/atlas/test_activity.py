@@ -1,10 +1,12 @@
 """Reads of the activity feed: the queries, and the parsed answers."""
 
+import tracemalloc
 from datetime import UTC, datetime, timedelta
 
 import httpx
 
 from bot.atlas import RESTORE_REQUESTED
+from bot.atlas.models import parse_event
 from bot.atlas.reader import MAX_EVENT_PAGES
 from tests.unit.atlas.strict_server import (
     JOB,
@@ -73,6 +75,17 @@ async def test_events_of_other_types_and_unreadable_ones_are_left_out() -> None:
     async with client(script) as atlas:
         (event,) = await atlas.events(PROJECT, SINCE)
     assert (event.username, event.delegate_principal) == ("", None)
+
+
+def test_thousands_of_events_take_little_memory() -> None:
+    payloads = [an_event(number, username=f"{number}@shop.example") for number in range(500)]
+    tracemalloc.start()
+    events = [parse_event(payload) for payload in payloads]
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert None not in events
+    assert taken < 600 * len(events)
 
 
 async def test_job_starts_at_the_time_in_its_id_and_its_link_an_hour_before_it_expires() -> None:

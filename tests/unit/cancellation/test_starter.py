@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from bot.atlas import RESTORE_REQUESTED, ActivityEvent, created_at
+from bot.atlas.models import parse_event
 from bot.cancellation.starter import (
     FEED_DELAY,
     LISTED_AFTER,
@@ -38,7 +39,9 @@ def an_event(seconds: float = 0, number: int = 1, **fields: Any) -> ActivityEven
         "eventTypeName": RESTORE_REQUESTED,
         **(fields or {"username": "ada", "userId": "5d00"}),
     }
-    return ActivityEvent.model_validate(payload)
+    event = parse_event(payload)
+    assert event
+    return event
 
 
 def by(*events: ActivityEvent, own_key: str = "botkey", others: tuple[str, ...] = ()) -> Starter:

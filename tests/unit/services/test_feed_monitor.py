@@ -16,13 +16,8 @@ from tests.support.fake_atlas import FakeAtlas
 
 
 def event(created: datetime, number: int = 1) -> ActivityEvent:
-    return ActivityEvent.model_validate(
-        {
-            "id": f"{int(created.timestamp()):08x}{number:016x}",
-            "created": created.isoformat(),
-            "eventTypeName": RESTORE_REQUESTED,
-        }
-    )
+    event_id = f"{int(created.timestamp()):08x}{number:016x}"
+    return ActivityEvent(id=event_id, created=created, event_type_name=RESTORE_REQUESTED)
 
 
 class Feed:

@@ -18,13 +18,11 @@ from tests.support.domain import JOB_ID, PROJECT_ID, a_job, a_request, a_waiting
 from tests.support.service import ServiceOnSqlite
 
 REF = job_ref(f"{int(NOON.timestamp()):08x}{'a' * 16}")
-EVENT = ActivityEvent.model_validate(
-    {
-        "id": f"{int(NOON.timestamp()):08x}{'b' * 16}",
-        "created": NOON.isoformat(),
-        "eventTypeName": RESTORE_REQUESTED,
-        "username": "dana@shop.example",
-    }
+EVENT = ActivityEvent(
+    id=f"{int(NOON.timestamp()):08x}{'b' * 16}",
+    created=NOON,
+    event_type_name=RESTORE_REQUESTED,
+    username="dana@shop.example",
 )
 
 
