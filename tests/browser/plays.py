@@ -171,9 +171,7 @@ PLAYS: Mapping[str, Play] = {
     "not-mine": deny_the_start,
     "slow": wait_for_the_dialog,
     "down": clear_the_fault("Atlas cuts every connection", again=False),
-    "unavailable": clear_the_fault("Atlas answered with an internal error"),
     "access-list": clear_the_fault("may not be used from 203.0.113.7"),
-    "wrong-key": clear_the_fault("Atlas did not accept the bot's key"),
     "maintenance": try_again_on_the_card,
     "feed-refused": cancel_without_the_starter,
 }
@@ -182,7 +180,7 @@ PLAYS: Mapping[str, Play] = {
 ENDS = {"automated": "", "quarantine": "Kept: the download goes on"}
 
 #: The DELETEs that Atlas gets, where it is not one.
-DELETES = {"automated": 0, "quarantine": 0, "cut-before": 2}
+DELETES = {"automated": 0, "quarantine": 0}
 
 
 async def play(tab: OpenTab, controller: Controller, name: str) -> None:

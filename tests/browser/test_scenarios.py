@@ -4,14 +4,14 @@ import httpx
 import pytest
 
 from bot.demo.controller import OPEN_STATES, Controller, state_of
-from bot.demo.scenarios import FIRST_SCENARIOS, OPS, PEOPLE_AND_TIME
-from bot.sandbox.atlas import PROJECT_ID
+from bot.demo.scenarios import OPS, SCENARIOS
+from bot.sandbox.atlas import PRESETS, PROJECT_ID
 from tests.browser import plays
 from tests.browser.conftest import OpenTab
 from tests.browser.screen import APP, Screen
 
 
-@pytest.mark.parametrize("name", [each.name for each in FIRST_SCENARIOS + PEOPLE_AND_TIME])
+@pytest.mark.parametrize("name", [name for name in SCENARIOS if name not in PRESETS])
 async def test_scenario_has_title_and_hint_and_ends_as_the_hint_says(
     tab: OpenTab, controller: Controller, name: str
 ) -> None:

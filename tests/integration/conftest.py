@@ -30,7 +30,14 @@ def migrated_server(postgres: PostgresServer) -> PostgresServer:
     return postgres
 
 
-@pytest.fixture(params=KINDS)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test on the kinds of database that it names, or its file, or else on each."""
+    if "database_url" in metafunc.fixturenames:
+        named = metafunc.definition.get_closest_marker("databases")
+        metafunc.parametrize("database_url", named.args if named else KINDS, indirect=True)
+
+
+@pytest.fixture
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of a database with the newest tables and without rows, of each kind."""
     if request.param == "sqlite":

@@ -17,6 +17,13 @@ from bot.sandbox.atlas.jobs import LINK_LIFETIME
 from bot.sandbox.atlas.world import created_at
 from tests.support.demo_process import ForkedBotProcess
 
+#: The last line of each scenario that does not end with one DELETE and a cancelled job.
+ENDS = {
+    "automated": "running; DELETEs sent: 0",
+    "cut-before": "cancelled; DELETEs sent: 2",
+    "maintenance": "running; DELETEs sent: 1",
+}
+
 
 @pytest.fixture(autouse=True)
 def _forked_bots(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,7 +56,7 @@ def seconds(clock: str) -> int:
 
 
 async def test_script_plays_every_scenario() -> None:
-    """Each until its end; the browser's tests prove what happens in each."""
+    """Each until its end, in the state and after the DELETEs that its hint promises."""
     out = io.StringIO()
     await script.play_all(out)
     _, *printed = out.getvalue().split("\n━━ ")
@@ -57,8 +64,14 @@ async def test_script_plays_every_scenario() -> None:
     played = dict(zip(titles, printed, strict=True))
 
     assert sorted(titles) == sorted({scenario.title for scenario in SCENARIOS.values()})
+    results = {name: played[each.title].splitlines()[-1] for name, each in SCENARIOS.items()}
+    assert results == {
+        name: f"  In Atlas the job is {ENDS.get(name, 'cancelled; DELETEs sent: 1')}."
+        for name in SCENARIOS
+    }
     assert "Atlas did not accept the bot's key" in played["Atlas rejects the API key"]
     assert "GET 401, GET 200" in played["Atlas rejects the API key"]
+    assert "Atlas answered with an internal error" in played["Atlas is unavailable"]
     assert "The connection to Atlas broke" in played["Atlas is down"]
     assert "[Keep it] [Cancel it now]" in played["Quarantine"]
     assert "│ Next Click Try again on the card." in played["Atlas is being upgraded"]

@@ -49,6 +49,9 @@ ENFORCED = Policy(
     quarantine_limit=1000,
 )
 
+#: Seconds between two steps, where a test needs no finer ones: shorter than a silence of Slack.
+STEP = 4
+
 CLUSTER, TEST = "prod-eu", "test-eu"
 CHANNEL = "C0WATCH"
 
@@ -326,9 +329,9 @@ class QuarantineEnv:
         return next(each for each in self.atlas.jobs[CLUSTER] if each.id == job_id)
 
 
-async def pass_seconds(env: QuarantineEnv, seconds: int) -> None:
-    for _ in range(seconds):
-        await env.second()
+async def pass_seconds(env: QuarantineEnv, seconds: int, step: int = STEP) -> None:
+    for passed in range(0, seconds, step):
+        await env.second(min(step, seconds - passed))
 
 
 async def quarantined(env: QuarantineEnv, number: int = 1) -> str:

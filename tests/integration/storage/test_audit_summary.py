@@ -21,7 +21,7 @@ from tests.support.process import CommandResult, invoke
 from tests.support.timings import DATABASE_TIMEOUT
 
 WEEK = timedelta(days=7)
-ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+ON_SQLITE = pytest.mark.databases("sqlite")
 
 
 @pytest.fixture

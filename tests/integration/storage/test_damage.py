@@ -106,7 +106,7 @@ def must_be_named(table: Table, column: str, value: str) -> bool:
     return is_time and value in {"huge", "negative"}
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.databases("sqlite")
 @pytest.mark.parametrize("value", VALUES)
 async def test_damaged_value_in_any_column_is_named_and_the_rest_is_printed(
     file: Path, value: str
@@ -148,7 +148,7 @@ INSTEAD: dict[str, State | None] = {
 }
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.databases("sqlite")
 @pytest.mark.parametrize("column", [*UNREADABLE, *TIMES])
 async def test_value_that_cannot_be_read_harms_its_row_alone_and_is_named_once(
     column: Column[Any], database: Database

@@ -41,7 +41,7 @@ async def replica(env: Stores, name: str, off: timedelta = timedelta()) -> Repli
     )
 
 
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.databases("postgresql")
 @pytest.mark.parametrize("off", OFF)
 async def test_wrong_clock_of_a_replica_breaks_no_lease(env: Stores, off: timedelta) -> None:
     right, wrong = await replica(env, "right"), await replica(env, "wrong", off)
@@ -67,7 +67,7 @@ async def test_lease_from_before_the_clock_was_set_back_expires_in_time(
     assert await env.other.claim(request.id)
 
 
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.databases("postgresql")
 async def test_server_time_continues_with_the_monotonic_clock(env: Stores) -> None:
     """Jumps of the wall clock between two answers of the server have no effect."""
     wall, seconds = FakeClock(now=datetime(1999, 1, 1, tzinfo=UTC)), [1000.0]
@@ -83,7 +83,7 @@ async def test_server_time_continues_with_the_monotonic_clock(env: Stores) -> No
     assert clock() - start == timedelta(seconds=5)
 
 
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.databases("postgresql")
 async def test_slow_answer_does_not_correct_the_clock(env: Stores) -> None:
     seconds = iter([0.0, 0.0, 0.0, 0.0, 40.0, 0.0])
     clock = DatabaseClock(env.database, monotonic=lambda: next(seconds))

@@ -70,7 +70,7 @@ async def test_former_leader_writes_nothing(env: Stores) -> None:
         await watch.record_clusters(PROJECT_ID, ["prod-eu"])
 
 
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.databases("postgresql")
 async def test_takeover_waits_for_a_commit_that_the_lease_allowed(
     env: Stores, database_url: str
 ) -> None:

@@ -64,7 +64,7 @@ async def test_claim_of_a_post_that_is_being_delivered_is_renewed(env: Stores) -
     assert len(await env.outbox.claim("replica-2", 10)) == 1
 
 
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.databases("postgresql")
 async def test_claim_does_not_wait_for_a_post_that_another_session_has_locked(
     env: Stores, database_url: str
 ) -> None:

@@ -62,6 +62,10 @@ STARTER = "ada@shop.example"
 #: The columns of jobs that a replica of the edition before leaves out.
 AS_BEFORE = dict.fromkeys(("asked", "answer", "started_by", "phase", "was_running", "link_used"))
 
+pytestmark = pytest.mark.databases("sqlite")
+#: Where replicas act at once, and for the statements that no other test runs on PostgreSQL.
+ON_BOTH = pytest.mark.databases("sqlite", "postgresql")
+
 
 @pytest.fixture
 async def env(database: Database) -> QuarantineEnv:
@@ -82,7 +86,7 @@ async def test_new_download_is_cancelled_once_within_ten_seconds_of_its_grace_ti
     env: QuarantineEnv,
 ) -> None:
     job_id = await quarantined(env)
-    await pass_seconds(env, GRACE + 10)
+    await pass_seconds(env, GRACE + 10, step=1)
 
     assert GRACE <= env.seconds_held(job_id) <= GRACE + 10
     assert await env.state(job_id) is State.CANCELLED
@@ -105,6 +109,7 @@ async def test_without_a_channel_the_grace_time_begins_with_the_first_copy(
     assert await AuditLog(env.database).verify() == []
 
 
+@ON_BOTH
 async def test_with_a_channel_that_is_archived_later_it_begins_again_in_every_replica(
     database: Database,
 ) -> None:
@@ -216,6 +221,7 @@ async def events_of(env: QuarantineEnv, request: Request) -> list[str]:
     return [each.event async for each in AuditLog(env.database).events(request=request.id)]
 
 
+@ON_BOTH
 async def test_keep_of_the_starter_is_void_once_and_the_download_has_a_full_grace_time_again(
     env: QuarantineEnv,
 ) -> None:
@@ -476,6 +482,7 @@ async def test_request_that_replaced_a_quarantine_and_may_not_run_leaves_it_in_q
     assert await AuditLog(env.database).verify() == []
 
 
+@ON_BOTH
 @pytest.mark.parametrize("ended", [State.WITHDRAWN, State.EXPIRED])
 async def test_quarantine_goes_on_where_the_request_that_replaced_it_ends_before_the_next_step(
     env: QuarantineEnv, ended: State
@@ -639,6 +646,7 @@ async def test_keep_stands_after_a_reload_and_a_lower_limit_counts_for_the_next_
     assert (env.limited, env.atlas.deleted) == (["shop-prod"], [])
 
 
+@ON_BOTH
 async def test_keep_and_the_end_of_the_grace_time_at_once_have_one_winner(
     env: QuarantineEnv,
 ) -> None:
@@ -653,6 +661,7 @@ async def test_keep_and_the_end_of_the_grace_time_at_once_have_one_winner(
     assert await AuditLog(env.database).verify() == []
 
 
+@ON_BOTH
 @pytest.mark.parametrize("is_upgraded", [False, True])
 async def test_void_keep_beyond_the_limit_leaves_the_download_to_people(
     database: Database, *, is_upgraded: bool
@@ -695,6 +704,7 @@ async def test_starter_who_acts_alone_cancels_the_own_download_once(
     assert (await env.state(job_id), len(env.deletes(job_id))) == (State.CANCELLED, 1)
 
 
+@ON_BOTH
 async def test_two_leaders_at_once_do_not_both_take_the_last_place_of_the_limit(
     database: Database,
 ) -> None:
@@ -799,6 +809,7 @@ async def test_download_that_atlas_refused_to_cancel_does_not_count_in_the_limit
     assert env.limited == []
 
 
+@ON_BOTH
 async def test_lost_answer_to_a_delete_before_a_fault_of_atlas_ends_as_cancelled(
     env: QuarantineEnv,
 ) -> None:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from bot.storage.database import Database
 
 
+pytestmark = pytest.mark.databases("sqlite")
+
 OBSERVED = replace(ENFORCED, quarantine=Mode.OBSERVE)
 
 
@@ -100,7 +102,7 @@ async def test_disowned_download_is_cancelled_at_once_where_its_cluster_enforces
     env.show_starter(ref.job_id, "dana@shop.example")
     await env.read_jobs()
     await env.find_starters()
-    await pass_seconds(env, 2)
+    await pass_seconds(env, 2, step=1)
     await env.replicas[0].service.answer(ref, RINA, StarterAnswer.NOT_MINE)
     await env.replicas[0].runs()
 

@@ -73,9 +73,7 @@ WORK: dict[str, Work] = {
 
 
 @pytest.mark.parametrize("name", WORK)
-@pytest.mark.parametrize(
-    "database_url", ["sqlite"], indirect=True
-)  # PostgreSQL decides by statistics
+@pytest.mark.databases("sqlite")  # PostgreSQL decides by statistics
 async def test_frequent_work_uses_indexes(env: Stores, name: str) -> None:
     await env.watch.record_clusters(PROJECT_ID, [CLUSTER])
     await env.watch.record_jobs(PROJECT_ID, CLUSTER, [a_job(id=new_job_id())])

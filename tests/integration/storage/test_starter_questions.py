@@ -38,6 +38,10 @@ MINE, NOT_MINE = StarterAnswer.MINE, StarterAnswer.NOT_MINE
 CLAIMED, DISOWNED_EVENT = "download:claimed", "download:disowned"
 DANA = "dana@shop.example"
 
+pytestmark = pytest.mark.databases("sqlite")
+#: Where replicas act at once, and for the statements that no other test runs on PostgreSQL.
+ON_BOTH = pytest.mark.databases("sqlite", "postgresql")
+
 
 async def asked(
     database: Database, policy: Policy = ENFORCED, replicas: int = 1
@@ -54,7 +58,7 @@ async def ask(env: QuarantineEnv, number: int) -> str:
     env.show_starter(job_id, DANA)
     await env.read_jobs()
     await env.find_starters()
-    await pass_seconds(env, 3)
+    await pass_seconds(env, 3, step=1)
     return job_id
 
 
@@ -76,9 +80,10 @@ def alarms(env: QuarantineEnv) -> list[str]:
     return told + ["announcement" for each in env.posted if each.kind is PostKind.ALARM]
 
 
+@ON_BOTH
 async def test_starter_is_asked_once_with_two_replicas(database: Database) -> None:
     env, job_id = await asked(database, replicas=2)
-    await pass_seconds(env, 5)
+    await pass_seconds(env, 5, step=1)
     job = (await env.replicas[0].jobs.store.get([job_ref(job_id)]))[job_ref(job_id)]
     assert not await NoticeStore(database, env.clock).ask(replace(job, asked=""), ADA.id)
 
@@ -98,7 +103,7 @@ async def test_starter_about_whom_slack_does_not_answer_holds_up_no_other(
         env.show_starter(env.begin(number), name)  # newer, so that it comes first
     await env.read_jobs()
     await env.find_starters()
-    await pass_seconds(env, 3)
+    await pass_seconds(env, 3, step=1)
 
     assert (await env.replicas[0].jobs.store.get([first]))[first].asked == RINA.id
 
@@ -136,7 +141,7 @@ async def test_starter_whose_event_an_unread_job_may_have_is_neither_asked_nor_o
     await first.watch.record_jobs(PROJECT_ID, CLUSTER, env.atlas.jobs[CLUSTER])
     for _ in range(2):  # before the other cluster is read, and after it
         await first.jobs.follow()
-        await pass_seconds(env, 3)
+        await pass_seconds(env, 3, step=1)
         job = (await first.jobs.store.get([job_ref(job_id)]))[job_ref(job_id)]
         assert (job.started_by.knowledge, job.asked) == (StarterStatus.KNOWN, "")
         await env.read_jobs()
@@ -230,6 +235,7 @@ async def test_disowned_download_is_not_cancelled_without_an_enforced_quarantine
     assert (env.deletes(job_id), alarms(env)) == ([], [place])
 
 
+@ON_BOTH
 @pytest.mark.parametrize("was_archived", [True, False], ids=["before", "since"])
 @pytest.mark.parametrize("policy", [ENFORCED, Policy()])
 async def test_approvers_are_told_directly_that_a_download_is_disowned_if_the_channel_is_archived(
@@ -242,7 +248,7 @@ async def test_approvers_are_told_directly_that_a_download_is_disowned_if_the_ch
     job_id = await ask(env, 1)
     env.channel_is_archived = True
     await answer(env, job_id)
-    await pass_seconds(env, 2)
+    await pass_seconds(env, 2, step=1)
 
     told = [each.recipient for each in env.posted if each.kind is PostKind.ALARM and each.recipient]
     assert told == [ADA.id]
@@ -259,6 +265,7 @@ async def test_keep_stands_when_the_starter_disowns_the_download(database: Datab
     assert alarms(env) == ["card"]
 
 
+@ON_BOTH
 async def test_first_of_two_answers_at_once_counts(database: Database) -> None:
     env, job_id = await asked(database, replicas=2)
     ref = job_ref(job_id)

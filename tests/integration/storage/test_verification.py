@@ -257,7 +257,7 @@ async def test_edited_approvals_disagree_with_their_events(env: Stores, change: 
 
 
 @pytest.mark.usefixtures("history")
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.databases("sqlite")
 @pytest.mark.parametrize("column", ["expires_at", "shown", "outcome", "event_count"])
 async def test_value_of_another_type_in_a_row_is_found(env: Stores, column: str) -> None:
     change = f"UPDATE requests SET {column} = x'00ff' WHERE id = 'voided'"  # noqa: S608 - a constant
