@@ -5,9 +5,11 @@ import os
 import re
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -25,7 +27,9 @@ from tests.acceptance.environment import environment
 from tests.support.atlas_client import AtlasClient
 from tests.support.clock import FakeClock
 from tests.support.domain import RINA, a_request
+from tests.support.polling import wait_until
 from tests.support.process import (
+    DEMO_TIMEOUT,
     BotProcess,
     CommandResult,
     execute,
@@ -202,11 +206,26 @@ async def test_serve_stops_while_slack_is_unreachable(tmp_path: Path) -> None:
             assert "Traceback" not in process.log
 
 
-async def test_demo_prints_its_addresses_as_one_json_line() -> None:
+async def state(page: str) -> dict[str, Any]:
+    async with aiohttp.ClientSession() as session, session.get(f"{page}_demo/state") as answer:
+        found: dict[str, Any] = (await answer.json())["demo"]
+        return found
+
+
+async def until_ended(pid: int) -> None:
+    """Wait for the end of a process, which need not be our child."""
+    await wait_until(lambda: not Path(f"/proc/{pid}").exists(), 12)
+
+
+async def test_demo_prints_its_addresses_as_one_json_line_and_sigterm_ends_every_process() -> None:
+    began = time.monotonic()
     async with running_demo() as (process, addresses):
         assert set(addresses) >= {
             *("page", "slack_api", "atlas", "project_id", "public_key", "private_key")
         }
+        demo = await state(addresses["page"])
+        assert demo["bot"] == "running"
+        assert time.monotonic() - began < DEMO_TIMEOUT
         key = DigestKey(addresses["public_key"], SecretStr(addresses["private_key"]))
         for version in ApiVersion:
             async with AtlasClient(key, base_url=addresses["atlas"], version=version) as atlas:
@@ -221,25 +240,44 @@ async def test_demo_prints_its_addresses_as_one_json_line() -> None:
         async with aiohttp.ClientSession() as session:
             answer = await session.post(f"{addresses['slack_api']}auth.test")
             assert answer.status == 200
-            assert (await session.get(addresses["page"])).status == 200
         process.send_signal(signal.SIGTERM)
         out, err = await asyncio.wait_for(process.communicate(), SECONDS)
 
+        await until_ended(demo["pid"])
         assert process.returncode == 0
         assert out == b""
         assert b"Traceback" not in err
 
 
-async def test_demo_writes_one_line_with_its_address_to_a_terminal() -> None:
+async def test_bot_ends_when_the_demo_with_a_fault_is_killed() -> None:
+    async with running_demo("--approvals", "2", "--fault", "wrong-key") as (process, line):
+        demo = await state(line["page"])
+        os.kill(process.pid, signal.SIGKILL)
+
+        await until_ended(demo["pid"])
+    assert (demo["scenario"], demo["approvals"]) == ("wrong-key", 2)
+
+
+async def test_demo_with_approvals_writes_one_line_with_its_address_to_a_terminal() -> None:
+    """A request that waits for an approval has no DELETE to interrupt: `restart` needs none."""
+    options = ("--no-browser", "--port", "0", "--approvals", "2")
     terminal, shown = os.openpty()
-    process = await execute({}, "demo", "--no-browser", "--port", "0", stdout=shown)
+    process = await execute({}, "demo", *options, stdout=shown)
     os.close(shown)
     line = await asyncio.to_thread(os.read, terminal, 1000)
+    found = re.fullmatch(rb"Open (http://127\.0\.0\.1:\d+/) \(Ctrl-C ends it\)\r\n", line)
+    assert found
+    page = found[1].decode()
+    demo = await state(page)
+    async with aiohttp.ClientSession() as session:
+        await session.post(f"{page}_demo/scenarios/restart", json={})
+    restarted = await state(page)
     process.send_signal(signal.SIGTERM)
     await asyncio.wait_for(process.communicate(), SECONDS)
     os.close(terminal)
 
-    assert re.fullmatch(rb"Open http://127\.0\.0\.1:\d+/ \(Ctrl-C ends it\)\r\n", line)
+    assert (demo["scenario"], demo["approvals"]) == ("approval", 2)
+    assert (restarted["scenario"], restarted["approvals"]) == ("restart", 0)
 
 
 async def test_closed_output_exits_with_a_sentence() -> None:
