@@ -217,13 +217,18 @@ class AtlasReader:
         retry: bool = True,
         timeout: float | None = None,
     ) -> ReadItems[_M]:
-        """Read all pages of a list, whose items differ in `key`."""
+        """Read all pages of a list, whose items differ in `key`.
+
+        Raises `UnreadableAnswer` where a page with nothing new is not the last one.
+        """
         # By key: an item created between two pages moves another one to the next page, which
         # repeats it.
         found: dict[str, _M] = {}
         unread: list[str] = []
-        parse = partial(self._parse_item, model, call)
+        parse, known = partial(self._parse_item, model, call), -1
         async for items in self._pages(call, parse, retry=retry, timeout=timeout):
+            if known == (known := len({*found, *unread})):
+                raise self._endless(call)
             found |= {key(item): item for item in items if not isinstance(item, str)}
             unread += [item for item in items if isinstance(item, str)]
         return ReadItems(found.values(), unread)
@@ -256,7 +261,10 @@ class AtlasReader:
             if not goes_on and (linked or len(items) < ITEMS_PER_PAGE):
                 return
         if linked:
-            raise UnreadableAnswer(ENDLESS, status=200, call=f"GET {call.path_for(self.version)}")
+            raise self._endless(call)
+
+    def _endless(self, call: ApiCall) -> UnreadableAnswer:
+        return UnreadableAnswer(ENDLESS, status=200, call=f"GET {call.path_for(self.version)}")
 
     def _parse_item(self, model: type[_M], call: ApiCall, item: object) -> _M | str:
         """Return the item, or the id of one that cannot be read, if it has one."""

@@ -177,13 +177,17 @@ async def test_all_pages_of_a_list_are_read() -> None:
     assert [r.url.params["pageNum"] for r in script.requests] == ["1", "2", "3"]
 
 
-async def test_endless_list_fails_with_its_own_sentence() -> None:
-    script = ScriptedTransport(page(download_job(), rels=("next",)))
+@pytest.mark.parametrize(
+    ("different", "pages"), [(1, 3), (MAX_PAGES, MAX_PAGES)], ids=["same page", "new items"]
+)
+async def test_endless_list_fails_with_its_own_sentence(different: int, pages: int) -> None:
+    items = [download_job(id=f"{number:024x}") for number in range(different)]
+    script = ScriptedTransport(*(page(item, rels=("next",)) for item in items))
     async with client(script) as atlas:
         with pytest.raises(UnreadableAnswer, match="a list without an end"):
             await atlas.restore_jobs(PROJECT, CLUSTER)
 
-    assert len(script.requests) == MAX_PAGES
+    assert len(script.requests) == pages
 
 
 async def test_clusters_and_projects_are_parsed() -> None:
