@@ -90,8 +90,9 @@ TYPED_PATTERNS = (
         r"(?<![\w-])[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?![\w-])",
         # JSON web tokens
         r"eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]+",
-        # named secrets with a digit, which words do not have
-        r"(?P<kept>(?:token|secret|key|password|passwd)\s*[:=]\s*)(?=\S*\d)\S{6,}",
+        # named secrets with a digit, which words do not have, but no key of an issue (OPS-1234)
+        r"(?P<kept>(?:token|secret|key|password|passwd)\s*[:=]\s*)"
+        r"(?=\S*\d)(?!(?-i:[A-Z]{2,10}-\d{1,6})(?![\w-]))\S{6,}",
     ),
     *PATTERNS,
 )

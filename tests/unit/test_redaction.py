@@ -33,7 +33,7 @@ def test_secret_or_link_in_typed_text_is_removed(typed: str, kept: str) -> None:
     [
         "INC-4711: wrong cluster, see https://wiki.example/x?page=2#top",
         "token: rotated yesterday",
-        "ticket=OPS-123, ticket: 'OPS-124'",
+        "ticket=OPS-123, ticket: 'OPS-124', issue key: OPS-1234",
         "5b622f7087d9d6039fafe03f is the wrong job",
         "Größe <b> & 'quotes'",
     ],
