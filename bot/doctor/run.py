@@ -19,6 +19,7 @@ from bot.doctor.slack import BOT_TOKEN, check_slack
 from bot.settings import AuditWebhookSettings, ProjectSettings, Settings, warnings
 from bot.storage.database import cause_of, open_executor, wall_clock
 from bot.storage.migrate import NEWEST, SchemaError, known_version
+from bot.storage.sqlite import check_writable
 from bot.storage.tables import metadata
 from bot.web.server import PortTaken, WebError, WebServer
 
@@ -112,8 +113,8 @@ async def check_database(database_url: str) -> CheckResult:
     except (SQLAlchemyError, OSError) as error:
         return DATABASE.problem(
             f"it cannot be used ({cause_of(error)[:200]})",
-            "Check the address, that the server runs, and that this account may write and owns "
-            "the tables.",
+            "Check the address, that the server runs, that the disk has room, and that this "
+            "account may write and owns the tables.",
         )
 
 
@@ -132,7 +133,9 @@ def _check_missing_file(path: Path) -> CheckResult | None:
 
 def _check_file(url: URL) -> CheckResult:
     """Open the file without creating it or setting its journal mode."""
-    file = f"file:{quote(str(Path(url.database or '').absolute()))}?mode=rw&uri=true"
+    path = Path(url.database or "").absolute()
+    check_writable(path)
+    file = f"file:{quote(str(path))}?mode=rw&uri=true"
     address = f"sqlite:///{file}"
     engine = create_engine(address, connect_args={"timeout": DATABASE_TIMEOUT}, poolclass=NullPool)
     with engine.connect() as connection:

@@ -38,6 +38,15 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return status and (status.st_dev, status.st_ino)
 
 
+def check_writable(path: Path) -> None:
+    """Raise `OSError` for a file that cannot be written, or may not grow."""
+    disk = os.statvfs(path.parent)
+    if not os.access(path, os.W_OK):
+        raise OSError("the file is read-only")
+    if disk.f_bavail * disk.f_frsize < MIN_FREE_BYTES:
+        raise OSError("the disk is full")
+
+
 class SqliteExecutor(Executor):
     """A SQLite file; `read_only` changes no byte of it."""
 
@@ -72,13 +81,9 @@ class SqliteExecutor(Executor):
     def problem(self) -> str | None:
         try:
             self._check_file()
-            folder = os.statvfs(self._path.parent)
+            check_writable(self._path)
         except OSError as error:
             return str(error)
-        if not os.access(self._path, os.W_OK):
-            return "the file is read-only"
-        if folder.f_bavail * folder.f_frsize < MIN_FREE_BYTES:
-            return "the disk is full"
         return None
 
     def _check_file(self) -> None:

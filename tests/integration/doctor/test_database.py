@@ -112,6 +112,15 @@ def _short_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_short_timeout")
+async def test_full_disk_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"sqlite:///{tmp_path / 'bot.db'}"
+    await ensure_current(url)
+    monkeypatch.setattr("bot.storage.sqlite.MIN_FREE_BYTES", 2**62)
+    found = await check_database(url)
+
+    assert (found.level, "the disk is full" in found.message) == (Level.PROBLEM, True)
+
+
 async def test_locked_database_is_a_problem(tmp_path: Path) -> None:
     await ensure_current(f"sqlite:///{tmp_path}/bot.db")
     with locked(tmp_path):
