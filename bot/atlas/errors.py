@@ -128,6 +128,12 @@ class Maintenance(AtlasUnavailable):
     sentence = "Atlas is under maintenance and takes no changes: try again later."
 
 
+class NotFoundToCancel(AtlasUnavailable):
+    """A 404 for the DELETE of a job that was just read."""
+
+    sentence = "Atlas did not find the download when it was to cancel it: try again in a minute."
+
+
 class Unavailable(AtlasUnavailable):
     sentence = "Atlas answered with an internal error: try again in a minute."
 
@@ -180,6 +186,8 @@ BY_CODE: dict[str, type[AtlasError]] = {
     "RATE_LIMITED_TOKEN_BUCKET": RateLimited,
 }
 
+_NOT_FOUND = frozenset({JobNotFound, ClusterNotFound, ProjectNotFound})
+
 #: By a part of the code, where the documentation spells it in several ways.
 _BY_PART: tuple[tuple[str, type[AtlasError]], ...] = (
     ("ACCESS_LIST", NotOnAccessList),
@@ -223,6 +231,8 @@ def error_for(
     parts = (leaf for part, leaf in _BY_PART if part in (code or ""))
     leaf = _temporary(status) or BY_CODE.get(code or "") or next(parts, None)
     leaf = leaf or _leaf_of_status(status, headers, call, not_found, payload)
+    if call.startswith("DELETE ") and leaf in _NOT_FOUND:
+        leaf = NotFoundToCancel
     return _error(leaf, status, headers, payload, call)
 
 
@@ -287,7 +297,7 @@ def _error(
         why = f"{code}, status {status}" if code else f"status {status}"
         sentence = f"Atlas refused what was asked ({why})."
     is_open = issubclass(leaf, AtlasUnavailable)
-    is_executed_never = leaf in {RateLimited, Maintenance}
+    is_executed_never = leaf in {RateLimited, Maintenance, NotFoundToCancel}
     may_be_executed = is_open and not is_executed_never and call.startswith("DELETE ")
     return leaf(
         sentence,

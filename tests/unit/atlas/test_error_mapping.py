@@ -93,10 +93,11 @@ def of(
 def test_status_and_code_map_to_an_error(
     status: int, code: str | None, leaf: type[AtlasError]
 ) -> None:
-    error = of(status, code)
+    method = "GET" if status == 404 else "DELETE"
+    error = of(status, code, method=method)
 
     assert (type(error), error.status, error.code) == (leaf, status, code)
-    assert error.call == "DELETE /api/atlas/v2/x"
+    assert error.call == f"{method} /api/atlas/v2/x"
 
 
 def test_role_that_lists_projects_is_not_one_that_cancels() -> None:

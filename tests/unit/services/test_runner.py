@@ -77,6 +77,7 @@ ANSWERS: dict[str, Answer] = {
     "not found": JobNotFound(status=404, code="RESTORE_JOB_NOT_FOUND"),
     "no cluster": NO_CLUSTER,
     "no project": ProjectNotFound(status=404, code="GROUP_NOT_FOUND"),
+    "404": error_for(404, {}, {"errorCode": "CLUSTER_NOT_FOUND"}, "DELETE /job"),
     "accepted": ACCEPTED,
     "rejected": REJECTED,
     "lost": LOST,
@@ -103,7 +104,8 @@ REJECTION = {"status": 400, "code": REJECTED.code, "sentence": str(REJECTED)}
         ),
         ("GET another snapshot", State.CHANGED, {"sentence": ANOTHER_JOB}),
         (NOT_FOUND, State.REFUSED, GONE),
-        (f"GET there, DELETE not found, {NOT_FOUND}", State.REFUSED, GONE),
+        (f"GET there, DELETE 404, {NOT_FOUND}", State.REFUSED, GONE),
+        ("GET there, DELETE 404, GET there, DELETE accepted, GET cancelled", State.CANCELLED, {}),
         (
             "GET no cluster, GET no project, GET there, DELETE accepted, GET cancelled",
             State.CANCELLED,
@@ -197,12 +199,15 @@ async def test_accepted_delete_without_effect_fails_within_the_timeout() -> None
     assert atlas.clock.monotonic() - start == pytest.approx(Timings.run_timeout + atlas.seconds)
 
 
-async def test_lasting_fault_of_the_delete_fails_within_the_timeout() -> None:
-    atlas = ScriptedAtlas(reads=[THERE], deletes=[Unavailable(status=503)])
+@pytest.mark.parametrize(("answer", "status"), [("503", 503), ("404", 404)])
+async def test_lasting_fault_of_the_delete_fails_within_the_timeout(
+    answer: str, status: int
+) -> None:
+    atlas = ScriptedAtlas(reads=[THERE], deletes=[ANSWERS[answer]])
     start = atlas.clock.monotonic()
     state, outcome = await run(atlas)
 
-    assert (state, outcome.status) == (State.FAILED, 503)
+    assert (state, outcome.status) == (State.FAILED, status)
     assert "still there" in outcome.sentence
     assert atlas.clock.monotonic() - start < Timings.run_timeout + Timings.final_read_timeout
 
