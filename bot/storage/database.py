@@ -134,18 +134,9 @@ class Database:
 
     async def _run(self, work: Callable[[Connection], T], *, writes: bool, background: str) -> T:
         timeout = max(self._timeout, BACKGROUND_TIMEOUT) if background else self._timeout
+        lock = self._write_lock if self._write_lock and writes else nullcontext()
         guard = CommitGuard()
-        try:
-            async with asyncio.timeout(timeout):
-                return await self._transaction(work, guard, writes=writes)
-        except TimeoutError:
-            committing = writes and guard.committing
-            log.warning(TIMED_OUT, committing=committing)
-            raise (errors.MaybeRecorded if committing else errors.NotRecorded) from None
 
-    async def _transaction(
-        self, work: Callable[[Connection], T], guard: CommitGuard, *, writes: bool
-    ) -> T:
         def work_and_commit(connection: Connection) -> T:
             result = work(connection)
             guard.begin_commit()
@@ -153,8 +144,12 @@ class Database:
             return result
 
         try:
-            async with self._write_lock if self._write_lock and writes else nullcontext():
+            async with asyncio.timeout(timeout), lock:
                 return await self._executor.run(work_and_commit, {WRITES: writes}, guard)
+        except TimeoutError:
+            committing = writes and guard.committing
+            log.warning(TIMED_OUT, committing=committing)
+            raise (errors.MaybeRecorded if committing else errors.NotRecorded) from None
         except IntegrityError as error:
             raise errors.Conflict from error
         except DATABASE_ERRORS as error:
