@@ -1,5 +1,6 @@
 """The rows of new messages, and the changes that each message is to show."""
 
+import json
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime, timedelta
@@ -19,7 +20,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.elements import ColumnElement
 
-from bot.cancellation.events import EventName
+from bot.cancellation.events import Event, EventName
 from bot.cancellation.job import Job, QuarantineDecision
 from bot.cancellation.lifecycle import Card, Request, State
 from bot.cancellation.posts import PostKind, PostState, message_id
@@ -78,28 +79,24 @@ _SHOW_END = _show(_DUE_AT).where(
 
 
 def new_post(
-    request: Request,
-    kind: PostKind,
-    name: EventName,
-    number: int,
-    now: datetime,
-    *,
-    recipient: str | None = None,
+    request: Request, kind: PostKind, event: Event, now: datetime, recipient: str | None = None
 ) -> dict[str, Any]:
     """Return the row of a new message about a request."""
-    parts = (kind, name, recipient)
+    parts = (kind, event.name, recipient)
+    # Only a reply shows the detail, and a copy keeps the name of its recipient there.
+    is_kept = kind in (PostKind.REPLY, PostKind.COPY)
     return {
         "request": request.id,
         "kind": kind,
-        "event": name,
-        "actor": None,
+        "event": event.name,
+        "actor": event.actor,
         "recipient": recipient,
         "at": now,
-        "detail": "{}",
+        "detail": json.dumps(event.detail if is_kept else {}),
         "state": PostState.DUE,
         "due_at": now,
         "priority": FIRST if kind is PostKind.REPLY else _priority(request) + bool(recipient),
-        "client_msg_id": message_id(request.id, ":".join(str(p) for p in parts if p), number),
+        "client_msg_id": message_id(request.id, ":".join(str(p) for p in parts if p), event.number),
     }
 
 
@@ -139,7 +136,8 @@ def show_second_card(
     known = select(posts.c.id).where(posts.c.request == request.id, is_post)
     if not request.card or execute(known).first():
         return
-    row = new_post(request, PostKind.SECOND_CARD, EventName.CREATED, 0, now)
+    created = Event(name=EventName.CREATED, request=request.id, number=0, at="")
+    row = new_post(request, PostKind.SECOND_CARD, created, now)
     row["client_msg_id"] = message_id(request.id, f"{row['kind']}:{clicked.ts}", 0)
     again = update(posts).where(posts.c.client_msg_id == row["client_msg_id"])
     if not execute(again.values(wanted=posts.c.wanted + 1)).rowcount:

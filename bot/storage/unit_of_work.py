@@ -208,13 +208,8 @@ class UnitOfWork:
         waiting request get copies anyway.
         """
         is_for_approvers = kind is PostKind.CARD and request.acted_alone
-        if not (request.channel or recipient or is_for_approvers):
-            return
-        # Only a reply shows the detail, and a copy keeps the name of its recipient there.
-        is_kept = kind in (PostKind.REPLY, PostKind.COPY)
-        detail = json.dumps(event.detail if is_kept else {})
-        post = new_post(request, kind, event.name, event.number, self.now, recipient=recipient)
-        self.execute(insert(posts), post | {"actor": event.actor, "detail": detail})
+        if request.channel or recipient or is_for_approvers:
+            self.execute(insert(posts), new_post(request, kind, event, self.now, recipient))
 
     def refresh_card(self, request: Request, *, delay: timedelta = NO_DELAY) -> None:
         """Let the card of a request and its copies show it as it is now, after `delay`."""

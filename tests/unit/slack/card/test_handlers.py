@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import insert
 
 from bot.cancellation.errors import CancellationError, MaybeRecorded, NotRecorded, StoppedWaiting
-from bot.cancellation.events import EventName
+from bot.cancellation.events import Event, EventName
 from bot.cancellation.lifecycle import Card, Outcome, Request, State
 from bot.cancellation.people import ActingPerson, People
 from bot.cancellation.policy import Policy
@@ -205,7 +205,8 @@ async def test_copy_that_is_clicked_is_no_second_one(
     new_bolt: NewBolt, known: dict[str, Any]
 ) -> None:
     bolt, request = await waiting(new_bolt)
-    copy = new_post(request, PostKind.COPY, EventName.NOTIFIED, 1, NOON, recipient="U0ADA")
+    event = Event(name=EventName.NOTIFIED, request=request.id, number=1, at="")
+    copy = new_post(request, PostKind.COPY, event, NOON, "U0ADA")
     await bolt.database.write(lambda db: db.execute(insert(posts), copy | known))
     click = payloads.click(ids.APPROVE, request.id, channel="D0ADA", ts="1700000009.000100")
     await bolt.send(click)
