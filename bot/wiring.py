@@ -154,7 +154,7 @@ class CoreServices:
             self.clients.canceller_of,
             timings=self.timings,
         )
-        self.finder = JobFinder(projects)
+        self.finder = JobFinder()
         self.history = History(database, clock)
         self.cancellation = CancellationService(
             self.requests,

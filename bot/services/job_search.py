@@ -11,12 +11,11 @@ from typing import TypeVar
 from bot import atlas
 from bot.atlas import AtlasError, JobRef, ReadItems, RestoreJob, TimedOut
 from bot.cancellation.errors import CancellationError, RateLimitReserved
-from bot.services.projects import Project, Projects
+from bot.services.projects import Project
 from bot.tasks import AsyncCache, cancel_and_wait
 
 T = TypeVar("T")
 V = TypeVar("V")
-Key = tuple[str, str]  #: a project's id and a cluster's name; without the name, the clusters
 MAX_CONCURRENT_CALLS = 8  #: to Atlas, over all searches of one bot
 #: Seconds for which cluster names, and the jobs of a cluster, are served from the cache.
 CLUSTERS_MAX_AGE = 60.0
@@ -46,10 +45,6 @@ class ClusterRef:
 
     project: Project
     cluster: str
-
-    @property
-    def key(self) -> tuple[str, str]:
-        return self.project.id, self.cluster
 
     def job(self, job_id: str) -> JobRef:
         return JobRef(project_id=self.project.id, cluster_name=self.cluster, job_id=job_id)
@@ -129,12 +124,10 @@ class JobFinder:
 
     def __init__(
         self,
-        projects: Projects,
         *,
         monotonic: Callable[[], float] = time.monotonic,
         timeout: float = SEARCH_TIMEOUT,  # of a whole search or listing
     ) -> None:
-        self._projects = projects
         self._timeout = timeout
         self._slots = asyncio.Semaphore(MAX_CONCURRENT_CALLS)
         self._clusters = AsyncCache(self._read_clusters, monotonic)
@@ -148,9 +141,10 @@ class JobFinder:
     async def clusters(self, project: Project, *, timeout: float) -> ReadItems[str]:
         """Return the sorted names of the clusters that a project offers.
 
-        Raises `AtlasError`, also without an answer in time, or `UnknownProject`.
+        Raises `AtlasError`, also without an answer in time.
         """
-        names = await self._get(self._clusters, (project.id, ""), CLUSTERS_MAX_AGE, timeout)
+        lists = ClusterRef(project=project, cluster="")
+        names = await self._get(self._clusters, lists, CLUSTERS_MAX_AGE, timeout)
         return ReadItems(filter(project.offers, names), names.unread)
 
     async def jobs(
@@ -162,7 +156,8 @@ class JobFinder:
         """
         if refusal := project.refusal(cluster):
             raise refusal
-        return await self._get(self._jobs, (project.id, cluster), 0.0, timeout)
+        ref = ClusterRef(project=project, cluster=cluster)
+        return await self._get(self._jobs, ref, 0.0, timeout)
 
     async def search(
         self,
@@ -207,7 +202,7 @@ class JobFinder:
         age = max_age if len(clusters) > ALWAYS_FRESH_CLUSTERS else 0.0
 
         async def read(ref: ClusterRef) -> ReadItems[RestoreJob]:
-            return await self._get(self._jobs, ref.key, age, READ_TIMEOUT)
+            return await self._get(self._jobs, ref, age, READ_TIMEOUT)
 
         async for ref, outcome in self._outcomes(clusters, read, deadline):
             if isinstance(outcome, Exception):
@@ -272,20 +267,21 @@ class JobFinder:
         finally:
             await cancel_and_wait(*tasks)
 
-    async def _read_clusters(self, key: Key) -> ReadItems[str]:
-        project = self._projects.get(key[0])
-        clusters = await project.atlas.clusters(project.id, timeout=READ_TIMEOUT)
+    async def _read_clusters(self, ref: ClusterRef) -> ReadItems[str]:
+        clusters = await ref.project.atlas.clusters(ref.project.id, timeout=READ_TIMEOUT)
         names = sorted((cluster.name for cluster in clusters), key=str.casefold)
         return ReadItems(names, clusters.unread)
 
-    async def _read_jobs(self, key: Key) -> ReadItems[RestoreJob]:
-        project = self._projects.get(key[0])
+    async def _read_jobs(self, ref: ClusterRef) -> ReadItems[RestoreJob]:
+        project = ref.project
         with project.backups.call():
-            jobs = await project.atlas.restore_jobs(*key, timeout=READ_TIMEOUT)
+            jobs = await project.atlas.restore_jobs(project.id, ref.cluster, timeout=READ_TIMEOUT)
         return ReadItems((job for job in jobs if job.can_be_cancelled), jobs.unread)
 
-    async def _get(self, cache: AsyncCache[Key, V], key: Key, max_age: float, timeout: float) -> V:
+    async def _get(
+        self, cache: AsyncCache[ClusterRef, V], ref: ClusterRef, max_age: float, timeout: float
+    ) -> V:
         try:
-            return await cache.get(key, max_age=max_age, timeout=timeout)
+            return await cache.get(ref, max_age=max_age, timeout=timeout)
         except TimeoutError as error:
             raise TimedOut from error

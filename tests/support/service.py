@@ -106,7 +106,7 @@ class ServiceOnSqlite:
         self.people: dict[str, Person] = {}
         self.runs = IdleRunner()
         self.database = FaultyDatabase(new_database(directory), timeout=DATABASE_TIMEOUT)
-        self.finder = JobFinder(self.projects)
+        self.finder = JobFinder()
         self.history = History(self.database, self.clock)
         self.service = CancellationService(
             RequestStore(self.database, self.clock),

@@ -8,7 +8,7 @@ from bot.atlas import KeyRefused, TimedOut, WrongClusterKind
 from bot.cancellation.errors import RateLimitReserved
 from bot.cancellation.policy import Policies
 from bot.services.job_search import MAX_CONCURRENT_CALLS, JobFinder
-from bot.services.projects import Project, Projects
+from bot.services.projects import Project
 from bot.services.rate_limit import BUCKET_SIZE, MARGIN, PROBE_INTERVAL, RESERVE, RateLimitBudget
 from tests.support.clock import FakeClock
 from tests.support.domain import JOB_ID, PROJECT_ID, a_job
@@ -34,8 +34,7 @@ class SearchHarness:
             backups=self.budget,
         )
         self.second = Project(id=OTHER_ID, name="shop-dev", policies=Policies(), atlas=self.other)
-        projects = Projects([self.project, self.second])
-        self.finder = JobFinder(projects, monotonic=self.clock.monotonic, timeout=timeout)
+        self.finder = JobFinder(monotonic=self.clock.monotonic, timeout=timeout)
 
 
 def names(count: int) -> list[str]:
