@@ -233,8 +233,7 @@ def _post(event: EventName) -> RequestPost:
 
 
 def _views(links: Links) -> Iterator[tuple[str, dict[str, Any]]]:
-    because = "y" * 900
-    place = Placement(channel=CHANNEL, note=because, because=because)
+    place = Placement(channel=CHANNEL, note="y" * 900)
     details = job_details.details(DETAILS, POLICY, place, links, may_act_alone=True)
     why = "y" * blockkit.ALERT
     selects = [

@@ -29,7 +29,6 @@ class Submission:
     ask: Ask
     channel: str  #: the channel for the card
     typed: str = ""  #: the typed confirmation, where the policy requires it
-    moved_because: str | None = None  #: why `channel` is not that of the command
     approver_members: frozenset[str] | None = frozenset()  #: of the groups; None: not known
     alone: bool = False  #: whether it is to run without the approvals that the policy requires
 
@@ -186,7 +185,6 @@ def new_request(
         team=submission.person.team,
         requester=submission.person.id,
         channel=submission.channel,
-        moved_because=submission.moved_because,
         approvals_needed=approvals,
         created_at=now,
         changed_at=now,

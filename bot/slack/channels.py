@@ -64,13 +64,11 @@ class ChannelInfo:
 class Placement:
     """The channel of a card, or the user of its direct message.
 
-    Where it is another channel, the dialog shows `note` (safe mrkdwn) and the card `because`
-    (plain text, read in that other channel).
+    Where it is another channel than that of the command, the dialog shows `note` (safe mrkdwn).
     """
 
     channel: str
     note: str = ""
-    because: str | None = None
 
 
 class NoPlacement(Exception):
@@ -113,10 +111,7 @@ def choose(
         _check_approvers_see_it(policy, info, requester, why, is_refused=is_refused)
         also = ", and to those of the approvers"
     note = f"{why} The card goes to your direct messages with the bot{also}."
-    is_watch = channel == policy.watch_channel != asked_in
-    asked = "the watch channel" if is_watch else "the channel of the command"
-    name = "the audit channel" if policy.audit_channel else asked
-    return Placement(channel=requester, note=note, because=obstacle(info, name, is_named))
+    return Placement(channel=requester, note=note)
 
 
 def channel_of_cards(policy: Policy, asked_in: str, *, is_click: bool) -> str:

@@ -142,7 +142,6 @@ async def _submit(
         ask=ask,
         channel=shown.card_channel,
         typed=typed,
-        moved_because=shown.because,
         approver_members=members,
         alone=alone,
     )

@@ -28,7 +28,6 @@ from bot.tasks import cancel_and_wait
 log = structlog.get_logger(__name__)
 
 ATLAS_TIMEOUT = 12.0  #: seconds for reading a job; the dialog then offers to try again
-MAX_REASON_LENGTH = 300  #: characters
 ALONE = blockkit.checkbox(
     ids.ALONE,
     "In an emergency",
@@ -161,11 +160,7 @@ def details(
 
     `may_act_alone` adds the checkbox that cancels without approval; `who` is the user who reads it.
     """
-    shown = Shown(
-        job=JobFingerprint.of(details.job),
-        card_channel=placement.channel,
-        because=placement.because and blockkit.cut(placement.because, MAX_REASON_LENGTH),
-    )
+    shown = Shown(job=JobFingerprint.of(details.job), card_channel=placement.channel)
     alert = LINK_ALERTS.get(details.known.state)
     blocks = [
         _job(details),

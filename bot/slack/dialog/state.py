@@ -32,14 +32,10 @@ class UnreadableDialog(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """The details that a dialog shows of a job that may be cancelled, and where the card goes.
-
-    `because` is why the card goes to another channel than configured, if it does.
-    """
+    """The details that a dialog shows of a job that may be cancelled, and where the card goes."""
 
     job: JobFingerprint
     card_channel: str
-    because: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,13 +78,12 @@ class FirstState:
     asked_in: str
     shown: JobFingerprint | None = None
     card_channel: str | None = None
-    because: str | None = None
     picker: bool = False
 
     def current(self) -> DialogState:
         shown = None
         if self.shown and self.card_channel:
-            shown = Shown(job=self.shown, card_channel=self.card_channel, because=self.because)
+            shown = Shown(job=self.shown, card_channel=self.card_channel)
         state = DialogState(asked_in=self.asked_in, has_pickers=self.picker, shown=shown)
         return state.about(self.ref)
 

@@ -145,7 +145,7 @@ OPEN = Policy()
 SEARCH = DialogState(job_id=JOB_ID, asked_in="C0OPS")
 _PROJECT = Project(id=PROJECT_ID, name="shop-prod", policies=Policies(STRICT), atlas=FakeAtlas())
 PROJECTS = [_PROJECT, replace(_PROJECT, id="1" * 24, name="shop-dev")]
-ELSEWHERE = Placement(channel=RINA.id, note="The bot cannot post here. " * 20, because="x" * 900)
+ELSEWHERE = Placement(channel=RINA.id, note="The bot cannot post here. " * 20)
 LIVE: dict[str, Any] = {
     "deliveryUrl": ["https://example.test/x"],
     "expiresAt": "2026-11-25T13:03:00Z",

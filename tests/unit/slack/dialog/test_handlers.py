@@ -22,7 +22,7 @@ from tests.unit.slack.fake_slack import HOME
 from tests.unit.slack.harness import BoltHarness, NewBolt
 
 CLEARED = {"response_action": "clear"}
-DIRECTLY = Placement(channel="U0RINA", note="x", because="The bot cannot post here.")
+DIRECTLY = Placement(channel="U0RINA", note="x")
 AUDITED = Placement(channel="C0AUDIT", note="x")
 IN_GROUP = People(groups=frozenset({"S0APPROVE"}))
 ONE = Policy(approvals=1, approvers=People(users=frozenset({"U0ADA"})))
@@ -45,7 +45,6 @@ async def test_submission_creates_a_request_and_closes_the_dialog(bolt: BoltHarn
     assert (given.key, given.requester, given.team) == ("V1", "U0RINA", "T0HOME")
     assert given.channel == "C0OPS"
     assert given.ask == an_ask()
-    assert given.moved_because is None
 
 
 async def test_repeated_submission_creates_one_request(bolt: BoltHarness) -> None:

@@ -34,7 +34,7 @@ from tests.support.domain import PROJECT_ID, SHOWN, job_ref
 from tests.unit.slack import samples
 from tests.unit.slack.fake_slack import LINKS
 
-DETAILS = Shown(job=SHOWN, card_channel="C0OPS", because="no way in")
+DETAILS = Shown(job=SHOWN, card_channel="C0OPS")
 SEEN = replace(samples.asked(), shown=DETAILS)
 OTHER = "1" * 24
 #: The metadata of version 1.0.
@@ -89,7 +89,7 @@ def test_dialog_of_version_1_0_is_read(*, has_pickers: bool) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"ref": {}}, {"shown": {"job": 1}}, {"card_channel": 7}, {"picker": 1}, {"because": 1}],
+    [{"ref": {}}, {"shown": {"job": 1}}, {"card_channel": 7}, {"picker": 1}],
 )
 def test_invalid_field_of_version_1_0_is_rejected(change: dict[str, Any]) -> None:
     with pytest.raises(UnreadableDialog):
@@ -111,7 +111,7 @@ def test_selection_in_a_dialog_of_version_1_0_asks_to_open_it_again(
 
 
 def test_longest_state_fits_into_private_metadata() -> None:
-    placement = Placement(channel="C0OPS", because="x" * 4000)
+    placement = Placement(channel="C" * 20)
     longest = replace(job_ref(), cluster_name="x" * 64)
     state = DialogState(asked_in="C" * 20, has_pickers=True).about(longest)
     with bound_contextvars(request=new_request_id()):
@@ -134,7 +134,7 @@ def test_longest_state_fits_into_private_metadata() -> None:
         {"has_pickers": "yes"},
         *(
             {"shown": {"job": {}, "card_channel": "C0OPS"} | wrong}
-            for wrong in ({}, {"card_channel": None}, {"because": 1})
+            for wrong in ({}, {"card_channel": None})
         ),
     ],
 )
