@@ -67,7 +67,7 @@ class RequestPost(BasePost):
     actor: str | None  #: the Slack user id of the person who caused the event, or None for the bot
     at: datetime  #: when the event happened
     detail: Mapping[str, Any] = field(default_factory=dict)  #: the event's detail
-    job: Job | None = None  #: the request's job
+    job: Job  #: the request's job
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

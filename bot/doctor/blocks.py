@@ -228,6 +228,7 @@ def _post(event: EventName) -> RequestPost:
         event=event,
         actor=USER,
         at=WHEN,
+        job=KNOWN,
         detail={"sentence": REASON, "status": 503, "code": "X" * 100},
     )
 

@@ -248,14 +248,14 @@ class RequestParts:
     viewer: Viewer
     links: Links
     policy: Callable[[JobRef], Policy]
-    known: Mapping[JobRef, Job] = field(default_factory=dict)
+    known: Mapping[JobRef, Job]
 
     def waiting(self, requests: Sequence[Request]) -> list[Block]:
         """Show the requests that the viewer may approve."""
         shown: list[Block] = []
         for each in requests[:MAX_WAITING]:
-            job = self.known.get(each.ref)
-            hurry = "Decide before the link is live; the" if job and job.phase in TO_COME else "The"
+            is_to_come = self.known[each.ref].phase in TO_COME
+            hurry = "Decide before the link is live; the" if is_to_come else "The"
             ends = f"{hurry} request ends {mrkdwn.date(each.expires_at)}"
             asked = f"*Cancellation asked by* {mrkdwn.person(each.requester)}. {ends}"
             text = self._about(each, "Cancel this download?", asked)
@@ -282,7 +282,7 @@ class RequestParts:
         return [*shown, *_more(requests)]
 
     def _about(self, request: Request, asks: str, until: str) -> str:
-        ref, job = request.ref, self.known.get(request.ref)
+        ref, job = request.ref, self.known[request.ref]
         where = f"{mrkdwn.code(ref.cluster_name)} in {mrkdwn.one_line(request.project_name)}"
         lines = [*job_lines.answer_lines(job), *job_lines.card_lines(request, job)]
         lines += mrkdwn.note(self.policy(ref).note)

@@ -7,7 +7,7 @@ from bot.atlas import JobRef, JobState
 from bot.cancellation.job import Job, LinkPhase, StarterAnswer
 from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.posts import Lead
-from bot.cancellation.starter import NOT_READ, StartedBy, Starter, StarterKind, StarterStatus
+from bot.cancellation.starter import StartedBy, Starter, StarterKind, StarterStatus
 from bot.slack import blockkit, ids, mrkdwn
 from bot.slack.deployment import command_code, labelled
 from bot.slack.grammar import job_value
@@ -109,9 +109,9 @@ def headline(text: str, ref: JobRef, project_name: str) -> str:
     return labelled(f"*{text}*: {where}")
 
 
-def started_line(ref: JobRef, job: Job | None, *, ended: bool = False) -> str:
+def started_line(ref: JobRef, job: Job, *, ended: bool = False) -> str:
     """Say when a job was started and by whom; `ended`: the message will not be updated any more."""
-    by = job.started_by if job else NOT_READ
+    by = job.started_by
     if by.starter is None:
         is_late = ended and by.knowledge is StarterStatus.TOO_EARLY
         unknown = f"was not known {WHEN_UPDATED}" if is_late else f"is {who(by)}"
@@ -167,9 +167,9 @@ def _time_left(job: Job, now: datetime) -> str:
             return "link ended"
 
 
-def answer_lines(job: Job | None) -> list[str]:
+def answer_lines(job: Job) -> list[str]:
     """Return the line with what the person said who was asked; before that, nothing."""
-    if job is None or job.answer is None:
+    if job.answer is None:
         return []
     return [ANSWERS[job.answer].format(who=mrkdwn.person(job.asked))]
 
@@ -206,16 +206,14 @@ def live_text(job: Job, style: Style = mrkdwn) -> str:
     return f"{style.sign('warning')}live{since}{until}"
 
 
-def card_lines(request: Request, job: Job | None) -> list[str]:
+def card_lines(request: Request, job: Job) -> list[str]:
     is_cancelled = request.state is State.CANCELLED
     is_over = request.state is State.OVER and not request.was_replaced
     is_over = is_cancelled or is_over or mrkdwn.job_is_gone(request)
     # The card goes on showing the job, once the request has ended.
     is_followed = not is_over and (request.by_bot or request.state is State.FAILED)
-    ended = request.state.ended and not (is_followed and job and not job.ended)
+    ended = request.state.ended and not (is_followed and not job.ended)
     started = started_line(request.ref, job, ended=ended)
-    if job is None:
-        return [started]
     if is_cancelled or (is_over and not job.ended):
         return [started, *past_link(job, request.changed_at if is_cancelled else None)]
     if not request.state.ended or job.phase is LinkPhase.ENDED or is_followed:
@@ -225,8 +223,8 @@ def card_lines(request: Request, job: Job | None) -> list[str]:
 
 
 def link_below(request: Request, job: Job | None) -> str:
-    """Return the line about the link of a request's download, to append to a text."""
-    return "".join(f"\n{line}" for line in card_lines(request, job)[1:])
+    """Return the line about the link of a request's download, to append; nothing if unknown."""
+    return "".join(f"\n{line}" for line in card_lines(request, job)[1:]) if job else ""
 
 
 def past_link(job: Job, cancelled_at: datetime | None = None) -> list[str]:
@@ -247,10 +245,10 @@ def past_link(job: Job, cancelled_at: datetime | None = None) -> list[str]:
     return [f"*Download link* {link}"] if is_cancelled else []
 
 
-def call_to_cancel(request: Request | None, job: Job | None) -> str:
+def call_to_cancel(request: Request | None, job: Job) -> str:
     """Say for what a message mentions the approvers of a download (a template)."""
     state = request.state if request else None
-    if state is State.CANCELLED or (job and job.ended):
+    if state is State.CANCELLED or job.ended:
         return "The download has ended. For your information: {who}."
     runs = state in {State.APPROVED, State.CANCELLING}
     return f"{IS_CANCELLED} For your information: {{who}}." if runs else "May cancel it: {who}."
@@ -282,16 +280,15 @@ def _beside(span: Lead) -> str:
     return f"{mrkdwn.duration(span.span)} {side}"
 
 
-def next_step(request: Request, job: Job | None, *, is_served: bool) -> str:
+def next_step(request: Request, job: Job, *, is_served: bool) -> str:
     """Say what to do after a request that has ended; nothing once its job has ended.
 
     `is_served` is whether the bot has its project still.
     """
     if mrkdwn.job_is_gone(request):
         return "*Next* Tell your security team."
-    is_over = job and job.phase is LinkPhase.ENDED
     step = TAKEN_OVER if mrkdwn.was_taken_over(request) else NEXT_STEPS.get(request.state)
-    if is_over or not step:
+    if job.phase is LinkPhase.ENDED or not step:
         return ""
     step = step if is_served or "{again}" not in step else NOT_SERVED
     return f"*Next* {step.format(again=command_code(request.ref.job_id))}"

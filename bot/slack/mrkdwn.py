@@ -288,16 +288,6 @@ def snapshot(shown: JobFingerprint) -> str:
     return f"{snapshot_time(shown)}\n{code(shown.snapshot_id)}"
 
 
-def download_link(shown: JobFingerprint) -> str:
-    """Say whether the link of a cancellable download exists or existed, and until when."""
-    if not shown.link_existed:
-        return "none yet"
-    if shown.link_was_used:
-        return ":warning: used or withdrawn: a copy may have been taken"
-    until = f" until {date(shown.expires_at)}" if shown.expires_at else ""
-    return f":warning: live{until}: it may have been used"
-
-
 def job_facts(shown: JobFingerprint) -> list[tuple[str, str]]:
     kind = DELIVERY_TYPES.get(shown.delivery_type) or escape(shown.delivery_type, 100)
     return [("Type", kind), ("Snapshot", snapshot(shown))]

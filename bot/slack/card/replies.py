@@ -11,7 +11,6 @@ from bot.cancellation.people import NO_ONE, People
 from bot.cancellation.policy import Policy
 from bot.cancellation.posts import RequestPost, lead_of, own_part
 from bot.cancellation.quarantine import NOT_KEPT, tried_until
-from bot.cancellation.starter import NOT_READ
 from bot.slack import blockkit, job_lines, mrkdwn
 from bot.slack.card.views import APPROVE, DENY, MARK, NOT_CERTAIN, metadata, people, review_button
 from bot.slack.channels import is_direct
@@ -44,7 +43,7 @@ def message(post: RequestPost, policy: Policy | None = None) -> dict[str, Any]:
     """
     template = TEMPLATES.get(post.event, "{to}: {status}")
     text = _format(template if isinstance(template, str) else template(post), post)
-    if post.job and post.event in WITH_CLOCK:
+    if post.event in WITH_CLOCK:
         text += f"\n{job_lines.link_line(post.job)}"
     rules = policy or Policy(approvers=NO_ONE)
     call, called = _call(post, rules)
@@ -55,11 +54,11 @@ def message(post: RequestPost, policy: Policy | None = None) -> dict[str, Any]:
     step = job_lines.next_step(post.request, post.job, is_served=policy is not None)
     if step and state is post.request.state:
         is_gone = mrkdwn.job_is_gone(post.request)
-        clock = [job_lines.link_line(post.job)] if post.job and not is_gone else []
+        clock = [] if is_gone else [job_lines.link_line(post.job)]
         text = "\n".join([text, *clock, step])
     built = blockkit.message(text) | ({"metadata": metadata(post.request, state)} if state else {})
     is_disowned = post.event is EventName.DOWNLOAD_DISOWNED
-    if is_disowned and post.request.state.ended and post.job and not post.job.state.is_over:
+    if is_disowned and post.request.state.ended and not post.job.state.is_over:
         built["blocks"].append(blockkit.actions(job_lines.open_button(post.job.ref)))
     return built
 
@@ -113,7 +112,7 @@ def _format(template: str, post: RequestPost) -> str:
     approved = mrkdwn.approved_by(request)
     sentence, job = str(detail.get("sentence") or ""), mrkdwn.summary(request)
     answer = mrkdwn.atlas_answer(detail.get("status"), detail.get("code"))
-    live, link_until = detail.get("live_since"), post.job.until if post.job else None
+    live, link_until = detail.get("live_since"), post.job.until
     grace = request.grace_ends_at
     until = f" until {mrkdwn.date(grace, seconds=True)}" if grace and grace > post.at else ""
     return template.format(
@@ -122,7 +121,7 @@ def _format(template: str, post: RequestPost) -> str:
         approved=f" Approved by {approved}." if approved else "",
         before=f" Approved before by {approved}." if approved else "",
         by=f" by {mrkdwn.person(post.actor)}" if post.actor else "",
-        clock=f"\n{job_lines.link_line(post.job)}" if post.job else "",
+        clock=f"\n{job_lines.link_line(post.job)}",
         job=job,
         Job=mrkdwn.capitalised(job),
         link_until=f", until {mrkdwn.date(link_until)}" if link_until else "",
@@ -155,8 +154,9 @@ def _approved(post: RequestPost) -> str:
     if post.request.by_bot:
         sentence = str(post.detail.get("sentence") or NOT_KEPT)
         why = "{actor} cancels it now" if post.actor else sentence.rstrip(".")
-        by = post.job.started_by if post.job and not post.actor else NOT_READ
-        uncertain = f" {NOT_CERTAIN}" if by.starter and not by.is_certain else ""
+        by = post.job.started_by
+        is_uncertain = by.starter and not (by.is_certain or post.actor)
+        uncertain = f" {NOT_CERTAIN}" if is_uncertain else ""
         return f":arrow_forward: {why}: the bot now asks Atlas to cancel it.{uncertain}"
     return f"{APPROVAL} That is enough: the bot now asks Atlas to cancel the download."
 
@@ -208,8 +208,8 @@ def _check_failed(post: RequestPost) -> str:
 
 
 def _cancelled(post: RequestPost) -> str:
-    link = job_lines.never_live(lead_of(post.request, post.job)) if post.job else ""
-    if post.job and post.job.link_unknown:
+    link = job_lines.never_live(lead_of(post.request, post.job))
+    if post.job.link_unknown:
         link = f" Its download link {job_lines.LINK_UNKNOWN}."
     if post.request.shown.link_existed or "link_live_since" in post.detail:
         link = f" {job_lines.LINK_WAS_LIVE}"
@@ -227,7 +227,7 @@ def _over(post: RequestPost) -> str:
     if post.actor:
         return ":information_source: {to}: {actor} ended this request.{before}{sentence}"
     job = post.job
-    may_be_used = job and (job.live_since or job.state in (JobState.FINISHED, JobState.EXPIRED))
+    may_be_used = job.live_since or job.state in (JobState.FINISHED, JobState.EXPIRED)
     used = f" {job_lines.LINK_WAS_LIVE}" if may_be_used else ""
     return f":information_source: {{to}}: {{Job}} has ended.{used}{{approved}}{{sentence}}"
 

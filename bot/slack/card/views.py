@@ -9,7 +9,7 @@ from bot.cancellation.lifecycle import UNDECIDED, Request, State
 from bot.cancellation.people import People
 from bot.cancellation.policy import Mode, Policy
 from bot.cancellation.quarantine import NOT_KEPT
-from bot.cancellation.starter import NOT_READ, StarterStatus
+from bot.cancellation.starter import StarterStatus
 from bot.log_config import REMOVED
 from bot.slack import blockkit, ids, job_lines, mrkdwn
 from bot.slack.blockkit import Block
@@ -35,7 +35,7 @@ def message(
     request: Request,
     approvers: People | None,
     links: Links,
-    job: Job | None = None,
+    job: Job,
     mode: Mode = Mode.ENFORCE,
     *,
     note: str = "",
@@ -57,12 +57,8 @@ def message(
         _outcome(request),
         job_lines.next_step(request, job, is_served=approvers is not None),
     ]
-    buttons = _buttons(request, mode, is_over=job is not None and job.ended is not None)
-    details = [
-        *mrkdwn.job_facts(request.shown),
-        *_link_when_asked(request),
-        ("Job id", mrkdwn.code(request.ref.job_id)),
-    ]
+    buttons = _buttons(request, mode, is_over=job.ended is not None)
+    details = [*mrkdwn.job_facts(request.shown), ("Job id", mrkdwn.code(request.ref.job_id))]
     blocks = [
         *(blockkit.section(text) for text in texts if text),
         *([blockkit.actions(*buttons)] if buttons else []),
@@ -70,7 +66,7 @@ def message(
         blockkit.context(_footer(request, links)),
     ]
     about = _summary(request)
-    if job and now and request.state in UNDECIDED:
+    if now and request.state in UNDECIDED:
         about = _notice(request, job, mode, now)
     text = blockkit.cut(labelled(f"{label} - {about}"), blockkit.FALLBACK)
     return {"text": text, "blocks": blocks, "metadata": metadata(request, request.state)}
@@ -187,10 +183,10 @@ def _voided(request: Request) -> list[str]:
     return [f"*Does not count any more* the approval of {voided}"] if voided else []
 
 
-def _quarantine(request: Request, who: str, mode: Mode, job: Job | None) -> list[str]:
+def _quarantine(request: Request, who: str, mode: Mode, job: Job) -> list[str]:
     """Say what becomes of a quarantined download, and who decides."""
     lines = []
-    by = job.started_by if job else NOT_READ
+    by = job.started_by
     any_may_keep = by.knowledge is StarterStatus.NOT_KNOWN
     not_certain = WAS_NOT_CERTAIN if request.state.ended else NOT_CERTAIN
     uncertain = [not_certain] if by.starter and not by.is_certain else []
@@ -199,7 +195,7 @@ def _quarantine(request: Request, who: str, mode: Mode, job: Job | None) -> list
         lines = [what_follows(request, mode), f"*May keep it* {who}{but}", *uncertain]
     elif approved := mrkdwn.approved_by(request):
         lines = [f"*Decided to cancel it now* {approved}"]
-    elif request.state in RUN and not (job and job.answer is StarterAnswer.NOT_MINE):
+    elif request.state in RUN and job.answer is not StarterAnswer.NOT_MINE:
         lines = [f"*Why* {NOT_KEPT}", *uncertain]
     if any_may_keep and request.state in KEEPABLE:
         lines.append(STARTER_MAY_KEEP)
@@ -229,12 +225,6 @@ def what_follows(request: Request, mode: Mode) -> str:
     if mode is Mode.ENFORCE:
         return f":rotating_light: *Will be cancelled* {when}, unless an approver keeps it"
     return f"*Would be cancelled* {when}, unless an approver keeps it; the bot only observes"
-
-
-def _link_when_asked(request: Request) -> list[tuple[str, str]]:
-    """Say that the link existed before anyone could cancel; else the first lines say enough."""
-    when = "Link when the bot first saw it" if request.by_bot else "Link when the bot was asked"
-    return [(when, mrkdwn.download_link(request.shown))] if request.shown.link_existed else []
 
 
 def _outcome(request: Request) -> str:

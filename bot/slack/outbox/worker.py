@@ -296,7 +296,7 @@ class Outbox:
             case (
                 JobPost(kind=PostKind.ANNOUNCEMENT, recipient=None, place=None, job=job)
                 | RequestPost(kind=PostKind.CARD, place=None, request=Request(by_bot=True), job=job)
-            ) if job and not job.was_running:
+            ) if not job.was_running:
                 self.on_announced(job)
         done = f"{NAMES.get(post.kind, post.kind)} {'edited' if post.is_edit else 'posted'}"
         log.info(done, channel=channel, ts=ts, **_subject(post))

@@ -292,6 +292,4 @@ async def test_request_of_a_person_goes_its_way_when_the_starter_disowns_the_dow
 
     assert (await env.state(job_id), env.deletes(job_id)) == (State.AWAITING, [])
     edited = [each for each in env.posted[posted:] if each.kind is PostKind.CARD and each.is_edit]
-    assert [each.job.answer for each in edited if isinstance(each, RequestPost) and each.job] == [
-        NOT_MINE
-    ]
+    assert [each.job.answer for each in edited if isinstance(each, RequestPost)] == [NOT_MINE]

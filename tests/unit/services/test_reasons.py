@@ -10,6 +10,7 @@ from bot.slack.card import views as card_views
 from bot.slack.card.views import PART_REMOVED
 from tests.support.domain import ADA, RINA, an_ask
 from tests.support.service import ServiceOnSqlite
+from tests.unit.slack import samples
 from tests.unit.slack.block_text import as_text
 from tests.unit.slack.fake_slack import LINKS
 
@@ -30,5 +31,5 @@ async def test_secret_in_a_reason_is_removed_before_it_is_recorded(tmp_path: Pat
 
     assert request.ask == an_ask().with_typed(lambda _text: f"see {REMOVED}")
     assert denied.outcome.sentence == f"{REMOVED} is in the link"
-    assert PART_REMOVED in as_text(card_views.message(request, APPROVERS, LINKS))
+    assert PART_REMOVED in as_text(card_views.message(request, APPROVERS, LINKS, samples.JOB))
     await service.close()

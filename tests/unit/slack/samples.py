@@ -23,7 +23,7 @@ from bot.cancellation.errors import (
 )
 from bot.cancellation.events import EventName
 from bot.cancellation.job import ENDED, Job, LinkPhase, StarterAnswer
-from bot.cancellation.lifecycle import Approval, Card, JobFingerprint, Outcome, Request, State
+from bot.cancellation.lifecycle import Approval, Card, Outcome, Request, State
 from bot.cancellation.people import EVERYONE, NO_ONE, People
 from bot.cancellation.policy import Mode, Policies, Policy
 from bot.cancellation.posts import JobPost, Lead, PostKind, RequestPost
@@ -136,6 +136,7 @@ def post(event: EventName, about: Request, **changes: Any) -> RequestPost:
         "at": NOON,
         "client_msg_id": "11111111-1111-1111-1111-111111111111",
         "attempts": 1,
+        "job": JOB,
     }
     return RequestPost(**fixed | changes)
 
@@ -324,6 +325,7 @@ def messages() -> dict[str, dict[str, Any]]:
         ),
         APPROVERS,
         LINKS,
+        JOB,
     )
     here = f"{CannotPost.sentence} {SEEN_BY_APPROVERS}"
     built["card_moved"] = card_views.message(waiting(moved_because=here), APPROVERS, LINKS, JOB)
@@ -335,16 +337,14 @@ def messages() -> dict[str, dict[str, Any]]:
         waiting(reason=HOSTILE, project_name=HOSTILE, outcome=Outcome(sentence=HOSTILE)),
         None,
         LINKS,
+        JOB,
     )
-    built["card_alone"] = card_views.message(alone(), APPROVERS, LINKS)
-    built["card_alone_reviewed"] = card_views.message(reviewed(), APPROVERS, LINKS)
+    built["card_alone"] = card_views.message(alone(), APPROVERS, LINKS, JOB)
+    built["card_alone_reviewed"] = card_views.message(reviewed(), APPROVERS, LINKS, JOB)
     built["direct_alone"] = card_replies.direct_message(
         post(EventName.ACTED_ALONE, alone(), kind=PostKind.DIRECT, recipient="U0ADA"), LINKS
     )
     built["card_second_copy"] = card_views.second_copy(request(), LINKS)
-    built["card_live"] = card_views.message(request(shown=_live()), EVERYONE, LINKS)
-    used = replace(_live(), link_is_live=False)
-    built["card_used"] = card_views.message(request(shown=used), EVERYONE, LINKS)
     unseen = replace(expired, live_since=None)
     as_known = {EventName.LINK_LIVE: OTHER_JOBS["live"], EventName.OVER: unseen}
     for event in card_replies.TEMPLATES:
@@ -563,10 +563,6 @@ def announcement(**changes: Any) -> JobPost:
         "job": watched_job(),
     }
     return JobPost(**fixed | changes)
-
-
-def _live() -> JobFingerprint:
-    return replace(SHOWN, link_is_live=True, expires_at=_LIVE.until)
 
 
 def enforced(_ref: JobRef) -> Policy:

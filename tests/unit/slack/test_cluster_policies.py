@@ -178,7 +178,8 @@ def test_note_is_in_the_first_lines_of_each_message(name: str) -> None:
 def test_note_is_in_the_dialog_and_in_home() -> None:
     details = replace(samples.sight(), note=NOTE)
     content = job_details.not_cancellable(details, LINKS, "why")
-    parts = home.RequestParts(samples.VIEWER, LINKS, lambda _ref: Policy(note=NOTE))
+    known = {WAITING.ref: samples.JOB}
+    parts = home.RequestParts(samples.VIEWER, LINKS, lambda _ref: Policy(note=NOTE), known)
     blocks = parts.waiting([WAITING])
 
     assert ESCAPED in content.blocks[0]["text"]["text"]

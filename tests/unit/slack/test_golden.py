@@ -135,6 +135,8 @@ def test_text_of_a_card_in_quarantine_has_the_commands_of_its_buttons() -> None:
 
 @pytest.mark.parametrize("state", [State.WITHDRAWN, State.EXPIRED, State.DENIED])
 def test_card_of_a_request_that_ended_unapproved_waits_for_no_approval(state: State) -> None:
-    card = card_views.message(samples.waiting(state=state, approvals=()), samples.APPROVERS, LINKS)
+    card = card_views.message(
+        samples.waiting(state=state, approvals=()), samples.APPROVERS, LINKS, samples.JOB
+    )
 
     assert "none yet" not in words(card)

@@ -30,7 +30,8 @@ REQUEST = a_request(
 def shown_to(viewer: Viewer) -> str:
     """Return the texts of the request in `history` and in Home for this viewer."""
     past = viewer.readable(samples.past_of(REQUEST))
-    waiting = home.RequestParts(viewer, LINKS, lambda _ref: Policy()).waiting([REQUEST])
+    known = {REQUEST.ref: samples.JOB}
+    waiting = home.RequestParts(viewer, LINKS, lambda _ref: Policy(), known).waiting([REQUEST])
     return f"{lists.request_list([past], {}, LINKS)} {waiting}"
 
 

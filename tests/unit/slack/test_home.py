@@ -102,7 +102,9 @@ def test_card_and_home_offer_to_cancel_a_quarantined_download_as_long_as_the_bot
     shop = Project(id=PROJECT_ID, name="shop", policies=policies, atlas=FakeAtlas({}))
     post = samples.post(EventName.CREATED, request, kind=PostKind.CARD)
     card = MessageBuilder(LINKS, Projects([shop])).build(post).content["blocks"]
-    row = home.RequestParts(samples.VIEWER, LINKS, lambda _ref: policy).quarantine([request])
+    known = {request.ref: samples.JOB}
+    parts = home.RequestParts(samples.VIEWER, LINKS, lambda _ref: policy, known)
+    row = parts.quarantine([request])
 
     for blocks in (card, row):
         (buttons,) = [each["elements"] for each in blocks if each["type"] == "actions"]
