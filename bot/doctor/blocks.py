@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Literal, NamedTuple, cast
 
 from slack_sdk.errors import SlackApiError
@@ -193,13 +194,14 @@ def samples(links: Links) -> Iterator[Sample]:
 
 
 def _messages(links: Links) -> Iterator[tuple[str, dict[str, Any]]]:
-    card = card_views.message(REQUEST, PEOPLE, links, KNOWN)
+    card_of = partial(card_views.message, now=WHEN)
+    card = card_of(REQUEST, PEOPLE, links, KNOWN)
     heading = card_views.COPY_HEADINGS[EventName.ESCALATED]
     failed = replace(REQUEST, state=State.FAILED)
     yield "card of a request", card
     yield "copy of a card", card_views.copy(card, REQUEST, links, heading)
-    yield "card in quarantine", card_views.message(QUARANTINED, PEOPLE, links, KNOWN)
-    yield "card of a failed request", card_views.message(failed, PEOPLE, links, KNOWN)
+    yield "card in quarantine", card_of(QUARANTINED, PEOPLE, links, KNOWN)
+    yield "card of a failed request", card_of(failed, PEOPLE, links, KNOWN)
     yield "reply in a thread", replies.message(_post(EventName.CHECK_FAILED), POLICY)
     over = replace(_post(EventName.DOWNLOAD_DISOWNED), request=failed, job=DISOWNED)
     yield "alarm in a thread", replies.message(over, POLICY)
@@ -207,11 +209,11 @@ def _messages(links: Links) -> Iterator[tuple[str, dict[str, Any]]]:
     private = private_refusal(RightsNotChecked(REASON), again)
     yield "private reply", private
     yield "direct message", replies.direct_message(_post(EventName.ACTED_ALONE), links)
-    yield "announcement", announcement.message(KNOWN, NAME, links)
+    yield "announcement", announcement.message(KNOWN, NAME, links, now=WHEN)
     restore = announcement.restore_message(replace(KNOWN, shown=RESTORE), NAME, links, "&" * 200)
     yield "announcement of a restore", restore
-    yield "question to a starter", question.message(ASKED, NAME, POLICY)
-    yield "answered question to a starter", question.message(DISOWNED, NAME, POLICY)
+    yield "question to a starter", question.message(ASKED, NAME, POLICY, now=WHEN)
+    yield "answered question to a starter", question.message(DISOWNED, NAME, POLICY, now=WHEN)
     yield "list of jobs", lists.job_list(FOUND, REF.cluster_name, 20, KNOWN_JOBS)
     yield "list of requests", lists.request_list(PAST, {REF.project_id: NAME}, links)
     yield "help", blockkit.message(help_text([NAME] * 250), blockkit.TEXT)

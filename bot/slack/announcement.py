@@ -110,13 +110,12 @@ def message(
     why_read_only: str = "",
     policy_note: str = "",
     *,
-    now: datetime | None = None,
+    now: datetime,
 ) -> dict[str, Any]:
     """Build `text`, `blocks` and `metadata`: what decides comes first, the ids last.
 
     `why_read_only` (plain text) takes the place of the button where the bot does not cancel;
-    `policy_note` is for people, while the job is not over. With `now`, the text for notifications
-    says how much time is left.
+    `policy_note` is for people, while the job is not over.
     """
     ref = job.ref
     was_running = job.was_running and job.state is JobState.IN_PROGRESS
@@ -142,10 +141,10 @@ def message(
     return {"text": text, "blocks": blocks, "metadata": metadata(job)}
 
 
-def notification(headline: str, job: Job, project_name: str, now: datetime | None) -> str:
+def notification(headline: str, job: Job, project_name: str, now: datetime) -> str:
     """Return the text that phones show, with the starter and the time that is left."""
     about = mrkdwn.download(job.ref, project_name)
-    if now and not job.state.is_over:
+    if not job.state.is_over:
         notice = job_lines.notice(job.ref, project_name, job, now)
         about = f"{notice} (job {mrkdwn.code(job.ref.job_id)})"
     return blockkit.cut(labelled(f"{headline} - {about}"), blockkit.FALLBACK)

@@ -84,12 +84,9 @@ def message(
     policy: Policy,
     *,
     why_read_only: str = "",
-    now: datetime | None = None,
+    now: datetime,
 ) -> dict[str, Any]:
-    """Build `text` and `blocks` of the question; answered or ended it has no answers.
-
-    With `now`, the text for notifications says how much time is left.
-    """
+    """Build `text` and `blocks` of the question; answered or ended it has no answers."""
     is_over, is_open = job.state.is_over, not (job.answer or job.state.is_over)
     is_asked = is_open and job.started_by.is_certain
     headline = WAS_IT_YOU if is_asked else HEADLINES[job.state]

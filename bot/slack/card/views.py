@@ -39,12 +39,12 @@ def message(
     mode: Mode = Mode.ENFORCE,
     *,
     note: str = "",
-    now: datetime | None = None,
+    now: datetime,
 ) -> dict[str, Any]:
     """Build `text`, `blocks` and `metadata`: what decides comes first, the ids last.
 
     `approvers` is None if the project was removed; `mode` is that of its quarantine, `note` of its
-    policy. With `now`, the text for notifications says how much time is left.
+    policy. The text for notifications says how much time is left.
     """
     label = mrkdwn.state_label(request)
     headline = job_lines.headline(label, request.ref, request.project_name)
@@ -65,9 +65,8 @@ def message(
         blockkit.fields(details),
         blockkit.context(_footer(request, links)),
     ]
-    about = _summary(request)
-    if now and request.state in UNDECIDED:
-        about = _notice(request, job, mode, now)
+    is_undecided = request.state in UNDECIDED
+    about = _notice(request, job, mode, now) if is_undecided else _summary(request)
     text = blockkit.cut(labelled(f"{label} - {about}"), blockkit.FALLBACK)
     return {"text": text, "blocks": blocks, "metadata": metadata(request, request.state)}
 

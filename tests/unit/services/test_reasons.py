@@ -6,7 +6,6 @@ from bot.cancellation.people import People
 from bot.cancellation.policy import Policy
 from bot.log_config import REMOVED
 from bot.services.service import Submission
-from bot.slack.card import views as card_views
 from bot.slack.card.views import PART_REMOVED
 from tests.support.domain import ADA, RINA, an_ask
 from tests.support.service import ServiceOnSqlite
@@ -31,5 +30,5 @@ async def test_secret_in_a_reason_is_removed_before_it_is_recorded(tmp_path: Pat
 
     assert request.ask == an_ask().with_typed(lambda _text: f"see {REMOVED}")
     assert denied.outcome.sentence == f"{REMOVED} is in the link"
-    assert PART_REMOVED in as_text(card_views.message(request, APPROVERS, LINKS, samples.JOB))
+    assert PART_REMOVED in as_text(samples.card_message(request, APPROVERS, LINKS, samples.JOB))
     await service.close()

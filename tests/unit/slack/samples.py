@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from bot.atlas import JobRef, JobState
@@ -141,6 +142,9 @@ def post(event: EventName, about: Request, **changes: Any) -> RequestPost:
     return RequestPost(**fixed | changes)
 
 
+card_message = partial(card_views.message, now=NOON)
+announcement_message = partial(announcement_views.message, now=NOON)
+question_message = partial(question.message, now=NOON)
 HERE = Placement(channel="C0OPS")
 OPEN = Policy()
 SEARCH = DialogState(job_id=JOB_ID, asked_in="C0OPS")
@@ -284,23 +288,19 @@ def reviewed() -> Request:
 
 
 def messages() -> dict[str, dict[str, Any]]:
-    built = {
-        f"card_{state}": card_views.message(ended(state), EVERYONE, LINKS, JOB) for state in State
-    }
+    built = {f"card_{state}": card_message(ended(state), EVERYONE, LINKS, JOB) for state in State}
     built |= quarantined()
     expired = replace(_LIVE, phase=LinkPhase.ENDED, state=JobState.EXPIRED)
-    built["card_over"] = card_views.message(ended(State.OVER), EVERYONE, LINKS, expired)
+    built["card_over"] = card_message(ended(State.OVER), EVERYONE, LINKS, expired)
     cancelled = replace(_LIVE, state=JobState.CANCELLED, phase=LinkPhase.ENDED)
-    built["card_cancelled_live"] = card_views.message(
+    built["card_cancelled_live"] = card_message(
         replace(ended(State.CANCELLED), changed_at=NOON + timedelta(minutes=4)),
         EVERYONE,
         LINKS,
         cancelled,
     )
     unknown = replace(cancelled, live_since=None, until=None, link_unknown=True)
-    built["card_cancelled_unknown"] = card_views.message(
-        ended(State.CANCELLED), EVERYONE, LINKS, unknown
-    )
+    built["card_cancelled_unknown"] = card_message(ended(State.CANCELLED), EVERYONE, LINKS, unknown)
     built["cancelled_reply_unknown"] = card_replies.message(
         post(EventName.CANCELLED, ended(State.CANCELLED), job=unknown)
     )
@@ -312,12 +312,12 @@ def messages() -> dict[str, dict[str, Any]]:
     built["reply_notified_no_one"] = card_replies.message(
         post(EventName.NOTIFIED, waiting(), detail={"names": []})
     )
-    built["card_gone"] = card_views.message(gone, EVERYONE, LINKS, JOB)
+    built["card_gone"] = card_message(gone, EVERYONE, LINKS, JOB)
     built["reply_gone"] = card_replies.message(
         post(EventName.REFUSED, gone, detail={"sentence": JobGone.sentence, "status": 404}, job=JOB)
     )
-    built["card_awaiting"] = card_views.message(waiting(), APPROVERS, LINKS, JOB, now=NOON)
-    built["card_awaiting_right"] = card_views.message(
+    built["card_awaiting"] = card_message(waiting(), APPROVERS, LINKS, JOB)
+    built["card_awaiting_right"] = card_message(
         waiting(
             approvals_needed=0,
             approvals=(),
@@ -328,19 +328,19 @@ def messages() -> dict[str, dict[str, Any]]:
         JOB,
     )
     here = f"{CannotPost.sentence} {SEEN_BY_APPROVERS}"
-    built["card_moved"] = card_views.message(waiting(moved_because=here), APPROVERS, LINKS, JOB)
+    built["card_moved"] = card_message(waiting(moved_because=here), APPROVERS, LINKS, JOB)
     built |= {
-        f"card_awaiting_{name}": card_views.message(waiting(), APPROVERS, LINKS, known, now=NOON)
+        f"card_awaiting_{name}": card_message(waiting(), APPROVERS, LINKS, known)
         for name, known in OTHER_JOBS.items()
     }
-    built["card_nasty"] = card_views.message(
+    built["card_nasty"] = card_message(
         waiting(reason=HOSTILE, project_name=HOSTILE, outcome=Outcome(sentence=HOSTILE)),
         None,
         LINKS,
         JOB,
     )
-    built["card_alone"] = card_views.message(alone(), APPROVERS, LINKS, JOB)
-    built["card_alone_reviewed"] = card_views.message(reviewed(), APPROVERS, LINKS, JOB)
+    built["card_alone"] = card_message(alone(), APPROVERS, LINKS, JOB)
+    built["card_alone_reviewed"] = card_message(reviewed(), APPROVERS, LINKS, JOB)
     built["direct_alone"] = card_replies.direct_message(
         post(EventName.ACTED_ALONE, alone(), kind=PostKind.DIRECT, recipient="U0ADA"), LINKS
     )
@@ -369,7 +369,7 @@ def messages() -> dict[str, dict[str, Any]]:
 
 def copies() -> dict[str, dict[str, Any]]:
     """The first copy of a card, and the later ones."""
-    card = card_views.message(waiting(), APPROVERS, LINKS, JOB, now=NOON)
+    card = card_message(waiting(), APPROVERS, LINKS, JOB)
     headings = card_views.COPY_HEADINGS
     return {
         f"copy_{name}": card_views.copy(card, waiting(), LINKS, heading)
@@ -436,14 +436,10 @@ def quarantined() -> dict[str, dict[str, Any]]:
     until = NOON + timedelta(seconds=90)
     unseen = own(State.QUARANTINED, expires_at=until)
     built = {
-        f"card_{state}": card_views.message(
-            own(state, grace_ends_at=until), APPROVERS, LINKS, JOB, now=NOON
-        )
+        f"card_{state}": card_message(own(state, grace_ends_at=until), APPROVERS, LINKS, JOB)
         for state in (State.QUARANTINED, State.KEPT, State.OBSERVED)
     }
-    built["card_kept_feed_refused"] = card_views.message(
-        own(State.KEPT), APPROVERS, LINKS, FEED_REFUSED
-    )
+    built["card_kept_feed_refused"] = card_message(own(State.KEPT), APPROVERS, LINKS, FEED_REFUSED)
     built["own_reply_keep_voided"] = card_replies.message(
         post(
             EventName.KEEP_VOIDED,
@@ -458,16 +454,14 @@ def quarantined() -> dict[str, dict[str, Any]]:
     )
     probable = replace(JOB, started_by=STARTERS[1])
     for state in (State.QUARANTINED, State.CANCELLED):
-        built[f"card_{state}_uncertain"] = card_views.message(
-            own(state, grace_ends_at=until), APPROVERS, LINKS, probable, now=NOON
+        built[f"card_{state}_uncertain"] = card_message(
+            own(state, grace_ends_at=until), APPROVERS, LINKS, probable
         )
     built["own_reply_approved_uncertain"] = card_replies.message(
         post(EventName.APPROVED, own(State.APPROVED), job=probable)
     )
-    built["card_quarantined_unseen"] = card_views.message(
-        unseen, APPROVERS, LINKS, JOB, Mode.OBSERVE
-    )
-    built["own_card_cancelled"] = card_views.message(own(State.CANCELLED), APPROVERS, LINKS, JOB)
+    built["card_quarantined_unseen"] = card_message(unseen, APPROVERS, LINKS, JOB, Mode.OBSERVE)
+    built["own_card_cancelled"] = card_message(own(State.CANCELLED), APPROVERS, LINKS, JOB)
     for event in (
         *(EventName.CANCELLED, EventName.APPROVED, EventName.KEPT, EventName.OBSERVED),
         EventName.FAILED,
@@ -476,7 +470,7 @@ def quarantined() -> dict[str, dict[str, Any]]:
             post(event, own(State(event.removeprefix("request:")))), Policy(approvers=APPROVERS)
         )
     removed = own(State.OBSERVED, outcome=Outcome(sentence=PROJECT_GONE))
-    built["own_card_removed"] = card_views.message(removed, None, LINKS, JOB, Mode.OFF)
+    built["own_card_removed"] = card_message(removed, None, LINKS, JOB, Mode.OFF)
     built["own_reply_removed"] = card_replies.message(
         post(EventName.OBSERVED, removed, detail={"sentence": PROJECT_GONE})
     )
@@ -486,15 +480,13 @@ def quarantined() -> dict[str, dict[str, Any]]:
     )
     failing = replace(OUTCOMES[State.FAILED], tries_again=True)
     tried = own(State.QUARANTINED, grace_ends_at=until, outcome=failing)
-    built["card_quarantined_tried_again"] = card_views.message(
-        tried, APPROVERS, LINKS, JOB, now=NOON
-    )
+    built["card_quarantined_tried_again"] = card_message(tried, APPROVERS, LINKS, JOB)
     built["own_reply_quarantined_tried_again"] = card_replies.message(
         post(EventName.QUARANTINED, tried, detail=asdict(failing)), Policy(approvers=APPROVERS)
     )
     taken = {"sentence": TAKEN_OVER.format(request="f" * 32)}
     given_up = waiting(state=State.WITHDRAWN, outcome=Outcome(sentence=taken["sentence"]))
-    built["card_taken_over"] = card_views.message(given_up, APPROVERS, LINKS, JOB)
+    built["card_taken_over"] = card_message(given_up, APPROVERS, LINKS, JOB)
     built["reply_taken_over"] = card_replies.message(
         post(EventName.WITHDRAWN, given_up, detail=taken, job=JOB), Policy(approvers=APPROVERS)
     )
@@ -504,17 +496,15 @@ def quarantined() -> dict[str, dict[str, Any]]:
 def announcements() -> dict[str, dict[str, Any]]:
     """The announcements, by the state of the job."""
     built = {
-        f"announcement_{state}": announcement_views.message(
-            watched_job(state=state), "shop-prod", LINKS, now=NOON
-        )
+        f"announcement_{state}": announcement_message(watched_job(state=state), "shop-prod", LINKS)
         for state in JobState
     }
     by_us = watched_job(state=JobState.CANCELLED, request=request(state=State.CANCELLED))
-    built["announcement_own"] = announcement_views.message(by_us, "shop-prod", LINKS)
-    built["announcement_asked"] = announcement_views.message(
-        watched_job(request=waiting()), "shop-prod", LINKS, now=NOON
+    built["announcement_own"] = announcement_message(by_us, "shop-prod", LINKS)
+    built["announcement_asked"] = announcement_message(
+        watched_job(request=waiting()), "shop-prod", LINKS
     )
-    built["announcement_read_only"] = announcement_views.message(
+    built["announcement_read_only"] = announcement_message(
         watched_job(), "shop-prod", LINKS, str(ReadOnly())
     )
     for state in (JobState.IN_PROGRESS, JobState.FINISHED, JobState.FAILED, JobState.GONE):
@@ -539,10 +529,9 @@ def questions() -> dict[str, dict[str, Any]]:
         "uncertain": replace(asked, started_by=STARTERS[1]),
     }
     built = {
-        f"question_{name}": question.message(job, "shop-prod", policy, now=NOON)
-        for name, job in jobs.items()
+        f"question_{name}": question_message(job, "shop-prod", policy) for name, job in jobs.items()
     }
-    built["question_announcement"] = announcement_views.message(disowned, "shop-prod", LINKS)
+    built["question_announcement"] = announcement_message(disowned, "shop-prod", LINKS)
     return built | {"question_alarm": question.alarm(disowned, "shop-prod", policy)}
 
 

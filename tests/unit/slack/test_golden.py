@@ -17,7 +17,6 @@ from bot.cancellation.lifecycle import State
 from bot.sandbox.slack.block_kit.blocks import problems
 from bot.sandbox.slack.block_kit.view_rules import checked_view
 from bot.slack import plain_text
-from bot.slack.card import views as card_views
 from tests.unit.slack import samples
 from tests.unit.slack.block_text import as_text
 from tests.unit.slack.fake_slack import LINKS
@@ -135,7 +134,7 @@ def test_text_of_a_card_in_quarantine_has_the_commands_of_its_buttons() -> None:
 
 @pytest.mark.parametrize("state", [State.WITHDRAWN, State.EXPIRED, State.DENIED])
 def test_card_of_a_request_that_ended_unapproved_waits_for_no_approval(state: State) -> None:
-    card = card_views.message(
+    card = samples.card_message(
         samples.waiting(state=state, approvals=()), samples.APPROVERS, LINKS, samples.JOB
     )
 

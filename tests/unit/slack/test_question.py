@@ -13,9 +13,8 @@ from bot.cancellation.people import EVERYONE
 from bot.cancellation.policy import Mode, Policies, Policy
 from bot.cancellation.posts import JobPost, PostKind
 from bot.services.projects import Project, Projects
-from bot.slack import announcement, ids, job_lines
+from bot.slack import ids, job_lines
 from bot.slack.card import replies
-from bot.slack.card import views as card_views
 from bot.slack.grammar import job_value
 from bot.slack.outbox.messages import MessageBuilder, Unneeded
 from bot.slack.plain_text import as_text
@@ -224,7 +223,7 @@ def test_alarm_about_a_download_that_the_bot_cancels_asks_no_one_to_do_it(
 
 def test_failed_request_for_a_download_that_atlas_does_not_list_can_be_tried_again() -> None:
     failed = samples.request(state=State.FAILED)
-    card = card_views.message(failed, None, LINKS, samples.watched_job(state=JobState.GONE))
+    card = samples.card_message(failed, None, LINKS, samples.watched_job(state=JobState.GONE))
 
     assert ids.RETRY in buttons(card)
 
@@ -233,8 +232,8 @@ def test_failed_request_for_a_download_that_atlas_does_not_list_can_be_tried_aga
 def test_answer_stands_in_the_second_line_of_announcement_and_cards(answer: StarterAnswer) -> None:
     from_job = samples.watched_job(asked=RINA.id, answer=answer)
     shown = [
-        announcement.message(from_job, "shop-prod", LINKS),
-        card_views.message(samples.request(), None, LINKS, from_job),
+        samples.announcement_message(from_job, "shop-prod", LINKS),
+        samples.card_message(samples.request(), None, LINKS, from_job),
     ]
 
     for message in shown:
