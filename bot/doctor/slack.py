@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from itertools import chain
 from urllib.parse import SplitResult, urlsplit
 
 from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot.atlas.transport import parse_date
 from bot.doctor.blocks import BLOCKS, check_blocks, samples
@@ -48,26 +49,17 @@ TRY_AGAIN = "Check SLACK_API_URL and the network, and try again."
 GRANT = "Add it under OAuth & Permissions, and install the app again."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Authentication:
-    """The result of `auth.test`, and what it says of the bot."""
-
-    result: CheckResult
-    date: datetime | None = None  #: the server's time, if it says so
-    identity: Identity | None = None  #: None unless Slack accepts the token of a bot
-
-
-async def authenticate(client: AsyncWebClient) -> Authentication:
+async def authenticate(client: AsyncWebClient) -> tuple[CheckResult, AsyncSlackResponse | None]:
+    """Return the result, and Slack's answer where it accepts the token of a bot."""
     try:
         answer = await client.auth_test()
     except CALL_ERRORS as error:
-        return Authentication(result=_token_failure(BOT_TOKEN, error, COPY_BOT))
-    date = parse_date(answer.headers.get("date", ""))
+        return _token_failure(BOT_TOKEN, error, COPY_BOT), None
     if not answer.get("bot_id"):
         message = "Slack accepts it, but it is not a bot's token"
-        return Authentication(result=BOT_TOKEN.problem(message, COPY_BOT), date=date)
+        return BOT_TOKEN.problem(message, COPY_BOT), None
     message = f"accepted: the bot is @{answer.get('user')} in the workspace {answer.get('team')}"
-    return Authentication(result=BOT_TOKEN.ok(message), date=date, identity=Identity.of(answer))
+    return BOT_TOKEN.ok(message), answer
 
 
 def _token_failure(subject: CheckResult, error: BaseException, hint: str) -> CheckResult:
@@ -129,24 +121,25 @@ async def check_slack(settings: Settings, now: Callable[[], datetime]) -> list[C
     slack = settings.slack
     async with new_session() as session:
         client = SlackClient(slack.bot_token.get_secret_value(), slack.api_url, session)
-        bot = await authenticate(client)
+        accepted, answer = await authenticate(client)
         here = now()
         token = slack.app_token.get_secret_value() if slack.app_token else ""
         subject = APP_TOKEN if token else SIGNING_SECRET
         transport = within(subject, check_app_token(client, token))
-        if bot.identity is None:
-            return [bot.result, OTHERS.unchecked(LOCKED), *await transport]
-        directory = Directory(client, bot.identity, timeout=ID_TIMEOUT)
+        if answer is None:
+            return [accepted, OTHERS.unchecked(LOCKED), *await transport]
+        identity, date = Identity.of(answer), parse_date(answer.headers.get("date", ""))
+        directory = Directory(client, identity, timeout=ID_TIMEOUT)
         set_deployment(settings.command, settings.label)
-        links = Links(atlas=settings.atlas.base_url, identity=bot.identity)
+        links = Links(atlas=settings.atlas.base_url, identity=identity)
         found = await asyncio.gather(
             transport,
             run_id_checks(directory, planned_checks(settings)),
             within(BLOCKS, check_blocks(client, [*samples(links)])),
         )
-    scopes = check_scopes(bot.identity.scopes, needed_scopes(settings))
-    clock = [compare_clock("Slack", here, bot.date)] if bot.date else []
-    return [bot.result, *scopes, *chain.from_iterable(found), *clock]
+    scopes = check_scopes(identity.scopes, needed_scopes(settings))
+    clock = [compare_clock("Slack", here, date)] if date else []
+    return [accepted, *scopes, *chain.from_iterable(found), *clock]
 
 
 def needed_scopes(settings: Settings) -> frozenset[str]:

@@ -11,7 +11,6 @@ from typing import Any
 from bot.atlas import AtlasError, JobRef, RestoreJob
 from bot.cancellation.errors import CancellationError, RightsNotChecked
 from bot.cancellation.job import Job
-from bot.cancellation.lifecycle import JobFingerprint
 from bot.cancellation.people import Person
 from bot.cancellation.policy import Policy, is_named_approver
 from bot.services.job_search import CancellableJob, Search, UnreadCluster
@@ -180,7 +179,7 @@ def job_list(
 
 def job_entry(found: CancellableJob, known: Job, follows: str = "") -> Block:
     """Show one job, with what follows in quarantine, and the button that opens its dialog."""
-    snapshot = mrkdwn.snapshot_time(JobFingerprint.of(found.job))
+    snapshot = mrkdwn.snapshot_time(found.job.snapshot_time)
     lines = [
         f"{mrkdwn.code(found.place.cluster)} in {mrkdwn.one_line(found.place.project.name)}",
         *job_lines.answer_lines(known),

@@ -280,12 +280,12 @@ def with_article(delivery_type: str) -> str:
     return f"{'an' if text[:1].lower() in 'aeiou' else 'a'} {text}"
 
 
-def snapshot_time(shown: JobFingerprint) -> str:
-    return date(shown.snapshot_time) if shown.snapshot_time else "time not given"
+def snapshot_time(taken: datetime | None) -> str:
+    return date(taken) if taken else "time not given"
 
 
 def snapshot(shown: JobFingerprint) -> str:
-    return f"{snapshot_time(shown)}\n{code(shown.snapshot_id)}"
+    return f"{snapshot_time(shown.snapshot_time)}\n{code(shown.snapshot_id)}"
 
 
 def job_facts(shown: JobFingerprint) -> list[tuple[str, str]]:

@@ -4,6 +4,7 @@ import pytest
 
 from bot.doctor.results import CheckResult, Level
 from bot.doctor.slack import authenticate, check_app_token, check_scopes
+from bot.slack.client import Identity
 from bot.slack.manifest import OPTIONAL_SCOPES, SCOPES
 from tests.unit.slack.fake_slack import FakeSlack
 
@@ -61,18 +62,18 @@ def identified(**answer: object) -> FakeSlack:
 async def test_scopes_of_the_bot_are_read() -> None:
     slack = identified(bot_id="B0BOT")
     slack.scripts["auth.test"].headers["x-oauth-scopes"] = "commands, chat:write"
-    bot = await authenticate(slack)
+    _, answer = await authenticate(slack)
 
-    assert bot.identity
-    assert bot.identity.scopes == frozenset({"commands", "chat:write"})
+    assert answer
+    assert Identity.of(answer).scopes == frozenset({"commands", "chat:write"})
 
 
 async def test_user_token_as_bot_token_is_a_problem() -> None:
-    authentication = await authenticate(identified())
+    result, answer = await authenticate(identified())
 
-    assert authentication.identity is None
-    assert authentication.result.level is Level.PROBLEM
-    assert "not a bot's token" in authentication.result.message
+    assert answer is None
+    assert result.level is Level.PROBLEM
+    assert "not a bot's token" in result.message
 
 
 @pytest.mark.parametrize(
