@@ -27,11 +27,11 @@ async def test_request_where_the_bot_cannot_post_is_approved_in_a_direct_message
 ) -> None:
     async with open_approval_environment(tmp_path, ONE) as env:
         job, dialog = await asked_from(env, "quiet")
-        card = await shows(env, job, "awaiting", env.slack.state.dm("rina"))
+        assert await shows(env, job, "awaiting", env.slack.state.dm("rina"))
         copy = await shows(env, job, "awaiting", env.slack.state.dm("ada"))
 
         assert "and to those of the approvers" in env.slack.state.text_of(dialog)
-        assert "The bot cannot post in the channel of the command" in env.slack.state.text_of(card)
+        assert "The bot cannot post in this channel" in env.slack.state.text_of(dialog)
         assert "in the thread of the card" not in env.slack.state.text_of(copy)
         assert not (await click(env, "ada", copy, APPROVE)).private
         ending = await env.wait_for_outcome(job, env.slack.state.dm("rina"))
