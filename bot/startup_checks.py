@@ -27,7 +27,7 @@ from bot.settings import OrganizationSettings, PolicyHolder, Settings, SlackSett
 from bot.settings.model import AuditWebhookSettings
 from bot.settings.policy import POLICY_KEYS
 from bot.slack.client import Identity
-from bot.slack.errors import CALL_ERRORS, InvalidToken, SlackUnavailable, translate_error
+from bot.slack.errors import InvalidToken, SlackError, SlackUnavailable
 from bot.storage.database import cause_of
 from bot.storage.migrate import SchemaError, ensure_current
 from bot.tasks import log_errors, wait_up_to
@@ -103,17 +103,16 @@ async def wait_for_identity(client: AsyncWebClient, status: "TokenStatus") -> Id
     while True:
         try:
             return Identity.of(await client.auth_test())
-        except CALL_ERRORS as error:
-            trouble = translate_error(error)
-            if isinstance(trouble, InvalidToken):
-                raise StartError(
-                    f"Slack refuses SLACK_BOT_TOKEN ({trouble.code}): copy the Bot User OAuth "
-                    "Token again, in Slack's app under OAuth & Permissions."
-                ) from error
+        except InvalidToken as error:
+            raise StartError(
+                f"Slack refuses SLACK_BOT_TOKEN ({error.code}): copy the Bot User OAuth Token "
+                "again, in Slack's app under OAuth & Permissions."
+            ) from error
+        except SlackError as error:
             status.failure = SLACK_DOES_NOT_ANSWER
             log.warning(
                 "Slack does not answer, retrying",
-                why=trouble.sentence,
+                why=error.sentence,
                 what_to_do=SLACK_DOES_NOT_ANSWER,
             )
         await asyncio.sleep(SLACK_RETRY_INTERVAL)
@@ -125,13 +124,13 @@ async def check_app_token(client: AsyncWebClient, slack: SlackSettings) -> None:
         return
     try:
         await client.apps_connections_open(app_token=slack.app_token.get_secret_value())
-    except CALL_ERRORS as error:
-        trouble = translate_error(error)
-        if isinstance(trouble, InvalidToken):
-            raise StartError(
-                f"Slack refuses SLACK_APP_TOKEN ({trouble.code}): copy the App-Level Token again, "
-                "in Slack's app under Basic Information; it needs the scope connections:write."
-            ) from error
+    except InvalidToken as error:
+        raise StartError(
+            f"Slack refuses SLACK_APP_TOKEN ({error.code}): copy the App-Level Token again, "
+            "in Slack's app under Basic Information; it needs the scope connections:write."
+        ) from error
+    except SlackError:
+        return
 
 
 async def collect_slack_errors(authentication: asyncio.Task[Identity]) -> list[str]:
@@ -176,9 +175,9 @@ class TokenStatus:
         try:
             await client.auth_test()  # which records a refusal of the token
             self._answered_at, self.failure = self._clock(), None
-        except CALL_ERRORS as error:
-            is_late = isinstance(error, TimeoutError)
-            self.failure = None if is_late else translate_error(error).sentence
+        except SlackError as error:
+            is_late = isinstance(error.__cause__, TimeoutError)
+            self.failure = None if is_late else error.sentence
 
 
 async def answers(client: AsyncWebClient) -> bool:
@@ -188,8 +187,10 @@ async def answers(client: AsyncWebClient) -> bool:
             async with asyncio.timeout(ANSWER_TIMEOUT):
                 await client.auth_test()
                 return True
-        except CALL_ERRORS as error:
-            if type(translate_error(error)) not in {SlackUnavailable, InvalidToken}:
+        except TimeoutError:
+            continue
+        except SlackError as error:
+            if type(error) not in {SlackUnavailable, InvalidToken}:
                 return True
     return False
 

@@ -22,6 +22,7 @@ from bot.cancellation.people import People
 from bot.cancellation.policy import Policies, Policy
 from bot.cancellation.posts import Lead, PostKind, RequestPost
 from bot.cancellation.starter import StartedBy, Starter, StarterKind, StarterStatus
+from bot.doctor.people import describe_failure
 from bot.doctor.results import REPORT, CheckResult
 from bot.services.job_search import CancellableJob, ClusterRef, Search, UnreadCluster
 from bot.services.jobs import JobDetails
@@ -30,12 +31,12 @@ from bot.slack import announcement, blockkit, home, ids, lists, question
 from bot.slack.card import replies
 from bot.slack.card import views as card_views
 from bot.slack.channels import Placement
-from bot.slack.client import Links, code_of
+from bot.slack.client import Links
 from bot.slack.command import help_text
 from bot.slack.dialog import job_details
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.state import DialogState, cluster_picker, job_picker, project_picker
-from bot.slack.errors import CALL_ERRORS, RateLimited, private_refusal, translate_error
+from bot.slack.errors import RateLimited, SlackError, private_refusal
 from bot.storage.history import PastRequest
 
 #: Seconds for all samples, one after the other: Slack does not publish the method's rate limit.
@@ -58,34 +59,32 @@ async def check_blocks(
     """Return each refusal as a problem; a slow or limited Slack leaves a warning."""
     found: list[CheckResult] = []
     checked = 0
-    why = f"Slack did not answer within {seconds:.0f} s"
     try:
         async with asyncio.timeout(seconds):
             for sample in samples:
                 found += await _refusals(client, sample)
                 checked += 1
-    except CALL_ERRORS as error:
-        trouble = translate_error(error)
-        if trouble.code == "unknown_method":
+    except TimeoutError:
+        why = f"Slack did not answer within {seconds:.0f} s"
+    except SlackError as error:
+        if error.code == "unknown_method":
             return [BLOCKS.unchecked(NOT_KNOWN)]
-        if isinstance(trouble, RateLimited):
-            why = "Slack limits the calls"
-        elif not isinstance(error, TimeoutError):
-            why = f"Slack answered {trouble.code}" if trouble.code else "Slack did not answer"
-    if checked < len(samples):
-        left = len(samples) - checked
-        return [*found, BLOCKS.warning(f"{left} of {len(samples)} not checked: {why}", LATER)]
-    return found or [BLOCKS.ok(f"Slack accepts one of each of {checked} kinds")]
+        is_limited = isinstance(error, RateLimited)
+        why = "Slack limits the calls" if is_limited else describe_failure(error.code)
+    else:
+        return found or [BLOCKS.ok(f"Slack accepts one of each of {checked} kinds")]
+    left = f"{len(samples) - checked} of {len(samples)}"
+    return [*found, BLOCKS.warning(f"{left} not checked: {why}", LATER)]
 
 
 async def _refusals(client: AsyncWebClient, sample: Sample) -> list[CheckResult]:
     view, message = (sample.payload, None) if sample.kind == "view" else (None, sample.payload)
     try:
         await client.blocks_validate(view=view, message=message)
-    except SlackApiError as error:
-        if code_of(error) not in REFUSALS:
+    except SlackError as error:
+        if error.code not in REFUSALS or not isinstance(error.__cause__, SlackApiError):
             raise
-        why = "; ".join(_reasons(error.response.data))
+        why = "; ".join(_reasons(error.__cause__.response.data))
         return [replace(BLOCKS, subject=sample.name).problem(f"Slack refuses it: {why}", REPORT)]
     return []
 

@@ -14,7 +14,7 @@ from bot.doctor.results import CheckResult, within
 from bot.settings import Settings
 from bot.slack.channels import ABSENT, is_direct, read_channel
 from bot.slack.directory import Directory
-from bot.slack.errors import CALL_ERRORS, REASONS, UNKNOWN_GROUP, UNKNOWN_USER, translate_error
+from bot.slack.errors import REASONS, UNKNOWN_GROUP, UNKNOWN_USER, SlackError
 from bot.slack.payloads import kind_of
 
 MAX_CONCURRENT_CALLS = 5  #: Slack limits calls by the minute
@@ -235,8 +235,8 @@ async def run_id_checks(directory: Directory, planned: Iterable[PlannedCheck]) -
     async def checked(subject: CheckResult, what: NamedId | PolicyPart) -> CheckResult:
         try:
             return await CHECKS[subject.check](directory, subject, what)
-        except CALL_ERRORS as error:
-            return lookup_failure(subject, translate_error(error).code)
+        except SlackError as error:
+            return lookup_failure(subject, error.code)
         except RightsNotChecked as error:
             if isinstance(what, NamedId):
                 return lookup_failure(subject, error.code)

@@ -24,7 +24,7 @@ from bot.settings import Settings
 from bot.slack.client import Identity, Links, SlackClient, new_session
 from bot.slack.deployment import set_deployment
 from bot.slack.directory import Directory
-from bot.slack.errors import CALL_ERRORS, InvalidToken, translate_error
+from bot.slack.errors import InvalidToken, SlackError
 from bot.slack.manifest import OPTIONAL_SCOPES, SCOPES
 
 CONNECT_TIMEOUT = 5  #: seconds to open a TCP connection to the Socket Mode server
@@ -53,7 +53,7 @@ async def authenticate(client: AsyncWebClient) -> tuple[CheckResult, AsyncSlackR
     """Return the result, and Slack's answer where it accepts the token of a bot."""
     try:
         answer = await client.auth_test()
-    except CALL_ERRORS as error:
+    except SlackError as error:
         return _token_failure(BOT_TOKEN, error, COPY_BOT), None
     if not answer.get("bot_id"):
         message = "Slack accepts it, but it is not a bot's token"
@@ -62,13 +62,12 @@ async def authenticate(client: AsyncWebClient) -> tuple[CheckResult, AsyncSlackR
     return BOT_TOKEN.ok(message), answer
 
 
-def _token_failure(subject: CheckResult, error: BaseException, hint: str) -> CheckResult:
-    meaning = translate_error(error)
-    if meaning.code == "missing_scope":  # of the app token: each token may call auth.test
+def _token_failure(subject: CheckResult, error: SlackError, hint: str) -> CheckResult:
+    if error.code == "missing_scope":  # of the app token: each token may call auth.test
         return subject.problem("it lacks the scope connections:write", hint)
-    if isinstance(meaning, InvalidToken):
-        return subject.problem(f"Slack refuses it ({meaning.code})", hint)
-    return subject.problem(describe_failure(meaning.code), TRY_AGAIN)
+    if isinstance(error, InvalidToken):
+        return subject.problem(f"Slack refuses it ({error.code})", hint)
+    return subject.problem(describe_failure(error.code), TRY_AGAIN)
 
 
 def check_scopes(scopes: frozenset[str], used: frozenset[str]) -> list[CheckResult]:
@@ -94,7 +93,7 @@ async def check_app_token(client: AsyncWebClient, token: str) -> CheckResult:
         return SIGNING_SECRET.ok(NOT_TESTED)
     try:
         answer = await client.apps_connections_open(app_token=token)
-    except CALL_ERRORS as error:
+    except SlackError as error:
         return _token_failure(APP_TOKEN, error, COPY_APP)
     return await _check_reachable(client, urlsplit(str(answer.get("url"))))
 

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from bot.log_config import current_request_id
-from bot.slack.payloads import read_object
 
 Block: TypeAlias = dict[str, Any]
 View: TypeAlias = dict[str, Any]
@@ -159,6 +158,15 @@ def encode_metadata(values: Mapping[str, Any]) -> str:
 def decode_metadata(view: Mapping[str, Any]) -> dict[str, Any]:
     """Decode a view's `private_metadata`; empty if it is not a JSON object."""
     return read_object(str(view.get("private_metadata") or ""))
+
+
+def read_object(text: str | bytes) -> dict[str, Any]:
+    """Parse a JSON object; anything else gives an empty one."""
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return values if isinstance(values, dict) else {}
 
 
 def is_in_home(body: Mapping[str, Any]) -> bool:

@@ -193,7 +193,7 @@ class Channels:
             info = await look_up()
             # The bot may have been invited since.
             return info if info.can_post else await look_up(since=began)
-        except (*errors.CALL_ERRORS, errors.RateLimited) as error:
+        except (SlackError, TimeoutError) as error:
             code = errors.translate_error(error).code
         if code in ABSENT:
             return ChannelInfo(can_post=False, why="it is not a member")

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from aiohttp import ClientPayloadError, ClientSession, ClientTimeout, TCPConnector
+from aiohttp import ClientSession, ClientTimeout, TCPConnector
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot.atlas import JobRef
 from bot.cancellation.lifecycle import Card, Request
+from bot.slack.errors import CALL_ERRORS, SlackUnavailable, translate_error
 from bot.timings import Timings
 
 #: Connections of a session; further calls wait for a free one. aiohttp uses connections in turn,
@@ -28,16 +29,8 @@ def new_session(timeout: float = Timings.slack_timeout) -> ClientSession:
     )
 
 
-def code_of(error: SlackApiError) -> str:
-    """Return Slack's error code, or an empty string where the answer has none."""
-    try:
-        return str(error.response.get("error") or "")
-    except (AttributeError, TypeError, ValueError):
-        return ""  # not a JSON object, such as the HTML page of a proxy
-
-
 class SlackClient(AsyncWebClient):
-    """Slack's client: it reports each call, and takes only JSON for an answer.
+    """Slack's client: it reports each call, takes only JSON for an answer, and raises `SlackError`.
 
     It has no retry handlers of the SDK's. Those repeat a call after a lost connection, also
     `chat.postMessage`, which would post twice. The outbox decides which calls are repeated. With
@@ -67,14 +60,16 @@ class SlackClient(AsyncWebClient):
             kwargs["data"] = kwargs.pop("params")
         try:
             answer = await super().api_call(api_method, **kwargs)
-        except SlackApiError as error:
-            self._report(api_method, code_of(error))
-            raise
+        except CALL_ERRORS as error:
+            meaning = translate_error(error)
+            if isinstance(error, SlackApiError):
+                self._report(api_method, meaning.code)
+            raise meaning from error
         except AttributeError as error:
             # The SDK keeps text/plain as a string and then reads "ok" from it; all else is a bug.
             if not isinstance(error.obj, str):
                 raise
-            raise ClientPayloadError("the answer is not JSON") from error
+            raise SlackUnavailable from error
         self._report(api_method, None)
         return answer
 

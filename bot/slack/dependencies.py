@@ -144,8 +144,8 @@ class PrivateReply:
         content = {name: message[name] for name in ("text", "blocks")}
         try:
             await send_simplified(lambda parts: self.limits.call(call, **to, **parts), content)
-        except (*errors.CALL_ERRORS, errors.RateLimited) as error:
-            log.warning("private reply refused", error=errors.translate_error(error).sentence)
+        except errors.SlackError as error:
+            log.warning("private reply refused", error=error.sentence)
             return False
         return True
 

@@ -18,14 +18,12 @@ from bot.cancellation.people import ActingPerson, Kind, People, Person
 from bot.cancellation.posts import MAX_RECIPIENTS
 from bot.slack.client import Identity
 from bot.slack.errors import (
-    CALL_ERRORS,
     UNKNOWN_GROUP,
     UNKNOWN_USER,
     CallLimits,
     InvalidToken,
-    RateLimited,
+    SlackError,
     not_checked,
-    translate_error,
 )
 from bot.slack.payloads import Account, Actor, aliases_of, read_account
 from bot.tasks import AsyncCache
@@ -184,10 +182,10 @@ class Directory:
             try:
                 async with asyncio.timeout(self.timeout):
                     answer = await self._call(self.client.users_lookupByEmail, email=address)
-            except (*CALL_ERRORS, RateLimited) as error:
+            except (SlackError, TimeoutError) as error:
                 if (refusal := not_checked(error)).code in UNKNOWN_USER:
                     continue
-                is_of_token = isinstance(translate_error(error), InvalidToken)
+                is_of_token = isinstance(error, InvalidToken)
                 refusal.is_temporary |= is_of_token and refusal.code != "missing_scope"
                 raise refusal from error
             user = answer.get("user") or {}
@@ -212,7 +210,7 @@ class Directory:
     async def _load(self, cache: AsyncCache[str, T], key: str, since: float = -math.inf) -> T:
         try:
             return await cache.get(key, max_age=MAX_AGE, timeout=self.timeout, since=since)
-        except (*CALL_ERRORS, RateLimited, StorageError) as error:
+        except (SlackError, TimeoutError, StorageError) as error:
             raise not_checked(error) from error
 
     async def _read_account(self, user: str) -> Account:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import aiohttp
 from slack_sdk.errors import SlackApiError
@@ -14,12 +14,14 @@ from bot.cancellation.job import Job
 from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.people import NO_ONE
 from bot.slack import blockkit, ids, job_lines, mrkdwn
-from bot.slack.client import Links, code_of
 from bot.slack.deployment import command_code
 from bot.storage.replicas import CallBudget
 from bot.tasks import log_errors
 
-#: The exceptions of the Web API clients, of which a timeout is an OSError; any other is a bug.
+if TYPE_CHECKING:  # the client translates its errors by this module
+    from bot.slack.client import Links
+
+#: The exceptions of the SDK and aiohttp, of which a timeout is an OSError; any other is a bug.
 CALL_ERRORS = (SlackApiError, aiohttp.ClientError, OSError)
 #: Errors of Slack, Atlas or the database after which the same may be done at the next try.
 TRANSIENT = (errors.RightsNotChecked, errors.StorageError, errors.RateLimitReserved)
@@ -148,8 +150,16 @@ REASONS: Mapping[str, str] = {
 _BY_CODE = {code: kind for kind, codes in ERROR_CODES.items() for code in codes}
 
 
+def code_of(error: SlackApiError) -> str:
+    """Return Slack's error code, or an empty string where the answer has none."""
+    try:
+        return str(error.response.get("error") or "")
+    except (AttributeError, TypeError, ValueError):
+        return ""  # not a JSON object, such as the HTML page of a proxy
+
+
 def translate_error(error: BaseException) -> SlackError:
-    """Translate an exception of a Web API client; one that is translated stays as it is."""
+    """Translate one of `CALL_ERRORS`; one that is translated stays as it is."""
     if isinstance(error, SlackError):
         return error
     if not isinstance(error, SlackApiError):
@@ -204,8 +214,8 @@ class CallLimits:
         self._check(name)  # another call may have been limited while this one was counted
         try:
             return await method(**arguments)
-        except CALL_ERRORS as error:
-            if seconds := translate_error(error).seconds:
+        except SlackError as error:
+            if seconds := error.seconds:
                 free_at = self._monotonic() + seconds
                 self._free_at[name] = max(self._free_at.get(name, free_at), free_at)
                 if shared:
@@ -276,7 +286,7 @@ def button_of(body: Mapping[str, Any]) -> Again | None:
 
 
 def private_refusal(
-    error: Exception, again: Again | None, links: Links | None = None, hint: str = ""
+    error: Exception, again: Again | None, links: "Links | None" = None, hint: str = ""
 ) -> dict[str, Any]:
     """Say privately why something was not done; a transient error gets a button to try again."""
     is_transient = isinstance(error, TRANSIENT)
@@ -294,13 +304,13 @@ def try_again(action_id: str, value: str) -> blockkit.Block:
     return blockkit.actions(blockkit.button("Try again", action_id, value))
 
 
-def see_card(request: Request, links: Links | None) -> str:
+def see_card(request: Request, links: "Links | None") -> str:
     """Refer to a request's card, once it is posted (mrkdwn to append)."""
     url = links.card_of(request) if links else None
     return f" See {mrkdwn.link(url, 'its card')}." if url else ""
 
 
-def asked_already(request: Request, links: Links | None) -> str:
+def asked_already(request: Request, links: "Links | None") -> str:
     """Say who asked to cancel this download before, and what becomes of it (mrkdwn)."""
     what = f"{mrkdwn.asker(request)} asked to cancel this download already,"
     if request.state is State.QUARANTINED:
@@ -309,13 +319,13 @@ def asked_already(request: Request, links: Links | None) -> str:
     return f"{what} {when}. {status}{see_card(request, links)}"
 
 
-def taken(request: Request, job: Job | None, links: Links | None) -> str:
+def taken(request: Request, job: Job | None, links: "Links | None") -> str:
     """Name the download, say how long is left, and who asked to cancel it before (mrkdwn)."""
     name = mrkdwn.capitalised(mrkdwn.summary(request))
     return f"{name}{job_lines.link_below(request, job)}\n{asked_already(request, links)}"
 
 
-def sentence_for(error: Exception, links: Links | None = None) -> str:
+def sentence_for(error: Exception, links: "Links | None" = None) -> str:
     """Return what went wrong as safe mrkdwn, with a hint about what or whom to ask next."""
     sentence = mrkdwn.escape(str(error))
     match error:

@@ -22,7 +22,7 @@ from bot.slack.card import views as card_views
 from bot.slack.client import Links
 from bot.slack.dependencies import Dependencies
 from bot.slack.deployment import command_code, labelled
-from bot.slack.errors import CALL_ERRORS, TRANSIENT, sentence_for, translate_error
+from bot.slack.errors import TRANSIENT, SlackError, sentence_for
 from bot.slack.lists import Viewer
 from bot.slack.payloads import Actor, actor_of
 
@@ -154,10 +154,9 @@ class HomeTab:
     async def _publish(self, view: View) -> None:
         try:
             await self._deps.client.views_publish(user_id=self._actor.id, view=view)
-        except CALL_ERRORS as error:
-            # The tab is published again when it is opened.
-            meaning = translate_error(error)  # its sentence is about channels
-            log.warning("home tab not published", error=meaning.code or meaning.sentence)
+        except SlackError as error:
+            # The tab is published again when it is opened; the sentence may be about channels.
+            log.warning("home tab not published", error=error.code or error.sentence)
 
 
 def _why_no_jobs(error: CancellationError) -> str:

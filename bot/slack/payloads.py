@@ -1,6 +1,5 @@
 """Reads Slack's payloads and users: actor, channel, account."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -91,15 +90,6 @@ def _teams_of(user: Mapping[str, Any]) -> frozenset[str]:
     enterprise = part_of(user, "enterprise_user")
     teams = {user.get("team_id"), enterprise.get("enterprise_id"), *enterprise.get("teams", ())}
     return frozenset(team for team in teams if team)
-
-
-def read_object(text: str | bytes) -> dict[str, Any]:
-    """Parse a JSON object; anything else gives an empty one."""
-    try:
-        values = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    return values if isinstance(values, dict) else {}
 
 
 def part_of(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -7,12 +7,11 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import structlog
-from slack_sdk.errors import SlackApiError
 
 from bot.slack import blockkit, ids
 from bot.slack.blockkit import Block
 from bot.slack.deployment import command
-from bot.slack.errors import SlackRejected, translate_error
+from bot.slack.errors import SlackRejected
 
 T = TypeVar("T")
 
@@ -45,13 +44,10 @@ async def send_simplified(
     """
     try:
         return await call(content)
-    except SlackApiError as error:
-        meaning = translate_error(error)
-        if not isinstance(meaning, SlackRejected):
+    except SlackRejected as error:
+        if (simpler := simplify(content, error.code, is_edit=is_edit)) is None:
             raise
-        if (simpler := simplify(content, meaning.code, is_edit=is_edit)) is None:
-            raise
-        log.warning("message is sent again in a simpler form", error=meaning.sentence)
+        log.warning("message is sent again in a simpler form", error=error.sentence)
     return await send_simplified(call, simpler, is_edit=is_edit)
 
 

@@ -66,10 +66,10 @@ class Dialog:
         client, named = self.deps.client, view | {"external_id": secrets.token_hex()}
         try:
             opened = await client.views_open(trigger_id=self.by.trigger_id, view=named)
-        except errors.CALL_ERRORS as error:
-            if type(meaning := errors.translate_error(error)) is not errors.SlackUnavailable:
-                raise meaning from error
-            opened = await self._find(named, meaning)
+        except errors.SlackUnavailable as error:
+            if isinstance(error, errors.RateLimited):
+                raise
+            opened = await self._find(named, error)
         self._keep(opened)
         self.deps.dialogs[self.view_id] = self
 
@@ -77,7 +77,7 @@ class Dialog:
         """Find by its external id a dialog that may be open; raise `lost` if it is not."""
         try:
             return await self.deps.client.views_update(external_id=named["external_id"], view=named)
-        except errors.CALL_ERRORS as error:
+        except errors.SlackError as error:
             raise lost from error
 
     def _keep(self, answer: AsyncSlackResponse) -> None:
@@ -101,10 +101,10 @@ class Dialog:
         return True
 
     async def _update(self, view: View) -> None:
-        pauses = iter(UPDATE_BACKOFF)
+        pauses, update = iter(UPDATE_BACKOFF), self.deps.client.views_update
         while self.deps.dialogs.get(self.view_id) is self:
             try:
-                answer = await self._call_update(view)
+                answer = await update(view_id=self.view_id, hash=self.hash, view=view)
             except errors.DialogExpired as error:
                 if self.is_own or not self.hash or error.code != VIEW_REPLACED:
                     raise
@@ -117,13 +117,6 @@ class Dialog:
             else:
                 self._keep(answer)
                 return
-
-    async def _call_update(self, view: View) -> AsyncSlackResponse:
-        update = self.deps.client.views_update
-        try:
-            return await update(view_id=self.view_id, hash=self.hash, view=view)
-        except errors.CALL_ERRORS as error:
-            raise errors.translate_error(error) from error
 
     async def _show_refused(self, view: View, error: errors.SlackError) -> None:
         """Show what a refused view says: in a plain dialog and in a private message."""

@@ -33,7 +33,7 @@ from bot.slack.dialog.state import (
     submit_problem,
 )
 from bot.slack.dialog.views import Content
-from bot.slack.errors import CALL_ERRORS, sentence_for, translate_error
+from bot.slack.errors import SlackError, sentence_for
 from bot.slack.home import republish
 from bot.slack.payloads import Actor, actor_of
 
@@ -162,9 +162,9 @@ async def _link_card(deps: Dependencies, request: Request, view_id: str) -> None
         except CancellationError as error:
             log.warning("card could not be linked", error=str(error))
             return
-        except CALL_ERRORS as error:
+        except SlackError as error:
             # The dialog was closed or Slack is unavailable; it already shows the channel.
-            log.info("card could not be linked", error=translate_error(error).sentence)
+            log.info("card could not be linked", error=error.sentence)
             return
 
 

@@ -20,7 +20,6 @@ from bot.slack import blockkit
 from bot.slack.card.replies import without_card
 from bot.slack.channels import ChannelStatus
 from bot.slack.errors import (
-    CALL_ERRORS,
     MAX_RETRY_AFTER,
     CallLimits,
     CannotPost,
@@ -29,7 +28,6 @@ from bot.slack.errors import (
     NotCalled,
     SlackError,
     SlackRejected,
-    translate_error,
 )
 from bot.slack.outbox.delivery import MAX_BACKOFF, Action, RetryLater, next_action, reason_to_move
 from bot.slack.outbox.messages import Message, MessageBuilder, Undeliverable, Unneeded
@@ -211,8 +209,7 @@ class Outbox:
 
         try:
             channel, ts = await send_simplified(call, message.content, is_edit=post.is_edit)
-        except (*CALL_ERRORS, NotCalled) as raised:
-            error = translate_error(raised)
+        except SlackError as error:
             self._report_answer(message, error)
             return error
         self._report_answer(message, None)
@@ -270,8 +267,8 @@ class Outbox:
         place: dict[str, Any] = {"channel": request.ask.asked_in, "user": request.requester}
         try:
             await self.client.chat_postEphemeral(**place, **content)
-        except CALL_ERRORS as refused:
-            log.warning("requester not told", why=translate_error(refused).sentence)
+        except SlackError as refused:
+            log.warning("requester not told", why=refused.sentence)
 
     async def _drop(self, post: Post, why: str) -> None:
         await self.store.drop(post, why)

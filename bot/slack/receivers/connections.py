@@ -15,8 +15,8 @@ from slack_sdk.socket_mode.request import SocketModeRequest
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.slack import errors
+from bot.slack.blockkit import read_object
 from bot.slack.errors import CALL_ERRORS, SlackError, translate_error
-from bot.slack.payloads import read_object
 from bot.tasks import BackgroundTasks, InFlight, wait_up_to
 from bot.timings import DEFAULT_TIMINGS, Timings, backoff
 

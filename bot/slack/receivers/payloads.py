@@ -12,7 +12,7 @@ from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
 from slack_sdk.socket_mode.request import SocketModeRequest
 
-from bot.slack.payloads import read_object
+from bot.slack.blockkit import read_object
 
 #: Answers a payload: `async_dispatch` of Bolt's app.
 Dispatch: TypeAlias = Callable[[AsyncBoltRequest], Awaitable[BoltResponse]]

@@ -16,6 +16,7 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot.cancellation.errors import NotRecorded
 from bot.slack.client import Identity, Links
+from bot.slack.errors import CALL_ERRORS, translate_error
 from bot.storage.database import Database
 from bot.storage.replicas import CallBudget
 
@@ -70,6 +71,12 @@ class FakeSlack(AsyncWebClient):
         self._hashes = itertools.count(1)
 
     async def api_call(self, api_method: str, **arguments: Any) -> AsyncSlackResponse:
+        try:
+            return await self._answer(api_method, **arguments)
+        except CALL_ERRORS as error:
+            raise translate_error(error) from error
+
+    async def _answer(self, api_method: str, **arguments: Any) -> AsyncSlackResponse:
         given = arguments.get("json") or arguments.get("params") or {}
         self.calls.append(Call(api_method, {k: v for k, v in given.items() if v is not None}))
         script = self.scripts[api_method]

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from slack_sdk.socket_mode.request import SocketModeRequest
 
+from bot.slack.blockkit import read_object
 from bot.slack.client import Identity
 from bot.slack.dependencies import interaction_of
 from bot.slack.dialog.state import PICKERS, UnreadableDialog, read_state, selection, submit_problem
-from bot.slack.payloads import read_object
 from bot.slack.receivers.connections import read_envelope
 from bot.slack.receivers.payloads import InvalidPayload, read_body, read_payload
 

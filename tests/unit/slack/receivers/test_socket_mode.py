@@ -9,7 +9,7 @@ from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
 from slack_sdk.socket_mode.request import SocketModeRequest
 
-from bot.slack.payloads import read_object
+from bot.slack.blockkit import read_object
 from bot.slack.receivers.connections import read_envelope
 from bot.slack.receivers.socket_mode import MAX_KEPT_ANSWERS, EnvelopeDispatcher, ack_of
 
