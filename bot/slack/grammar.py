@@ -5,12 +5,13 @@ import html
 import re
 import unicodedata
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeAlias
 from urllib.parse import unquote, urlsplit
 
-from bot.atlas import JobRef, is_cluster_name, is_object_id
+from bot.atlas import InvalidName, JobRef, is_cluster_name, is_object_id
 from bot.log_config import is_request_id
 from bot.slack.blockkit import cut
 from bot.slack.deployment import EXAMPLE, command
@@ -116,11 +117,12 @@ def job_value(ref: JobRef) -> str:
     return f"{ref.project_id} {ref.cluster_name} {ref.job_id}"
 
 
-def parse_job_value(value: str) -> OpenDialog | None:
+def parse_job_value(value: str) -> JobRef | None:
     """Decode what `job_value` encoded; None for any other text."""
-    command = parse(value)
-    if isinstance(command, OpenDialog) and command.cluster and command.job_id:
-        return command
+    match value.split():
+        case [project, cluster, job]:
+            with suppress(InvalidName):
+                return JobRef(project, cluster, job)
     return None
 
 

@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any
 
-from bot.atlas import JobRef
 from bot.cancellation.errors import CancellationError
 from bot.cancellation.job import Job, StarterAnswer
 from bot.cancellation.lifecycle import State
@@ -48,11 +47,10 @@ CONFIRMATION = (
 
 async def on_answer(given: StarterAnswer, deps: Dependencies, body: dict[str, Any]) -> None:
     by = deps.interaction(body)
-    job = parse_job_value(str(body["actions"][0].get("value") or ""))
-    if job is None or not (job.project and job.cluster and job.job_id):
+    ref = parse_job_value(str(body["actions"][0].get("value") or ""))
+    if ref is None:
         deps.reply(body, other_version("button"))
         return
-    ref = JobRef(job.project, job.cluster, job.job_id)
 
     async def record() -> None:
         # The person may have become a guest since the question, and click with another id.

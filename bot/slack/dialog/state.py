@@ -136,7 +136,7 @@ def selection(view: Mapping[str, Any], last: str = ids.JOB) -> DialogState:
         job_id=None,
     )
     job = parse_job_value(selected_value(view, ids.JOB) or "") if last == ids.JOB else None
-    if job and (job.project, job.cluster) == (state.project_id, state.cluster):
+    if job and (job.project_id, job.cluster_name) == (state.project_id, state.cluster):
         return replace(state, job_id=job.job_id)
     return state
 

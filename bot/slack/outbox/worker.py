@@ -52,10 +52,6 @@ RECORD_BACKOFFS = (0.2, 1.0, 3.0)  #: seconds between attempts to record a deliv
 NAMES = dict.fromkeys((PostKind.DIRECT, PostKind.COPY), "direct message")  #: in the log
 
 
-async def _send_nothing(_post: Post) -> None:
-    return None
-
-
 @dataclass(eq=False)
 class Outbox:
     """The worker of the replica that leads."""
@@ -66,11 +62,11 @@ class Outbox:
     messages: MessageBuilder
     channels: ChannelStatus
     _: KW_ONLY
+    #: Sends a post to approvers that its channel does not take, if it is one of the bot's own.
+    send_directly: Callable[[Post], Awaitable[None]]
     leads: Callable[[], bool] = lambda: True  #: whether this process still leads
     #: Called when a post is dropped, except direct messages to approvers.
     on_drop: Callable[[], None] = lambda: None
-    #: Sends a post to approvers that its channel does not take, if it is one of the bot's own.
-    send_directly: Callable[[Post], Awaitable[None]] = _send_nothing
     limits: CallLimits = field(default_factory=CallLimits)
     #: Called with a job that started during the watch, once Slack has taken its announcement.
     on_announced: Callable[[Job], object] = lambda _job: None

@@ -103,6 +103,10 @@ async def can_post(_channel: str) -> ChannelInfo:
     return ChannelInfo(can_post=True)
 
 
+async def send_nothing(_post: Post) -> None:
+    pass
+
+
 def an_outbox(
     slack: FakeSlack,
     store: FakeOutboxStore,
@@ -119,7 +123,8 @@ def an_outbox(
     messages = MessageBuilder(LINKS, projects or Projects([shop]))
     timings = Timings(outbox_poll_interval=poll_interval)
     channels = ChannelStatus(can_post, tuple)
-    outbox = Outbox(store, slack, "me", messages, channels, timings=timings, **others)
+    others = {"send_directly": send_nothing, "timings": timings, **others}
+    outbox = Outbox(store, slack, "me", messages, channels, **others)
     # It has led for a while.
     outbox._rate_limits._began -= POST_BURST
     return outbox
