@@ -1,8 +1,7 @@
 """A restore job: its state, its starter and the clock of its link, by what was read (pure)."""
 
-import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from statistics import median
@@ -21,8 +20,10 @@ ENOUGH_WAITS = 5
 LONGEST_WAIT = timedelta(days=1)
 #: More than a read of a job takes, where it is not known when the read began.
 LONGEST_READ = timedelta(seconds=30)
-#: Seconds between two reads of a running bot; in more a link may come, be used and vanish.
-LONGEST_UNSEEN = 20.0
+#: Between two reads of a running bot; in more a link may come, be used and vanish.
+LONGEST_UNSEEN = timedelta(seconds=20)
+#: A read that is less later than the recorded one, and shows the same, is not recorded.
+READ_STEP = timedelta(seconds=5)
 #: The states of an open job in their order; a job that is over comes after them.
 _OPEN = (JobState.IN_PROGRESS, JobState.LINK_LIVE, JobState.LINK_USED)
 #: The states in which a job ended; of one that Atlas does not list any more it is not known.
@@ -79,11 +80,14 @@ class Job:
     state: JobState = JobState.IN_PROGRESS  #: when it was last read
     live_since: datetime | None = None
     until: datetime | None = None  #: when the link expires
-    link_unknown: bool = False  #: whether it was cancelled, and may have had its link
+    #: Whether it was cancelled or has failed, and may have had its link while nothing read it.
+    link_unknown: bool = False
     phase: LinkPhase = LinkPhase.EXPECTED  #: which cards and announcements show
     started_by: StartedBy = NOT_READ
     version: int = 0  #: counts the announced changes; 0 before it is announced
     id: int | None = None  #: None before it is recorded
+    #: When the last read began that had the running job; None: not known.
+    read_at: datetime | None = field(default=None, compare=False)
     shown: JobFingerprint | None = None  #: as the watch first listed it; None before
     quarantine: QuarantineDecision | None = None
     was_running: bool = False  #: whether it was there already when the watch first read its cluster
@@ -154,27 +158,28 @@ class Job:
         started_by: StartedBy | None = None,
         *,
         read_at: datetime | None = None,
-        unseen_for: float = math.inf,
     ) -> "Job":
         """Add a read that began at `read_at`, and a starter if more is known about it by now.
 
-        The read before it began `unseen_for` seconds ago. An earlier state is ignored if a read
-        that began later may have shown the recorded one, and fewer candidates, as the feed keeps
-        its events.
+        An earlier state is ignored if a read that began later may have shown the recorded one, and
+        fewer candidates, as the feed keeps its events.
         """
         job = self
         is_later = started_by and _candidates(started_by) >= _candidates(self.started_by)
         if started_by and is_later and started_by.supersedes(self.started_by):
             job = replace(job, started_by=started_by)
         if read:
-            is_late = (read_at or now - LONGEST_READ) < self.changed_at
-            state = self._state_after(read.state, is_late=is_late)
+            read_at = read_at or now - LONGEST_READ
+            state = self._state_after(read.state, is_late=read_at < self.changed_at)
             job = job.with_link(JobFingerprint.of(read), now).entering(state, now)
-            age = (now - self.ref.started_at).total_seconds()
-            is_unseen = self.state not in ENDS and min(unseen_for, age) > LONGEST_UNSEEN
             # An expired job had a link; `finishedAt` is the time of any end, also of this one.
-            if read.cancelled and not job.live_since and (is_unseen or read.expired):
+            is_unseen = self.read_at is None or abs(now - self.read_at) > LONGEST_UNSEEN
+            may_have_had_link = read.expired or (is_unseen and self.state not in ENDS)
+            if (read.cancelled or read.failed) and may_have_had_link and not job.live_since:
                 job = replace(job, link_unknown=True)
+            is_due = self.read_at is None or abs(read_at - self.read_at) >= READ_STEP
+            if is_due and not read.is_over:
+                job = replace(job, read_at=read_at)
         return job.at(now)
 
     def entering(self, state: JobState, now: datetime) -> "Job":
@@ -194,8 +199,8 @@ class Job:
         read, now = listing.jobs.get(self.ref.job_id), listing.now
         if read is None:
             return self.entering(JobState.GONE, now)
-        unseen_for = listing.unseen_for
-        job = self.observe(now, read, read_at=listing.read_at, unseen_for=unseen_for)
+        before = self if self.id else replace(self, read_at=listing.lacked_at)
+        job = before.observe(now, read, read_at=listing.read_at)
         is_history = listing.first or self.was_running or self.shown is not None
         is_new = listing.is_watched and not (job.state.is_over and is_history)
         announce = self.version > 0 or (is_new and is_download(read))
@@ -257,7 +262,8 @@ class Listing:
     jobs: Mapping[str, RestoreJob]  #: by their ids, newest first
     now: datetime
     read_at: datetime  #: when the read began
-    unseen_for: float = math.inf  #: seconds since the read before it, if this process had one
+    #: When the complete read before it began, which lacked the new jobs; None: not known.
+    lacked_at: datetime | None = None
     first: bool = False  #: whether it is the first one of a cluster that existed before the watch
     unread: Collection[str] = ()  #: the ids of jobs that could not be read; "" for one without id
     is_watched: bool = True  #: whether new downloads of the cluster are announced or on record

@@ -182,16 +182,14 @@ class Jobs:
         default_factory=lambda: asyncio.Semaphore(MAX_CONCURRENT_READS)
     )
 
-    _followed_at: datetime = field(default=NEVER, init=False)
-
     async def look_up(self, ref: JobRef, *, timeout: float) -> JobDetails:
         """Read the job from Atlas, or raise an `AtlasError`; and the open request for it."""
-        project = self.projects.get(ref.project_id)
+        project, read_at = self.projects.get(ref.project_id), self.store.now()
         job, feed = await asyncio.gather(
             project.atlas.restore_job(ref, timeout=timeout),
             self.feeds.read(ref, timeout=FEED_TIMEOUT),
         )
-        known, earlier = await self.of_job(ref, job, feed)
+        known, earlier = await self.of_job(ref, job, feed, read_at)
         policy = project.policies.of(ref.cluster_name)
         if earlier and earlier.state is State.QUARANTINED and policy.approvals == 0:
             earlier = None  # everybody may cancel at once what is only quarantined
@@ -206,11 +204,11 @@ class Jobs:
         )
 
     async def of_job(
-        self, ref: JobRef, read: RestoreJob, feed: Feed | None
+        self, ref: JobRef, read: RestoreJob, feed: Feed | None, read_at: datetime
     ) -> tuple[Job, Request | None]:
-        """Return a read job, recorded if new, and its open request; raises `StorageError`."""
+        """Record a read job; return it and its open request; raises `StorageError`."""
         known = await self.store.known(ref)
-        return await self._record(known, read, feed), known.request
+        return await self._record(known, read, feed, read_at), known.request
 
     async def of_jobs(
         self,
@@ -275,9 +273,7 @@ class Jobs:
 
     async def follow(self) -> None:
         """Read the jobs of requests that wait or failed, and search for unknown starters."""
-        began, followed = self.store.now(), await self.store.followed()
-        await asyncio.gather(*(self._follow(each) for each in followed))
-        self._followed_at = began
+        await asyncio.gather(*(self._follow(each) for each in await self.store.followed()))
 
     async def _follow(self, known: KnownJob) -> None:
         ref, read, feed = known.job.ref, None, None
@@ -331,18 +327,12 @@ class Jobs:
         )
 
     async def _record(
-        self,
-        known: KnownJob,
-        read: RestoreJob | None,
-        feed: Feed | None,
-        read_at: datetime | None = None,
+        self, known: KnownJob, read: RestoreJob | None, feed: Feed | None, read_at: datetime
     ) -> Job:
         """Record what is new; a request that waits may lack the event of a live link."""
-        found = self._watched_starter(known, feed)
-        now = self.store.now()
-        gap = (now - self._followed_at).total_seconds()
-        updated = known.job.observe(now, read, found, read_at=read_at, unseen_for=gap)
+        job, found = known.job, self._watched_starter(known, feed)
+        updated = job.observe(self.store.now(), read, found, read_at=read_at)
         may_lack_event = known.waits and updated.phase not in TO_COME
-        if updated == known.job and not may_lack_event:
-            return known.job
-        return await self.store.record(known.job.ref, read, found, read_at=read_at, unseen_for=gap)
+        if (updated, updated.read_at) == (job, job.read_at) and not may_lack_event:
+            return job
+        return await self.store.record(job.ref, read, found, read_at=read_at)

@@ -139,12 +139,13 @@ class Quarantine:
             await self._try_again(each)
             return
         ref, started_by, job = each.request.ref, each.job.started_by, None
+        read_at = self.store.now()
         try:
             job, feed = await asyncio.gather(
                 self.projects.get(ref.project_id).atlas.restore_job(ref, timeout=READ_TIMEOUT),
                 self.jobs.feeds.read(ref, timeout=FEED_TIMEOUT, max_age=FEED_MAX_AGE),
             )
-            known, _ = await self.jobs.of_job(ref, job, feed)
+            known, _ = await self.jobs.of_job(ref, job, feed, read_at)
             started_by = known.started_by
         except AtlasError as error:
             log.warning("quarantined job not read", job=ref.job_id, why=str(error))

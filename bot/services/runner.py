@@ -12,7 +12,7 @@ import structlog
 
 from bot.atlas import AtlasCanceller, AtlasError, AtlasReader, AtlasRejected, JobState, RestoreJob
 from bot.cancellation.errors import CancellationError, RightsNotChecked
-from bot.cancellation.job import ENDED
+from bot.cancellation.job import ENDED, READ_STEP
 from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import (
     DeleteAttempts,
@@ -92,8 +92,9 @@ class Run:
         self._people: Mapping[str, Person] | RightsNotChecked = {}
         self._people_read_at = -math.inf
         self._delete_error: AtlasError | None = None  # of the last DELETE that failed
-        self.seen_at = -math.inf  # when the read before the last one answered
         self._recorded: RestoreJob | None = None  # as it was read for the record last
+        # When the last read began, and the last recorded one: the first DELETE waits for no record.
+        self.read_at = self._recorded_at = self.store.now()
         self._recording: asyncio.Task[Request] | None = None  # of the last DELETE's answer
         self._retry_at = self.monotonic()  # earliest moment that Atlas's Retry-After allows
 
@@ -108,6 +109,7 @@ class Run:
         """
         not_found = 0
         while True:
+            began = self.store.now()
             try:
                 self.job = job = await self._read_job()
             except AtlasError as error:
@@ -117,12 +119,11 @@ class Run:
                     await self._wait_before_read()
                     continue
                 return self._result_of_failed_read(error.of_known_job())
-            not_found = 0
+            not_found, self.read_at = 0, began
             step = next_step(self.request.shown, self.request.sent, job)
             if result := self._result(step, job):
                 return result
-            self.seen_at = self.monotonic()
-            await self._record_link(job)
+            await self._record_read(job)
             if step is Step.SEND:
                 try:
                     judgement = await self._judge()
@@ -206,11 +207,12 @@ class Run:
         because = judgement.refusal or APPROVALS_MISSING
         return judgement.instead or Ending.explained(State.AWAITING, f"{done} {because}")
 
-    async def _record_link(self, job: RestoreJob) -> None:
-        """Record a link once: a later read may show no trace of it."""
-        if job.state is not JobState.IN_PROGRESS and job != self._recorded:
-            await self.store.record_link(self.request, job)
-            self._recorded = job
+    async def _record_read(self, job: RestoreJob) -> None:
+        """Record a link once, as a later read may show no trace of it, and at times each read."""
+        is_new = job.state is not JobState.IN_PROGRESS and job != self._recorded
+        if is_new or self.read_at >= self._recorded_at + READ_STEP:
+            await self.store.record_read(self.request, job, self.read_at)
+            self._recorded, self._recorded_at = job, self.read_at
 
     async def _send_delete(self) -> None:
         """Record the attempt, send one DELETE, begin to record its answer."""
@@ -228,8 +230,8 @@ class Run:
             self._backoff = chain(READ_BACKOFF, repeat(READ_BACKOFF[-1]))
             sent = replace(sent, accepted=True)
             answer = {"status": status, "code": None}
-        recording = self.store.record_delete_answer(self.request, sent, answer)
-        self._recording = asyncio.create_task(recording)
+        recording = self.store.record_delete_answer(self.request, sent, answer, self.read_at)
+        self._recording, self._recorded_at = asyncio.create_task(recording), self.read_at
 
     async def _wait_for_slack(self, error: RightsNotChecked) -> None:
         """Wait for the next check of rights; report a lasting failure once."""
@@ -312,9 +314,8 @@ class Runner:
         run = Run(request=request, atlas=project.atlas, canceller=canceller, runner=self)
         end = await run.execute()
         end = after_fault(run.request, end, self.store.now())
-        gap = self.monotonic() - run.seen_at
         await self.store.settle(
-            run.request, end.state, end.outcome, run.judgement, job=run.job, unseen_for=gap
+            run.request, end.state, end.outcome, run.judgement, job=run.job, read_at=run.read_at
         )
 
     async def _renew_lease(self, request_id: str) -> None:

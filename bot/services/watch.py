@@ -14,6 +14,7 @@ import structlog
 from bot.atlas import (
     AtlasError,
     ClusterNotFound,
+    JobRef,
     RateLimited,
     ReadItems,
     RestoreJob,
@@ -75,6 +76,7 @@ class Watcher:
         self._list_is_complete = False
         self._stored: tuple[frozenset[str], bool] | None = None  # the last list, and if complete
         self._read_at: dict[str, float] = {}  # when the last complete read of a cluster began
+        self._listed: dict[str, datetime | None] = {}  # by the database's clock, None: in part
         self._all_read_at: datetime | None = None  # the earliest of them, by Atlas's clock
         self._soon: set[str] = set()  # clusters that are read again before the next round
         self._failing: dict[str, float] = {}  # of each since when Atlas does not find it, or `inf`
@@ -217,7 +219,7 @@ class Watcher:
         gone = await self.store.record_clusters(self.project_id, clusters, is_complete=is_complete)
         if is_complete:
             for name in gone:
-                await self._record_jobs(name, ReadItems())
+                await self._record_jobs(name, ReadItems(), self.store.now())
         else:
             clusters |= frozenset(gone)
         self._clusters, self._stored = clusters, (clusters, is_complete)
@@ -266,16 +268,20 @@ class Watcher:
                 try:
                     jobs = await self._read_jobs(name)
                     await self._record_jobs(name, jobs, read_at)
+                    ids = [job.id for job in jobs if job.can_be_cancelled]
+                    if running := [JobRef(self.project_id, name, each) for each in ids]:
+                        await self.store.record_reads(running, read_at)
                 except (AtlasError, CancellationError) as error:
                     self._report_failure(name, error)
                     if not self._stays_missing(name):
                         return
-                    jobs = ReadItems()
+                    jobs, running = ReadItems(), []
                 else:
                     self._failing.pop(name, None)
+                    self._listed[name] = None if "" in jobs.unread else read_at
                 if "" not in jobs.unread:  # a job with an id is recorded, so that it counts
                     self._read_at[name] = began
-                if not jobs.unread and not any(job.can_be_cancelled for job in jobs):
+                if not jobs.unread and not running:
                     self._soon.discard(name)
 
     def _stays_missing(self, name: str) -> bool:
@@ -292,9 +298,7 @@ class Watcher:
                 self._list_is_complete &= self._stays_missing(name)  # or it was deleted
                 raise
 
-    async def _record_jobs(
-        self, name: str, jobs: ReadItems[RestoreJob], read_at: datetime | None = None
-    ) -> None:
+    async def _record_jobs(self, name: str, jobs: ReadItems[RestoreJob], read_at: datetime) -> None:
         """Compare with the stored jobs, unless the last read found the same states.
 
         The first read since the settings have the cluster watched, or its restores, counts too.
@@ -315,7 +319,7 @@ class Watcher:
             jobs,
             jobs.unread,
             read_at=read_at,
-            unseen_for=self.monotonic() - self._read_at.get(name, -math.inf),
+            lacked_at=self._listed.get(name),
             is_watched=policy.is_watched,
             watch_restores=watch_restores,
         )

@@ -1,7 +1,6 @@
 """Restore jobs, with the events, cards and announcements that a change of them causes."""
 
 import json
-import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, astuple, dataclass, replace
 from datetime import datetime, timedelta
@@ -9,12 +8,13 @@ from functools import partial
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import ColumnElement, exists, func, insert, select, text, tuple_, update
+from sqlalchemy import ColumnElement, exists, func, insert, or_, select, text, tuple_, update
 
 from bot.atlas import JobRef, JobState, RestoreJob, created_at
 from bot.cancellation.events import EventName
 from bot.cancellation.job import (
     LONGEST_WAIT,
+    READ_STEP,
     USUAL_WAIT,
     Job,
     LinkPhase,
@@ -45,7 +45,7 @@ MAX_FOLLOWED = 100  #: jobs that are followed at most, of each kind
 #: How long a job is followed after a change: until the feed was read when it shows each event.
 FOLLOWED_FOR = SETTLED_AFTER
 #: The columns with the name and the value of an attribute of `Job`.
-_SAME = ("first_seen_at", "changed_at", "live_since", "until", "version", "asked")
+_SAME = ("first_seen_at", "changed_at", "live_since", "until", "version", "asked", "read_at")
 _JOB = tuple_(*(jobs.c[name] for name in JOB))
 # Built once, because that takes longer than to run them.
 _LOCK_JOB = select(jobs).where(queries.has_job(jobs)).with_for_update()
@@ -157,6 +157,8 @@ def change(
     elif after != before:
         changed = update(jobs).where(jobs.c.id == row.id).values(**values)
         saved = uow.execute(changed.returning(jobs)).all()
+    elif after.read_at and after.read_at != before.read_at:
+        note_reads(uow, [ref], after.read_at)
     if request:
         _update_request(uow, request, before, after)
     for each in uow.get_all(queries.FOLLOWED_CARDS, of_job) if after != before else ():
@@ -166,6 +168,14 @@ def change(
         announce(uow.execute, uow.now, saved[0], is_new=is_new)
         record_download(uow, after)
     return after
+
+
+def note_reads(uow: UnitOfWork, refs: Collection[JobRef], read_at: datetime) -> None:
+    """Record that a read which began at `read_at` had these jobs, unless one just before it did."""
+    is_recorded = jobs.c.read_at.between(read_at - READ_STEP, read_at)
+    is_due = or_(jobs.c.read_at.is_(None), ~is_recorded)
+    read = update(jobs).where(_JOB.in_([astuple(ref) for ref in refs]), is_due)
+    uow.execute(read.values(read_at=read_at))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,11 +245,10 @@ class JobStore(Store):
         started_by: StartedBy | None = None,
         *,
         read_at: datetime | None = None,
-        unseen_for: float = math.inf,
     ) -> Job:
         """Add what was read, and update the messages about the job, in one transaction."""
         observe = partial(Job.observe, now=uow.now, read=read, started_by=started_by)
-        return change(uow, ref, partial(observe, read_at=read_at, unseen_for=unseen_for))
+        return change(uow, ref, partial(observe, read_at=read_at))
 
 
 def _known(uow: UnitOfWork, job: Job, request: Request | None) -> KnownJob:

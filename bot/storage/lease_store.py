@@ -1,22 +1,21 @@
 """Leases on requests: a runner claims a request, records its DELETEs, and settles it."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
 from sqlalchemy import and_, or_, select
 
-from bot.atlas import RestoreJob
+from bot.atlas import JobState, RestoreJob
 from bot.cancellation.events import EventName
 from bot.cancellation.job import Job
 from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import DeleteAttempts, Outcome, Request, State
 from bot.cancellation.quarantine import try_again_at
 from bot.storage.database import has_passed
-from bot.storage.job_store import change
+from bot.storage.job_store import change, note_reads
 from bot.storage.queries import IS_OPEN
 from bot.storage.request_store import apply_judgement
 from bot.storage.request_writer import CHANGE_HELD, CHANGE_LEASED, CHANGE_LEFT, CHANGE_REQUEST
@@ -89,20 +88,29 @@ class LeaseStore(Store):
 
     @writes
     def record_delete_answer(
-        self, uow: UnitOfWork, request: Request, sent: DeleteAttempts, answer: Mapping[str, Any]
+        self,
+        uow: UnitOfWork,
+        request: Request,
+        sent: DeleteAttempts,
+        answer: Mapping[str, Any],
+        read_at: datetime,
     ) -> Request:
-        """Record Atlas's answer to the DELETE, or that none came; raises `AlreadyHandled`."""
+        """Record the answer to a DELETE, or none, and the read before; raises `AlreadyHandled`."""
         updated = uow.change(CHANGE_HELD, self._held(request.id, **_columns(sent)))
+        note_reads(uow, [request.ref], read_at)
         known = {"accepted": sent.accepted, "unknown": sent.unknown}
         uow.record(updated, EventName.CANCEL_ANSWERED, detail={**answer, **known})
         return updated
 
     @writes
-    def record_link(self, uow: UnitOfWork, request: Request, job: RestoreJob) -> None:
-        """Record, and show on the card, the link of a run's read; raises `AlreadyHandled`."""
+    def record_read(
+        self, uow: UnitOfWork, request: Request, job: RestoreJob, read_at: datetime
+    ) -> None:
+        """Record a run's read, and show its link on the card; raises `AlreadyHandled`."""
         updated = uow.change(CHANGE_HELD, self._held(request.id, state=State.CANCELLING))
-        change(uow, request.ref, lambda known: known.observe(uow.now, job))
-        uow.refresh_card(updated, delay=UPDATE_DELAY)
+        change(uow, request.ref, partial(Job.observe, now=uow.now, read=job, read_at=read_at))
+        if job.state is not JobState.IN_PROGRESS:
+            uow.refresh_card(updated, delay=UPDATE_DELAY)
 
     @writes
     def record_check_failed(self, uow: UnitOfWork, request: Request, why: str) -> None:
@@ -121,19 +129,16 @@ class LeaseStore(Store):
         judgement: Judgement | None = None,
         *,
         job: RestoreJob | None = None,
-        unseen_for: float = math.inf,
+        read_at: datetime | None = None,
     ) -> Request:
-        """End a run that read the `job` last; raises `AlreadyHandled`.
+        """End a run whose last read began at `read_at`; raises `AlreadyHandled`.
 
-        The run's read before that was `unseen_for` seconds ago; that of an earlier run, which sent
-        a DELETE, was after the claim. `judgement` has why the request waits for approvals again.
-        If it is tried again after a pause, only the first fault is reported.
+        `judgement` has why the request waits for approvals again. If it is tried again after a
+        pause, only the first fault is reported.
         """
         if judgement:
             apply_judgement(uow, request, judgement)
-        if request.sent.count:
-            unseen_for = min(unseen_for, (uow.now - request.changed_at).total_seconds())
-        observe = partial(Job.observe, now=uow.now, read=job, unseen_for=unseen_for)
+        observe = partial(Job.observe, now=uow.now, read=job, read_at=read_at)
         known = change(uow, request.ref, observe)
         again_at = try_again_at(request.ref, uow.now)
         pause = {"grace_ends_at": again_at} if outcome.tries_again else {}

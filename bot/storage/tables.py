@@ -217,6 +217,7 @@ jobs = Table(
     Column("was_running", Boolean),  # the first read of the cluster listed it
     Column("asked", Text),  # the user who was asked whether it is theirs; empty: not yet
     Column("answer", Text),
+    Column("read_at", Instant),  # when the last read began that had the job
     UniqueConstraint(*JOB, name="one_row_per_watched_job"),
     partial_index("open_watched_jobs", "project_id", where=JOB_IS_OPEN),
     partial_index("observed_links", "project_id", "live_since", where="live_since IS NOT NULL"),

@@ -1,6 +1,5 @@
 """The watch's state: when it read a project, its known clusters, and the jobs that it listed."""
 
-import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -19,7 +18,7 @@ from bot.cancellation.job import (
     is_download,
 )
 from bot.storage import queries
-from bot.storage.job_store import change, expected_wait_in, insert_history, to_job
+from bot.storage.job_store import change, expected_wait_in, insert_history, note_reads, to_job
 from bot.storage.quarantine_store import QuarantineStore
 from bot.storage.tables import JOB_IS_OPEN, jobs, watch_leases, watched_clusters
 from bot.storage.unit_of_work import Store, UnitOfWork, writes
@@ -109,13 +108,13 @@ class WatchStore(Store):
         unread: Collection[str] = (),
         *,
         read_at: datetime | None = None,
-        unseen_for: float = math.inf,
+        lacked_at: datetime | None = None,
         is_watched: bool = True,
         watch_restores: bool = False,
     ) -> None:
         """Record the jobs of a cluster, and announce what is new or has changed.
 
-        The read began at `read_at`, or now, and the one before `unseen_for` seconds ago.
+        The read began at `read_at`, or now, and the last complete one before it at `lacked_at`.
         `unread` are the ids of jobs that it could not read. New downloads of a cluster that is not
         watched are only known.
         """
@@ -136,7 +135,7 @@ class WatchStore(Store):
             jobs={read.id: read for read in reads},
             now=uow.now,
             read_at=read_at or uow.now,
-            unseen_for=unseen_for,
+            lacked_at=lacked_at,
             first=first,
             unread=unread,
             is_watched=is_watched,
@@ -158,6 +157,11 @@ class WatchStore(Store):
                 change(uow, job.ref, partial(Job.listed, listing=listing))
         if new or project_id not in self._counted:
             self._count(uow, project_id)
+
+    @writes
+    def record_reads(self, uow: UnitOfWork, refs: Collection[JobRef], read_at: datetime) -> None:
+        """Record that a read had these jobs, after `record_jobs` of what it changes."""
+        note_reads(uow, refs, read_at)
 
     def _count(self, uow: UnitOfWork, project_id: str) -> None:
         """Report how many downloads are on record; after a lost answer the next read does."""

@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from bot.atlas import JobRef, RestoreJob
+from bot.atlas import JobRef, JobState, RestoreJob
 from bot.cancellation.events import EventName
 from bot.cancellation.job import USUAL_WAIT, LinkPhase
 from bot.cancellation.lifecycle import JobFingerprint, Outcome, Request, State
 from bot.cancellation.posts import PostKind
 from bot.cancellation.starter import StartedBy, Starter, StarterKind, StarterStatus
+from bot.storage.job_store import JobStore
 from tests.integration.storage.conftest import Stores
 from tests.support.clock import NOON
 from tests.support.domain import (
@@ -173,7 +174,7 @@ async def test_cancellation_records_whether_the_link_was_live(
     shown = JobFingerprint.of(read("in the dialog"))
     request = await env.store.create(a_request(ref=REF, shown=shown), RINA)
     claimed = await env.claim_run(request)
-    await env.leases.record_link(claimed, read("in the run"))
+    await env.leases.record_read(claimed, read("in the run"), env.clock())
     sent = await env.leases.record_delete_sent(claimed)
     is_known = (await env.jobs.get([REF]))[REF].live_since is not None
     after = read("at last", cancelled=True)
@@ -189,6 +190,7 @@ async def test_cancelled_download_that_also_reads_expired_is_not_said_to_have_ha
     env: Stores, *, is_expired: bool
 ) -> None:
     claimed = await env.claim_run(await env.store.create(a_request(ref=REF), RINA))
+    await env.leases.record_read(claimed, a_job(), env.clock())
     both = a_job(cancelled=True, expired=is_expired, finishedAt=NOON.isoformat())
     await env.leases.settle(claimed, State.CANCELLED, Outcome(sentence="done"), job=both)
 
@@ -200,12 +202,58 @@ async def test_cancelled_download_that_also_reads_expired_is_not_said_to_have_ha
 async def test_run_that_first_reads_a_cancelled_download_does_not_deny_its_link(
     env: Stores,
 ) -> None:
-    env.clock.advance(60)
     claimed = await env.claim_run(await env.store.create(a_request(ref=REF), RINA))
     over = a_job(cancelled=True)
     await env.leases.settle(claimed, State.OVER, Outcome(sentence="done"), job=over)
 
     assert (await env.jobs.get([REF]))[REF].link_unknown
+
+
+#: The answers before a download reads cancelled, 12 s apart: whether its link was never live.
+ANSWERS = {
+    "listed, listed again, listed again": True,
+    "listed, read by another replica, read by a run": True,
+    "listed, fault, read by another replica": True,
+    "lacked": True,
+    "fault": False,
+    "listed, fault": False,
+    "listed, unreadable": False,
+    "listed, lacked": False,
+    "read by a run, fault": False,
+    "unreadable": False,
+    "lacked, fault": False,
+}
+
+
+@pytest.mark.parametrize("answers", ANSWERS)
+async def test_link_was_never_live_only_if_answers_had_the_job_itself_all_the_time(
+    env: Stores, answers: str
+) -> None:
+    place, running, lacked_at = (PROJECT_ID, REF.cluster_name), a_job(id=REF.job_id), None
+    for answer in answers.split(", "):
+        now = env.clock()
+        match answer:
+            case "listed":
+                await env.watch.record_jobs(*place, [running], read_at=now)
+            case "listed again":
+                await env.watch.record_reads([REF], now)
+            case "unreadable":
+                await env.watch.record_jobs(*place, [], [REF.job_id], read_at=now)
+            case "lacked":
+                await env.watch.record_jobs(*place, [], read_at=now)
+                lacked_at = now
+            case "read by another replica":
+                await JobStore(env.database, env.clock).record(REF, running, read_at=now)
+            case "read by a run":
+                claimed = await env.claim_run(await env.store.create(a_request(ref=REF), RINA))
+                sent = await env.leases.record_delete_sent(claimed)
+                await env.leases.record_delete_answer(sent, sent.sent, {"status": 503}, now)
+        env.clock.advance(12)
+    over = a_job(id=REF.job_id, cancelled=True)
+    await env.watch.record_jobs(*place, [over], read_at=env.clock(), lacked_at=lacked_at)
+
+    known = (await env.jobs.get([REF]))[REF]
+    assert (known.state, known.link_unknown) == (JobState.CANCELLED, not ANSWERS[answers])
 
 
 async def test_run_that_fails_records_the_link_that_it_read_for_the_card(env: Stores) -> None:

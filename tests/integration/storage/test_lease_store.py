@@ -80,7 +80,7 @@ async def test_retry_makes_a_delete_one_of_unknown_effect(
     request = await claimed(env)
     sending = await env.leases.record_delete_sent(request)
     assert sending.sent == DeleteAttempts(count=1, unknown=True)
-    await env.leases.record_delete_answer(sending, sent, {"status": 204})
+    await env.leases.record_delete_answer(sending, sent, {"status": 204}, env.clock())
     await env.leases.settle(request, State.FAILED, Outcome())
 
     again = await env.store.retry(

@@ -529,7 +529,9 @@ class LifeCycle(RuleBasedStateMachine):
             accepted=result.has_effect and result.is_answered,
             unknown=before.unknown or not result.is_answered,
         )
-        noted = self.do(worker.leases.record_delete_answer(sending, sent, {"status": None}))
+        noted = self.do(
+            worker.leases.record_delete_answer(sending, sent, {"status": None}, self.clock())
+        )
         assert noted.sent == sent
         worker.memory[request.id] = noted
 

@@ -31,7 +31,9 @@ async def run_and_fail(env: Stores, request_id: str) -> None:
     assert claimed
     sending = await env.leases.record_delete_sent(claimed)
     sent = replace(sending.sent, accepted=True, unknown=False)
-    noted = await env.leases.record_delete_answer(sending, sent, {"status": 204, "code": None})
+    noted = await env.leases.record_delete_answer(
+        sending, sent, {"status": 204, "code": None}, env.clock()
+    )
     await env.leases.settle(noted, State.FAILED, Outcome(sentence="still there", status=204))
 
 

@@ -1,6 +1,5 @@
 """What reads change of a job, the clock of its link, and the comparison of a cluster's jobs."""
 
-import math
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -103,22 +102,23 @@ def test_link_without_the_time_of_its_end_is_live_since_it_was_first_read() -> N
 
 
 @pytest.mark.parametrize(
-    ("age", "unseen_for", "is_unknown"),
+    ("read_at", "is_unknown"),
     [
-        (3600.0, LONGEST_UNSEEN, False),
-        (3600.0, LONGEST_UNSEEN + 1, True),
-        (LONGEST_UNSEEN, math.inf, False),
+        (NOON - LONGEST_UNSEEN, False),
+        (NOON - LONGEST_UNSEEN - timedelta(seconds=1), True),
+        (NOON + LONGEST_UNSEEN + timedelta(seconds=1), True),  # a clock was set back
+        (None, True),
     ],
 )
-def test_link_of_a_download_that_was_cancelled_unseen_is_not_known_to_have_been_live(
-    age: float, unseen_for: float, is_unknown: bool
+@pytest.mark.parametrize("end", ["cancelled", "failed"])
+def test_link_of_a_download_that_ended_unread_is_not_known_to_have_been_live(
+    end: str, read_at: datetime | None, is_unknown: bool
 ) -> None:
-    job = known(JobState.IN_PROGRESS)
-    now = job.ref.started_at + timedelta(seconds=age)
-    cancelled = job.observe(now, read(cancelled=True), unseen_for=unseen_for)
-    later = cancelled.observe(now, read(cancelled=True, expiresAt=EXPIRY))
+    job = known(JobState.IN_PROGRESS, read_at=read_at)
+    cancelled = job.observe(NOON, read(**{end: True}), read_at=NOON)
+    later = cancelled.observe(NOON, read(**{end: True}, expiresAt=EXPIRY))
 
-    assert cancelled.observe(now, read(cancelled=True)).link_unknown is is_unknown
+    assert cancelled.observe(LATER, read(**{end: True})).link_unknown is is_unknown
     assert (lead_of(a_request(state=State.CANCELLED), cancelled) is None) is is_unknown
     assert lead_of(a_request(state=State.CANCELLED), later) is not None
 

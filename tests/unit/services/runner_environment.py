@@ -88,9 +88,9 @@ class FakeLeaseStore(LeaseStore):
     request: Request = field(default_factory=a_request)
     written: list[str] = field(default_factory=list)
     answers: list[Mapping[str, object]] = field(default_factory=list)
-    links: list[RestoreJob] = field(default_factory=list)
+    reads: list[RestoreJob] = field(default_factory=list)
+    read_at: list[datetime] = field(default_factory=list)
     job: RestoreJob | None = None
-    unseen_for: float = 0.0
     settled: tuple[State, Outcome] | None = None
     held_by_another: bool = False
     faults: dict[str, Exception] = field(default_factory=dict)
@@ -112,16 +112,22 @@ class FakeLeaseStore(LeaseStore):
         return replace(request, sent=sent)
 
     async def record_delete_answer(
-        self, request: Request, sent: DeleteAttempts, answer: Mapping[str, object]
+        self,
+        request: Request,
+        sent: DeleteAttempts,
+        answer: Mapping[str, object],
+        read_at: datetime,
     ) -> Request:
         self._fail("answer")
+        self.read_at.append(read_at)
         self.written.append(f"answered {answer['status']}")
         self.answers.append(answer)
         return replace(request, sent=sent)
 
-    async def record_link(self, request: Request, job: RestoreJob) -> None:
-        self.written.append("link")
-        self.links.append(job)
+    async def record_read(self, request: Request, job: RestoreJob, read_at: datetime) -> None:
+        self.written.append("read")
+        self.reads.append(job)
+        self.read_at.append(read_at)
 
     async def record_check_failed(self, request: Request, why: str) -> None:
         self.written.append(f"check failed for {request.id}: {why}")
@@ -134,9 +140,10 @@ class FakeLeaseStore(LeaseStore):
         judgement: Judgement | None = None,
         *,
         job: RestoreJob | None = None,
-        unseen_for: float = 0.0,
+        read_at: datetime | None = None,
     ) -> Request:
-        self.judgement, self.job, self.unseen_for = judgement, job, unseen_for
+        self.judgement, self.job = judgement, job
+        self.read_at += [read_at] if read_at else []
         self.settled = (state, outcome)
         return replace(request, state=state, outcome=outcome)
 

@@ -1,7 +1,6 @@
 """The watch: its announcements, the order of its reads, and its pauses."""
 
 import asyncio
-import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -116,7 +115,8 @@ class FakeWatchStore(WatchStore):
     adopted: list[list[str]] = field(default_factory=list)
     complete: list[bool] = field(default_factory=list)
     noted: list[tuple[str, int]] = field(default_factory=list)
-    unseen_for: list[float] = field(default_factory=list)
+    lacked_at: list[datetime | None] = field(default_factory=list)
+    reads: list[datetime] = field(default_factory=list)
     for_restores: list[bool] = field(default_factory=list)
     announced: list[Job] = field(default_factory=list)
     recorded: int = 0
@@ -141,12 +141,12 @@ class FakeWatchStore(WatchStore):
         unread: Collection[str] = (),
         *,
         read_at: datetime | None = None,
-        unseen_for: float = 0.0,
+        lacked_at: datetime | None = None,
         is_watched: bool = True,
         watch_restores: bool = False,
     ) -> None:
         self.for_restores.append(watch_restores)
-        self.unseen_for.append(unseen_for)
+        self.lacked_at.append(lacked_at)
         assert not set(unread) & {read.id for read in reads}
         if self.faults:
             raise self.faults.pop(0)
@@ -157,6 +157,9 @@ class FakeWatchStore(WatchStore):
         refs = [JobRef(project_id, cluster, read.id) for read in reads]
         new = {ref.job_id: Job.new(ref, USUAL_WAIT, now) for ref in refs}
         self.announced += [job for job in compare(listing, new) if job.version]
+
+    async def record_reads(self, refs: Collection[JobRef], read_at: datetime) -> None:
+        self.reads.append(read_at)
 
 
 class UnlimitedBudget(RateLimitBudget):
@@ -425,7 +428,8 @@ async def test_cluster_with_an_open_download_is_read_often_until_it_ends() -> No
     assert gaps == {Timings.open_job_interval}
     assert 120 <= env.atlas.times_of("c000")[-1] < 120 + 2 * Timings.open_job_interval
     assert len(env.atlas.times_of("c001")) == 1
-    assert env.store.unseen_for == [math.inf, math.inf, Timings.open_job_interval]
+    assert len(env.store.reads) == len(env.atlas.times_of("c000")) - 1
+    assert env.store.lacked_at == [None, None, env.store.reads[-1]]
 
 
 @pytest.mark.parametrize(("policy", "announced"), [(WATCHED, 1), (Policy(), 0)])
