@@ -29,6 +29,11 @@ _OPEN = (JobState.IN_PROGRESS, JobState.LINK_LIVE, JobState.LINK_USED)
 #: The states in which a job ended; of one that Atlas does not list any more it is not known.
 ENDS = frozenset(state for state in JobState if state.is_over) - {JobState.GONE}
 ENDED = "Nothing was sent: the download had ended before. {state}"
+SENT_BEFORE = (
+    "The bot had asked Atlas to cancel it before, and an answer was lost: that may still end the"
+    " download."
+)
+REFUSED_BEFORE = "The bot had asked Atlas to cancel it before, but Atlas did not."
 ENDED_SINCE = "The download has ended, after this request had asked Atlas to cancel it. {state}"
 
 
@@ -241,10 +246,18 @@ def end_of_wait(request: Request, job: Job) -> Ending:
 
     A DELETE of an earlier run may have ended the download.
     """
-    if job.ended is None:
-        return Ending(State.EXPIRED)
+    return end_of_job(request, job.ended) if job.ended else Ending(State.EXPIRED)
+
+
+def what_was_sent(request: Request) -> str:
+    """Say it of a request that does not run any more."""
+    before = SENT_BEFORE if request.sent.may_have_taken_effect else REFUSED_BEFORE
+    return before if request.sent.count else "Nothing was sent."
+
+
+def end_of_job(request: Request, state: JobState) -> Ending:
     sentence = ENDED_SINCE if request.sent.count else ENDED
-    return Ending.explained(State.OVER, sentence.format(state=job.ended.sentence))
+    return Ending.explained(State.OVER, sentence.format(state=state.sentence))
 
 
 def _candidates(started_by: StartedBy) -> int:

@@ -56,7 +56,7 @@ def _judge_own(
     voided = frozenset(_voided(policy, request, people))
     instead = None
     if not request.approved_by - voided:
-        instead = ending_before_delete(policy, started_by)
+        instead = ending_before_delete(policy, request, started_by)
     if voided and instead is None:
         instead = Ending(State.QUARANTINED)
     return Judgement(

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 
 from bot.atlas import JobRef, RestoreJob
-from bot.cancellation.job import ENDED
+from bot.cancellation.job import end_of_job, what_was_sent
 from bot.cancellation.lifecycle import Ask, Ending, JobFingerprint, Request, State
 from bot.cancellation.policy import Mode, Policy, is_expected
 from bot.cancellation.starter import StartedBy
@@ -24,14 +24,11 @@ WOULD_HAVE = (
     "No approver kept the download within the grace time. Nothing was sent: the bot only observes"
     " here; otherwise it would have cancelled it."
 )
-NO_LONGER = "The bot's current settings do not let it cancel this download. Nothing was sent."
-PROJECT_GONE = (
-    "The bot does not know this project any more, so it does not cancel this download."
-    " Nothing was sent."
-)
+NO_LONGER = "The bot's current settings do not let it cancel this download."
+PROJECT_GONE = "The bot does not know this project any more, so it does not cancel this download."
 LIMIT_REACHED = (
     "Within an hour the bot itself has cancelled as many downloads of this project as it may"
-    " ({limit}). Nothing was sent: a person decides."
+    " ({limit}): a person decides."
 )
 EXPECTED = "It was started by {name}, who may download without being asked."
 TAKEN_OVER = "The bot cancels the download unless an approver keeps it: request {request}."
@@ -74,35 +71,36 @@ def new_request(
     )
 
 
-def ending_as_expected(policy: Policy, started_by: StartedBy) -> Ending | None:
-    """Return the end of a quarantine whose starter is expected, or None."""
-    if (starter := started_by.starter) is None or not is_expected(policy, started_by):
+def observed(why: str, request: Request) -> Ending:
+    return Ending.explained(State.OBSERVED, f"{why} {what_was_sent(request)}")
+
+
+def ending_before_delete(policy: Policy, request: Request, started_by: StartedBy) -> Ending | None:
+    """Return the end of a request that may not run: its starter is expected, or it is off."""
+    starter = started_by.starter
+    if starter and is_expected(policy, started_by):
+        return Ending.explained(State.KEPT, EXPECTED.format(name=starter.name))
+    if policy.quarantine is Mode.ENFORCE:
         return None
-    return Ending.explained(State.KEPT, EXPECTED.format(name=starter.name))
+    first = policy.quarantine is Mode.OBSERVE and not request.sent.count
+    return Ending.explained(State.OBSERVED, WOULD_HAVE) if first else observed(NO_LONGER, request)
 
 
-def ending_before_delete(policy: Policy, started_by: StartedBy) -> Ending | None:
-    """Return the end of a request whose grace time is over and that may not run, or None."""
-    is_on = policy.quarantine is Mode.ENFORCE
-    off = None if is_on else Ending.explained(State.OBSERVED, NO_LONGER)
-    return ending_as_expected(policy, started_by) or off
-
-
-def ending(policy: Policy, started_by: StartedBy, job: RestoreJob | None, cancelled: int) -> Ending:
+def ending(
+    policy: Policy, request: Request, started_by: StartedBy, job: RestoreJob | None, cancelled: int
+) -> Ending:
     """Decide what happens when the grace time is over.
 
     `job` is as it was just read; None if Atlas did not answer. `cancelled` is the number of
     downloads of the project that the bot itself cancelled within an hour.
     """
-    if job and job.is_over:
-        return Ending.explained(State.OVER, ENDED.format(state=job.state.sentence))
-    if other := ending_before_delete(policy, started_by):
-        observed = other.state is State.OBSERVED and policy.quarantine is Mode.OBSERVE
-        return Ending.explained(State.OBSERVED, WOULD_HAVE) if observed else other
-    if cancelled >= policy.quarantine_limit:
-        reached = LIMIT_REACHED.format(limit=policy.quarantine_limit)
-        return Ending.explained(State.OBSERVED, reached)
-    return Ending.explained(State.APPROVED, NOT_KEPT)
+    run = Ending.explained(State.APPROVED, NOT_KEPT)
+    if job and job.is_over:  # a run reads whether a DELETE ended it
+        return run if request.sent.unknown else end_of_job(request, job.state)
+    end = ending_before_delete(policy, request, started_by)
+    if end is None and cancelled >= policy.quarantine_limit:
+        end = observed(LIMIT_REACHED.format(limit=policy.quarantine_limit), request)
+    return end or run
 
 
 def tried_until(ref: JobRef) -> datetime:
@@ -122,9 +120,8 @@ def after_fault(request: Request, end: Ending, now: datetime) -> Ending:
     """
     is_fault = end.state is State.FAILED or end.outcome.status in KEY_REFUSED
     may_run = request.by_bot and not request.sent.accepted and now < tried_until(request.ref)
-    if not (is_fault and may_run):
-        return end
-    return Ending(State.QUARANTINED, replace(end.outcome, tries_again=True))
+    again = Ending(State.QUARANTINED, replace(end.outcome, tries_again=True))
+    return again if is_fault and may_run else end
 
 
 class GraceClock:

@@ -93,22 +93,25 @@ class Quarantine:
         return await self.takes_posts(card.channel, max_age)
 
     async def _end_early(self, each: Quarantined) -> bool:
-        """End a quarantine whose starter is expected, or whose project is gone; True then."""
+        """End a quarantine that the settings do not want any more; True then."""
         policy = self.projects.policy_or_none(each.request.ref)
         if policy is None:
             if self.knows_projects():
-                off = Ending.explained(State.OBSERVED, rules.PROJECT_GONE)
+                off = rules.observed(rules.PROJECT_GONE, each.request)
                 await self._record(each, lambda _count: off)
             return True  # otherwise it waits until they are known
-        if each.request.outcome.tries_again or self._is_too_early(each):
-            return False  # the run decides, or it is not certain yet
-        early = rules.ending_as_expected(policy, each.job.started_by)
-        if early:  # the feed may show another starter by now
+        if each.request.approvals or each.job.ended:
+            return False  # the run judges approvals, and reads whether a DELETE ended the download
+        early = rules.ending_before_delete(policy, each.request, each.job.started_by)
+        if early and early.state is State.KEPT:  # the feed may show another starter by now
+            if self._is_too_early(each):
+                return False
             started_by = await self.jobs.starter_of(each.request.ref)
-            early = rules.ending_as_expected(policy, started_by)
-        if early:
-            await self._record(each, lambda _count: early)
-        return bool(early)
+            early = rules.ending_before_delete(policy, each.request, started_by)
+        if early is None or not (early.state is State.KEPT or each.request.outcome.tries_again):
+            return False
+        await self._record(each, lambda _count: early)
+        return True
 
     def _is_too_early(self, each: Quarantined) -> bool:
         """Whether the feed may lack an event of that time; not once the clock was set back."""
@@ -152,7 +155,7 @@ class Quarantine:
         policy = self.projects.policy(ref)
         if self._is_too_early(each) and is_expected(policy, started_by, probably=True):
             return
-        await self._record(each, partial(rules.ending, policy, started_by, job))
+        await self._record(each, partial(rules.ending, policy, each.request, started_by, job))
 
     async def _try_again(self, each: Quarantined) -> None:
         """Let a request run, whose reads have more time, unless Atlas refuses this one quickly."""

@@ -16,11 +16,12 @@ from sqlalchemy import update
 from bot.atlas import JobNotFound, KeyRefused, RoleMissing, Unavailable
 from bot.atlas.errors import NotCancellable
 from bot.cancellation.errors import AlreadyHandled, JobAlreadyRequested, RightsNotChecked
+from bot.cancellation.job import SENT_BEFORE
 from bot.cancellation.lifecycle import Ending, JobFingerprint, Outcome, State
 from bot.cancellation.people import People
 from bot.cancellation.policy import Mode, Policies
 from bot.cancellation.posts import PostKind, RequestPost
-from bot.cancellation.quarantine import FEED_SHOWS_AFTER, PROJECT_GONE, TRIED_FOR
+from bot.cancellation.quarantine import FEED_SHOWS_AFTER, NO_LONGER, PROJECT_GONE, TRIED_FOR
 from bot.services.projects import Projects
 from bot.services.quarantine import READ_TIMEOUT, RETRY_INTERVAL
 from bot.services.service import Submission
@@ -460,7 +461,7 @@ async def test_quarantine_of_a_project_that_was_removed_ends_once_all_projects_a
 
     request = await env.request(job_id)
     assert (request.state, env.deletes(job_id)) == (State(state), [])
-    assert (request.outcome.sentence == PROJECT_GONE) is listed
+    assert request.outcome.sentence.startswith(PROJECT_GONE) is listed
 
 
 async def test_request_that_replaced_a_quarantine_and_may_not_run_leaves_it_in_quarantine(
@@ -850,6 +851,25 @@ async def test_person_and_time_end_the_tries_after_a_fault_of_atlas(
     assert await env.state(job_id) is ends[decision]
     assert len(env.deletes(job_id)) == (decision == "cancel now")
     assert replies(env, job_id)[-1] == f"request:{ends[decision]}"
+
+
+@pytest.mark.parametrize("is_served", [True, False])
+async def test_settings_end_the_tries_after_a_fault_before_the_pause_is_over(
+    env: QuarantineEnv, *, is_served: bool
+) -> None:
+    job_id = await quarantined(env)
+    fail(env, "DELETE", Unavailable(retry_after=60.0, may_have_taken_effect=True))
+    await pass_seconds(env, GRACE + 5)
+    reload(env, quarantine=Mode.OFF)
+    if not is_served:
+        env.replicas[0].quarantine.projects = Projects()
+    fail(env, "GET", KeyRefused(status=401))
+    await env.second()
+
+    request = await env.request(job_id)
+    assert (request.state, len(env.deletes(job_id))) == (State.OBSERVED, 1)
+    why = NO_LONGER if is_served else PROJECT_GONE
+    assert request.outcome.sentence == f"{why} {SENT_BEFORE}"
 
 
 async def test_step_that_fails_starts_the_grace_time_again(env: QuarantineEnv) -> None:

@@ -6,11 +6,15 @@ from typing import Any
 import pytest
 
 from bot.atlas import RestoreJob
+from bot.cancellation.job import ENDED_SINCE, REFUSED_BEFORE, SENT_BEFORE
 from bot.cancellation.lifecycle import DeleteAttempts, Ending, Outcome, State
 from bot.cancellation.policy import Mode, Policy, is_expected
 from bot.cancellation.quarantine import (
+    LIMIT_REACHED,
     LONGEST_SILENCE,
+    NO_LONGER,
     TRIED_FOR,
+    WOULD_HAVE,
     GraceClock,
     after_fault,
     ending,
@@ -91,15 +95,42 @@ def test_end_of_the_grace_time_depends_on_mode_starter_job_and_limit(
 ) -> None:
     policy = Policy(quarantine=mode, quarantine_expected=ENFORCED.quarantine_expected)
 
-    assert ending(policy, started_by, job, cancelled).state is state
+    assert ending(policy, a_request(), started_by, job, cancelled).state is state
 
 
-def test_ending_in_observe_differs_from_that_in_off() -> None:
-    observed = ending(Policy(quarantine=Mode.OBSERVE), NOT_READ, a_job(), 0)
-    off = ending(Policy(quarantine=Mode.OFF), NOT_READ, a_job(), 0)
+@pytest.mark.parametrize(
+    ("mode", "limit", "sent", "sentences"),
+    [
+        (Mode.OBSERVE, 3, DeleteAttempts(), WOULD_HAVE),
+        (Mode.OBSERVE, 3, DeleteAttempts(count=1), f"{NO_LONGER} {REFUSED_BEFORE}"),
+        (Mode.OFF, 3, DeleteAttempts(), f"{NO_LONGER} Nothing was sent."),
+        (Mode.OFF, 3, DeleteAttempts(count=8, unknown=True), f"{NO_LONGER} {SENT_BEFORE}"),
+        (Mode.ENFORCE, 0, DeleteAttempts(count=1), LIMIT_REACHED.format(limit=0)),
+    ],
+)
+def test_end_without_a_cancellation_says_why_and_what_was_sent(
+    mode: Mode, limit: int, sent: DeleteAttempts, sentences: str
+) -> None:
+    policy = Policy(quarantine=mode, quarantine_limit=limit)
+    end = ending(policy, a_request(sent=sent), NOT_READ, a_job(), 0)
 
-    assert "would have cancelled" in observed.outcome.sentence
-    assert "current settings" in off.outcome.sentence
+    assert end.outcome.sentence.startswith(sentences)
+
+
+@pytest.mark.parametrize(
+    ("sent", "state", "sentence"),
+    [
+        (DeleteAttempts(count=1), State.OVER, ENDED_SINCE.split("{")[0]),
+        (DeleteAttempts(count=1, unknown=True), State.APPROVED, ""),
+    ],
+)
+def test_run_reads_whether_a_delete_whose_answer_was_lost_ended_the_download(
+    sent: DeleteAttempts, state: State, sentence: str
+) -> None:
+    end = ending(ENFORCED, a_request(sent=sent), NOT_READ, a_job(cancelled=True), 0)
+
+    assert end.state is state
+    assert sentence in end.outcome.sentence
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from bot.cancellation.errors import (
     RightsNotChecked,
 )
 from bot.cancellation.events import EventName
-from bot.cancellation.job import ENDED, Job, LinkPhase, StarterAnswer
+from bot.cancellation.job import ENDED, SENT_BEFORE, Job, LinkPhase, StarterAnswer
 from bot.cancellation.lifecycle import Approval, Card, Outcome, Request, State
 from bot.cancellation.people import EVERYONE, NO_ONE, People
 from bot.cancellation.policy import Mode, Policies, Policy
@@ -469,10 +469,11 @@ def quarantined() -> dict[str, dict[str, Any]]:
         built[f"own_reply_{event.split(':')[1]}"] = card_replies.message(
             post(event, own(State(event.removeprefix("request:")))), Policy(approvers=APPROVERS)
         )
-    removed = own(State.OBSERVED, outcome=Outcome(sentence=PROJECT_GONE))
+    because = f"{PROJECT_GONE} {SENT_BEFORE}"
+    removed = own(State.OBSERVED, outcome=Outcome(sentence=because))
     built["own_card_removed"] = card_message(removed, None, LINKS, JOB, Mode.OFF)
     built["own_reply_removed"] = card_replies.message(
-        post(EventName.OBSERVED, removed, detail={"sentence": PROJECT_GONE})
+        post(EventName.OBSERVED, removed, detail={"sentence": because})
     )
     stopped = own(State.QUARANTINED, grace_ends_at=until, voided=("U0ADA",))
     built["own_reply_quarantined"] = card_replies.message(
