@@ -54,9 +54,8 @@ def _judge_own(
 ) -> Judgement:
     """Judge the bot's own request: an approver's click lets it run, and else the quarantine."""
     voided = frozenset(_voided(policy, request, people))
-    instead = None
-    if not request.approved_by - voided:
-        instead = ending_before_delete(policy, request, started_by)
+    is_approved = request.approved_by - voided
+    instead = None if is_approved else ending_before_delete(policy, request, started_by)
     if voided and instead is None:
         instead = Ending(State.QUARANTINED)
     return Judgement(

@@ -108,18 +108,18 @@ def tried_until(ref: JobRef) -> datetime:
     return ref.started_at + TRIED_FOR
 
 
-def try_again_at(ref: JobRef, now: datetime) -> datetime:
+def try_again_at(ref: JobRef, now: datetime, retry_after: float | None = None) -> datetime:
     """Return when the bot tries again; pauses grow to a tenth of the download's age."""
-    return now + max(RETRY_PAUSE, (now - ref.started_at) / 10)
+    return now + max(RETRY_PAUSE, (now - ref.started_at) / 10, timedelta(seconds=retry_after or 0))
 
 
-def after_fault(request: Request, end: Ending, now: datetime) -> Ending:
+def after_fault(request: Request, end: Ending, again_at: datetime) -> Ending:
     """Return the end of a run; the bot's own request is in quarantine again after a fault of Atlas.
 
     Not once Atlas accepted a DELETE: only a person may let another one be sent.
     """
     is_fault = end.state is State.FAILED or end.outcome.status in KEY_REFUSED
-    may_run = request.by_bot and not request.sent.accepted and now < tried_until(request.ref)
+    may_run = request.by_bot and not request.sent.accepted and again_at < tried_until(request.ref)
     again = Ending(State.QUARANTINED, replace(end.outcome, tries_again=True))
     return again if is_fault and may_run else end
 

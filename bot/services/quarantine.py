@@ -165,7 +165,8 @@ class Quarantine:
         except AtlasError as error:
             log.warning("quarantined job not read", job=ref.job_id, why=str(error))
             if not isinstance(error, TimedOut) and now < rules.tried_until(ref):
-                await self.store.record_ends([(each.request, rules.try_again_at(ref, now))])
+                again_at = rules.try_again_at(ref, now, error.retry_after)
+                await self.store.record_ends([(each.request, again_at)])
                 return
         await self._record(each, lambda _count: Ending(State.APPROVED, each.request.outcome))
 

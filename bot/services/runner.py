@@ -24,7 +24,7 @@ from bot.cancellation.lifecycle import (
     next_step,
 )
 from bot.cancellation.people import Person
-from bot.cancellation.quarantine import after_fault
+from bot.cancellation.quarantine import after_fault, try_again_at
 from bot.log_config import bind_to_log
 from bot.services.projects import Project, Projects
 from bot.services.rights import RightsCheck
@@ -96,7 +96,7 @@ class Run:
         # When the last read began, and the last recorded one: the first DELETE waits for no record.
         self.read_at = self._recorded_at = self.store.now()
         self._recording: asyncio.Task[Request] | None = None  # of the last DELETE's answer
-        self._retry_at = self.monotonic()  # earliest moment that Atlas's Retry-After allows
+        self.retry_at = self.monotonic()  # earliest moment that Atlas's Retry-After allows
 
     async def execute(self) -> Ending:
         """GET the job; DELETE it while it matches what was shown; repeat until the result is known.
@@ -113,6 +113,7 @@ class Run:
             try:
                 self.job = job = await self._read_job()
             except AtlasError as error:
+                self.retry_at = max(self.retry_at, self.monotonic() + (error.retry_after or 0.0))
                 not_found += 1
                 is_early = not_found < ENOUGH_NOT_FOUND and self.monotonic() < self._deadline
                 if error.status == HTTPStatus.NOT_FOUND and is_early:
@@ -184,7 +185,7 @@ class Run:
         if step is Step.SEND and isinstance(error, AtlasRejected):
             return ending_with(State.REFUSED, error)
         # A Retry-After past the deadline ends the run now.
-        if not sent.count or max(self.monotonic(), self._retry_at) < self._deadline:
+        if not sent.count or max(self.monotonic(), self.retry_at) < self._deadline:
             return None
         if error and not sent.accepted:
             return ending_with(State.FAILED, error, JOB_STILL_THERE)
@@ -223,7 +224,7 @@ class Run:
             status = await self.canceller.cancel_restore_job(self.request.ref)
         except AtlasError as error:
             self._delete_error = error
-            self._retry_at = self.monotonic() + (error.retry_after or 0.0)
+            self.retry_at = self.monotonic() + (error.retry_after or 0.0)
             sent = replace(sent, unknown=sent.unknown or error.may_have_taken_effect)
             answer = {"status": error.status, "code": error.code, "error": type(error).__name__}
         else:
@@ -246,7 +247,7 @@ class Run:
     async def _wait_before_read(self) -> None:
         """Wait for the backoff, or for Atlas's Retry-After if that ends before the deadline."""
         now = self.monotonic()
-        retry_after = self._retry_at - now if self._retry_at < self._deadline else 0.0
+        retry_after = self.retry_at - now if self.retry_at < self._deadline else 0.0
         remaining = max(0.0, self._deadline - now)
         await self.runner.sleep(min(max(next(self._backoff), retry_after), remaining))
 
@@ -313,9 +314,12 @@ class Runner:
         canceller = self.canceller_of(project)
         run = Run(request=request, atlas=project.atlas, canceller=canceller, runner=self)
         end = await run.execute()
-        end = after_fault(run.request, end, self.store.now())
+        retry_after = run.retry_at - self.monotonic()
+        again_at = try_again_at(request.ref, self.store.now(), retry_after)
+        request = replace(run.request, grace_ends_at=again_at)
+        end = after_fault(request, end, again_at)
         await self.store.settle(
-            run.request, end.state, end.outcome, run.judgement, job=run.job, read_at=run.read_at
+            request, end.state, end.outcome, run.judgement, job=run.job, read_at=run.read_at
         )
 
     async def _renew_lease(self, request_id: str) -> None:

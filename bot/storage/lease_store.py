@@ -13,7 +13,6 @@ from bot.cancellation.events import EventName
 from bot.cancellation.job import Job
 from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import DeleteAttempts, Outcome, Request, State
-from bot.cancellation.quarantine import try_again_at
 from bot.storage.database import has_passed
 from bot.storage.job_store import change, note_reads
 from bot.storage.queries import IS_OPEN
@@ -133,15 +132,14 @@ class LeaseStore(Store):
     ) -> Request:
         """End a run whose last read began at `read_at`; raises `AlreadyHandled`.
 
-        `judgement` has why the request waits for approvals again. If it is tried again after a
-        pause, only the first fault is reported.
+        `judgement` has why the request waits for approvals again. If it is tried again at
+        `grace_ends_at`, only the first fault is reported.
         """
         if judgement:
             apply_judgement(uow, request, judgement)
         observe = partial(Job.observe, now=uow.now, read=job, read_at=read_at)
         known = change(uow, request.ref, observe)
-        again_at = try_again_at(request.ref, uow.now)
-        pause = {"grace_ends_at": again_at} if outcome.tries_again else {}
+        pause = {"grace_ends_at": request.grace_ends_at} if outcome.tries_again else {}
         return uow.transition(
             request,
             State.CANCELLING,

@@ -162,9 +162,8 @@ class QuarantineStore(Store):
         if by and not by.sent.count and decided.state is State.APPROVED:
             _take_over(uow, by, request)
             uow.transition(request, State.OVER, State.QUARANTINED, reply=False)
-        again = decided.outcome.tries_again
-        expected, outcome = State.QUARANTINED, decided.outcome
-        return uow.transition(request, expected, decided.state, outcome=outcome, reply=not again)
+        state, outcome, reply = decided.state, decided.outcome, not decided.outcome.tries_again
+        return uow.transition(request, State.QUARANTINED, state, outcome=outcome, reply=reply)
 
 
 def _copies(uow: UnitOfWork, request_ids: Sequence[str]) -> Mapping[str, set[str]]:

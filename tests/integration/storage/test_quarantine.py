@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import update
 
-from bot.atlas import JobNotFound, KeyRefused, RoleMissing, Unavailable
+from bot.atlas import JobNotFound, KeyRefused, RateLimited, RoleMissing, Unavailable
 from bot.atlas.errors import NotCancellable
 from bot.cancellation.errors import AlreadyHandled, JobAlreadyRequested, RightsNotChecked
 from bot.cancellation.job import SENT_BEFORE
@@ -766,6 +766,20 @@ async def test_fault_of_atlas_at_the_end_of_a_grace_time_is_reported_once_and_tr
     assert await AuditLog(env.database).verify() == []
 
 
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+async def test_next_try_after_a_fault_is_not_before_the_retry_after_of_atlas(
+    env: QuarantineEnv, method: str
+) -> None:
+    job_id = await quarantined(env)
+    fail(env, method, RateLimited(status=429, retry_after=120.0))
+    await pass_seconds(env, GRACE + 5)
+    for since in (5, 0):
+        again_at = (await env.request(job_id)).grace_ends_at
+        assert again_at
+        assert again_at >= env.clock.now + timedelta(seconds=119 - since)
+        await env.second(121)
+
+
 async def test_download_is_cancelled_after_a_fault_of_atlas_also_while_each_read_takes_long(
     env: QuarantineEnv,
 ) -> None:
@@ -774,7 +788,7 @@ async def test_download_is_cancelled_after_a_fault_of_atlas_also_while_each_read
     await pass_seconds(env, GRACE + 5)
     fail(env, "DELETE", None)
     env.atlas.read_time = READ_TIMEOUT + 1
-    await pass_seconds(env, 32)
+    await pass_seconds(env, 62)
 
     assert await env.state(job_id) is State.CANCELLED
 
@@ -820,7 +834,7 @@ async def test_lost_answer_to_a_delete_before_a_fault_of_atlas_ends_as_cancelled
     await pass_seconds(env, GRACE + 5)
     env.atlas.change(job_id, cancelled=True)
     await env.read_jobs()
-    await pass_seconds(env, 32)
+    await pass_seconds(env, 62)
 
     assert await env.state(job_id) is State.CANCELLED
     assert len(env.deletes(job_id)) == 1
