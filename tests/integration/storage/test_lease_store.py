@@ -162,12 +162,3 @@ async def test_failed_check_is_recorded_only_by_the_holder(env: Stores) -> None:
     events = [each async for each in env.record.events(request=request.id)]
     reports = [each.detail for each in events if each.event == "request:check_failed"]
     assert reports == ['{"sentence":"Slack is unavailable.","try":1}']
-
-
-async def test_renewed_lease_lasts_longer(env: Stores) -> None:
-    request = await claimed(env)
-    env.clock.advance(Timings.request_lease - 1)
-    assert await env.leases.renew(request.id)
-    env.clock.advance(Timings.request_lease - 1)
-
-    assert await env.other.claim(request.id) is None

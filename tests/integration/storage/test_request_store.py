@@ -15,7 +15,6 @@ from bot.cancellation.errors import (
     JobAlreadyRequested,
     NotAllowed,
     NotRecorded,
-    RequestExpired,
 )
 from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import JobFingerprint, Outcome, Request, State
@@ -124,30 +123,6 @@ async def test_approval_and_its_end_concern_one_person_and_one_request(env: Stor
         each.id: each.approved_by for each in await env.history.in_states(State.AWAITING)
     }
     assert approved_by == {first.id: {ADA.id, ABE.id}, second.id: {ABE.id, RINA.id}}
-
-
-async def test_request_takes_no_decision_once_it_is_approved_or_has_ended(env: Stores) -> None:
-    request = await env.store.create(a_waiting_request(), RINA)
-    approved = await env.store.approve(request.id, ADA, allow, keep_all)
-
-    async def assert_decided(as_it_was: Request) -> None:
-        with pytest.raises(AlreadyHandled):
-            await env.store.approve(request.id, ABE, allow, keep_all)
-        with pytest.raises(AlreadyHandled):
-            await env.store.decide(request.id, State.DENIED, ABE, allow)
-        assert await env.store.get(request.id) == as_it_was
-
-    await assert_decided(approved)
-    await assert_decided(await env.end_run(request))
-
-
-async def test_request_takes_no_approval_once_its_approval_time_is_over(env: Stores) -> None:
-    request = await env.store.create(a_waiting_request(), RINA)
-    env.clock.now = request.expires_at
-    with pytest.raises(RequestExpired):
-        await env.store.approve(request.id, ADA, allow, keep_all)
-
-    assert await env.store.get(request.id) == request
 
 
 async def test_refused_decision_changes_nothing(env: Stores) -> None:
