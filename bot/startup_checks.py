@@ -124,13 +124,12 @@ async def check_app_token(client: AsyncWebClient, slack: SlackSettings) -> None:
         return
     try:
         await client.apps_connections_open(app_token=slack.app_token.get_secret_value())
-    except InvalidToken as error:
-        raise StartError(
-            f"Slack refuses SLACK_APP_TOKEN ({error.code}): copy the App-Level Token again, "
-            "in Slack's app under Basic Information; it needs the scope connections:write."
-        ) from error
-    except SlackError:
-        return
+    except SlackError as error:
+        if isinstance(error, InvalidToken):
+            raise StartError(
+                f"Slack refuses SLACK_APP_TOKEN ({error.code}): copy the App-Level Token again, "
+                "in Slack's app under Basic Information; it needs the scope connections:write."
+            ) from error
 
 
 async def collect_slack_errors(authentication: asyncio.Task[Identity]) -> list[str]:
@@ -187,10 +186,8 @@ async def answers(client: AsyncWebClient) -> bool:
             async with asyncio.timeout(ANSWER_TIMEOUT):
                 await client.auth_test()
                 return True
-        except TimeoutError:
-            continue
-        except SlackError as error:
-            if type(error) not in {SlackUnavailable, InvalidToken}:
+        except (SlackError, TimeoutError) as error:
+            if type(error) not in {SlackUnavailable, InvalidToken, TimeoutError}:
                 return True
     return False
 
