@@ -199,9 +199,10 @@ def unavailable_blocks(unavailable: Iterable[UnreadCluster]) -> list[Block]:
     grouped: dict[tuple[str, str, bool], list[str | None]] = {}
     for each in unavailable:
         grouped.setdefault((each.project, each.reason, each.in_part), []).append(each.cluster)
-    lines = [_reason(*key, sorted(filter(None, names))) for key, names in grouped.items()]
-    if (more := len(lines) - MAX_REASONS) > 0:
-        lines[MAX_REASONS:] = [f":warning: And {more} more reasons."]
+    shown = [*grouped.items()][:MAX_REASONS]
+    lines = [_reason(*key, sorted(filter(None, names))) for key, names in shown]
+    if (more := len(grouped) - MAX_REASONS) > 0:
+        lines.append(f":warning: And {more} more reasons.")
     return [blockkit.section("\n".join(lines))] if lines else []
 
 

@@ -87,7 +87,7 @@ def escape(text: str, limit: int = 3000) -> str:
     Source: docs.slack.dev, messaging/formatting-message-text. The result has at most `limit`
     characters and never ends in the middle of an escape.
     """
-    parts = [_ESCAPES.get(character, character) for character in strip_invisible(text)]
+    parts = [_ESCAPES.get(each, each) for each in strip_invisible(text)[: limit + 1]]
     if sum(map(len, parts)) <= limit:
         return "".join(parts)
     ends, last = accumulate(map(len, parts)), limit - len(ELLIPSIS)

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
+from functools import cache
 from itertools import chain, groupby, islice
 from operator import attrgetter
 from typing import Any
@@ -54,21 +55,25 @@ def _stored(column: Column[Any]) -> ColumnElement[Any]:
 
 
 def _damaged_rows(db: Connection) -> Iterator["AuditBreak"]:
-    """Name up to `MAX_BREAKS` rows of each table with values of another type or out of range."""
-    is_sqlite = db.dialect.name == "sqlite"
     for table in metadata.sorted_tables:
-        damage = {each.name: _is_damaged(each, is_sqlite=is_sqlite) for each in table.c}
-        keys = [_stored(each).label(f"key_{each.name}") for each in table.primary_key.columns]
-        found = select(*keys, *(each.label(name) for name, each in damage.items()))
-        for row in db.execute(found.where(or_(*damage.values())).limit(MAX_BREAKS)).mappings():
+        for row in db.execute(_damaged(table, is_sqlite=db.dialect.name == "sqlite")).mappings():
             key = {each.name: row[f"key_{each.name}"] for each in table.primary_key.columns}
             texts = (each if isinstance(each, str) else repr(each) for each in key.values())
-            columns = ", ".join(name for name in damage if row[name])
+            columns = ", ".join(each.name for each in table.c if row[each.name])
             yield AuditBreak(
                 request=key.get({requests: "id", approvals: "request"}.get(table, ""), ""),
                 row=f"row {' '.join(texts)} of {table.name}",
                 why=f"is damaged ({columns})",
             )
+
+
+@cache  # to build it takes longer than to run it
+def _damaged(table: Table, *, is_sqlite: bool) -> Select[Any]:
+    """Select up to `MAX_BREAKS` rows with values of another type or out of range."""
+    damage = {each.name: _is_damaged(each, is_sqlite=is_sqlite) for each in table.c}
+    keys = [_stored(each).label(f"key_{each.name}") for each in table.primary_key.columns]
+    found = select(*keys, *(each.label(name) for name, each in damage.items()))
+    return found.where(or_(*damage.values())).limit(MAX_BREAKS)
 
 
 def _is_damaged(column: Column[Any], *, is_sqlite: bool) -> ColumnElement[bool]:

@@ -14,6 +14,7 @@ def test_unavailable_clusters_are_grouped_by_reason_and_limited() -> None:
     (few,) = lists.unavailable_blocks([unseen(1), unseen(13)])
 
     assert block["text"]["text"].endswith("And 4 more reasons.")
+    assert block["text"]["text"].count(":warning:") == lists.MAX_REASONS + 1
     assert few["text"]["text"].count(":warning:") == 1
     assert few["text"]["text"].count("`") == 4
 

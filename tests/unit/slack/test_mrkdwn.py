@@ -30,9 +30,10 @@ def test_cut_text_keeps_escapes_whole_and_stays_within_the_limit(
     given_text: str, limit: int
 ) -> None:
     escaped = mrkdwn.escape(given_text, limit)
-    whole = escaped.removesuffix("…")
+    whole, uncut = escaped.removesuffix("…"), mrkdwn.escape(given_text)
 
     assert len(escaped) <= limit
+    assert escaped.endswith("…") if len(uncut) > limit else escaped == uncut
     assert html.escape(html.unescape(whole), quote=False) == whole
 
 
