@@ -209,7 +209,7 @@ class CallLimits:
         name = method.__name__.replace("_", ".")
         self._check(name)
         shared = self._shared if name in SHARED else None
-        if shared and (seconds := await self._take(shared, name, budget)):
+        if shared and budget and (seconds := await shared.take(name, *budget)):
             raise NotCalled(BUDGET_USED, seconds)
         self._check(name)  # another call may have been limited while this one was counted
         try:
@@ -223,15 +223,12 @@ class CallLimits:
                         await shared.pause(name, seconds)
             raise
 
-    async def _take(
-        self, shared: CallBudget, name: str, budget: tuple[int, float, int] | None
-    ) -> float:
-        try:
-            return await shared.take(name, *budget or (None, 0.0))
-        except errors.StorageError:
-            if budget:
-                raise
-            return 0.0  # this process knows its own pauses; the person has to get the sentence
+    async def read_pause(self, method: str) -> None:
+        """Let a Retry-After that another process was given hold here, too."""
+        if self._shared:
+            with log_errors("Retry-After not read", method=method):
+                seconds = await self._shared.paused(method)
+                self._free_at[method] = self._monotonic() + seconds
 
     async def may_read_again(self, groups: int) -> bool:
         """Whether groups may be read again for a person without a right by the last answers."""

@@ -10,7 +10,7 @@ from sqlalchemy import case, delete, func, insert, literal, or_, select, update
 from bot.cancellation.errors import NotRecorded
 from bot.storage.database import MILLISECONDS, has_passed, milliseconds, read_value
 from bot.storage.tables import leases, slack_calls, slack_connections
-from bot.storage.unit_of_work import Store, UnitOfWork, writes
+from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 
 _times_from_json = TypeAdapter(list[int]).validate_json
 LEADER = "leader"  #: the name of the lease
@@ -99,22 +99,22 @@ class CallBudget(Store):
     The clock is the database's.
     """
 
+    @reads
+    def paused(self, uow: UnitOfWork, method: str) -> float:
+        """Return the seconds for which no replica may call a method."""
+        return _pause(uow, method)
+
     @writes
     def take(
-        self, uow: UnitOfWork, method: str, limit: int | None, window: float, ahead: int = 0
+        self, uow: UnitOfWork, method: str, limit: int, window: float, ahead: int = 0
     ) -> float:
         """Count a call, or return the seconds until fewer than `limit` are in the window.
 
-        Those are the seconds for a call that waits after `ahead` others. Without a limit only a
-        pause counts. Raises `StorageError`, after which the call must not
-        be made.
+        Those are the seconds for a call that waits after `ahead` others, or of a pause. Raises
+        `StorageError`, after which the call must not be made.
         """
-        paused_until = select(leases.c.until).where(leases.c.name == method)
-        until = uow.execute(paused_until).scalar()
-        if until and uow.now < until <= uow.now + LONGEST_PAUSE:
-            return float((until - uow.now).total_seconds())
-        if limit is None:
-            return 0.0
+        if seconds := _pause(uow, method):
+            return seconds
         is_method = slack_calls.c.method == method
         row = uow.execute(select(slack_calls).where(is_method).with_for_update()).first()
         now = milliseconds(uow.now)
@@ -141,3 +141,9 @@ class CallBudget(Store):
         known = update(leases).where(leases.c.name == method).values(until=end)
         if not uow.execute(known).rowcount:
             uow.execute(insert(leases), {"name": method, "owner": SLACK, "until": until})
+
+
+def _pause(uow: UnitOfWork, method: str) -> float:
+    until = uow.execute(select(leases.c.until).where(leases.c.name == method)).scalar()
+    is_paused = until and uow.now < until <= uow.now + LONGEST_PAUSE
+    return float((until - uow.now).total_seconds()) if is_paused else 0.0

@@ -89,6 +89,7 @@ class Outbox:
     async def run(self) -> None:
         """Deliver posts until `stop`; posts that are due then are still delivered."""
         self._rate_limits = RateLimits(self.timings, self.monotonic)
+        await self.limits.read_pause("chat.postMessage")  # of the leader before
         while True:
             self._wakeup.clear()
             await self._start_due()

@@ -63,10 +63,11 @@ async def test_paused_method_is_called_by_no_replica(env: Stores) -> None:
         await replicas[seconds % 2].pause("chat.postMessage", seconds)
     env.clock.advance(10)
 
-    assert [await each.take("chat.postMessage", None, 0) for each in replicas] == [20.0, 20.0]
+    assert [await each.paused("chat.postMessage") for each in replicas] == [20.0, 20.0]
+    assert await replicas[0].take("chat.postMessage", 1, 60) == 20.0
     assert await replicas[1].take("chat.update", 1, 60) == 0.0
     env.clock.advance(20)
-    assert await replicas[1].take("chat.postMessage", None, 0) == 0.0
+    assert await replicas[1].paused("chat.postMessage") == 0.0
 
 
 async def test_calls_from_before_the_clock_was_set_back_do_not_count(env: Stores) -> None:

@@ -151,13 +151,13 @@ class FakeBudget(CallBudget):
     """Answers the next calls with these seconds to wait, and then lets all be made."""
 
     waits: list[float]
-    limits: list[int | None] = field(default_factory=list)
+    limits: list[int] = field(default_factory=list)
     ahead: list[int] = field(default_factory=list)
     windows: set[float] = field(default_factory=set)
     database: Database = field(init=False)
     now: Callable[[], datetime] = field(init=False)
 
-    async def take(self, method: str, limit: int | None, window: float, ahead: int = 0) -> float:
+    async def take(self, method: str, limit: int, window: float, ahead: int = 0) -> float:
         self.limits.append(limit)
         self.ahead.append(ahead)
         self.windows.add(window)
@@ -167,7 +167,7 @@ class FakeBudget(CallBudget):
 class FailingBudget(FakeBudget):
     """Cannot be read: the database is locked, or away."""
 
-    async def take(self, method: str, limit: int | None, window: float, ahead: int = 0) -> float:
+    async def take(self, method: str, limit: int, window: float, ahead: int = 0) -> float:
         raise NotRecorded
 
     async def pause(self, method: str, seconds: float) -> None:
