@@ -14,7 +14,7 @@ from sqlalchemy import URL, Connection, NullPool, create_engine, event
 
 from bot.storage.executor import WRITES, Executor
 
-THREADS = 4  #: for transactions: SQLite has one writer, the others read
+THREADS = 2  #: one to write, one to read: each more keeps a connection and memory of its own
 #: Bytes of free disk below which the database counts as full: a few dozen requests.
 MIN_FREE_BYTES = 1024 * 1024
 #: Why a file is not used any more.
