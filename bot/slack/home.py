@@ -227,6 +227,7 @@ def job_blocks(
     shown = [
         lists.job_entry(found, known[found.ref], follows.get(found.ref, ""))
         for found in jobs[:MAX_JOBS]
+        if found.ref in known  # those after ones that are over since the listing are not
     ]
     more = len(jobs) - len(shown)
     if not shown:

@@ -12,11 +12,12 @@ from bot.cancellation.lifecycle import State
 from bot.cancellation.people import People
 from bot.cancellation.policy import Mode, Policies, Policy
 from bot.cancellation.posts import PostKind
-from bot.services.job_search import CancellableJob, ClusterRef
+from bot.services.job_search import CancellableJob, ClusterRef, Search
 from bot.services.projects import Project, Projects
 from bot.slack import home, ids, lists
 from bot.slack.outbox.messages import MessageBuilder
-from tests.support.domain import PROJECT_ID, RINA, a_job
+from tests.support.clock import NOON
+from tests.support.domain import PROJECT_ID, RINA, a_job, new_job_id
 from tests.support.fake_atlas import FakeAtlas
 from tests.support.service import CLUSTER
 from tests.unit.slack import payloads, samples
@@ -129,6 +130,18 @@ def test_rows_say_second_what_the_starter_answered(answer: StarterAnswer) -> Non
     said = "was me" if answer is StarterAnswer.MINE else "was not me"
     seconds = [row["text"]["text"].splitlines()[1] for row in rows]
     assert [said in line and "<@U0RINA>" in line for line in seconds] == [True] * 3
+
+
+def test_download_after_one_that_ended_since_the_listing_counts_as_a_further_one() -> None:
+    place = ClusterRef(project=samples.PROJECTS[0], cluster="prod-eu")
+    jobs = [
+        CancellableJob(place=place, job=a_job(id=new_job_id())) for _ in range(home.MAX_JOBS + 1)
+    ]
+    ended, *others = known = {each.ref: samples.JOB for each in jobs[: home.MAX_JOBS]}
+    shown = str(home.job_blocks(Search(jobs=jobs), NOON, known, above={ended}))
+
+    assert shown.count(ids.OPEN) == len(others)
+    assert "And 1 more" in shown
 
 
 @pytest.mark.parametrize("is_kept", [True, False])
