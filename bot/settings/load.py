@@ -14,7 +14,8 @@ from pydantic.fields import FieldInfo
 
 from bot.atlas import ApiVersion
 from bot.cancellation.cluster_entries import hidden_entries
-from bot.cancellation.policy import Mode, Policy
+from bot.cancellation.people import NO_ONE
+from bot.cancellation.policy import REMIND_AFTER, Mode, Policy
 from bot.settings.credentials import CredentialSettings
 from bot.settings.model import AtlasSettings, AuditWebhookSettings, Settings, SlackSettings, unread
 from bot.settings.parsers import Model, read
@@ -86,7 +87,7 @@ def load_settings(
             "projects": tuple(p for p in holders if isinstance(p, ProjectSettings)),
             "organizations": tuple(o for o in holders if isinstance(o, OrganizationSettings)),
             "audit_webhook": audit_webhook,
-            "risks": (*env_file_risks(file), *unknown),
+            "risks": (*env_file_risks(file), *unused_variables(given), *unknown),
         }
     )
 
@@ -208,6 +209,11 @@ def read_audit_webhook(
     return read(AuditWebhookSettings, given, problems)
 
 
+def unused_variables(given: Mapping[str, str]) -> Iterator[str]:
+    if given.keys() >= {"BOT_PROJECTS_FILE", "MONGODB_ATLAS_PROJECT_ID"}:
+        yield "MONGODB_ATLAS_PROJECT_ID has no effect here: another setting replaces it."
+
+
 def unknown_variables(names: Iterable[str], missing: Iterable[str] = ()) -> Iterator[str]:
     """Report those that seem to be meant for the bot, each with the most similar settings.
 
@@ -295,8 +301,7 @@ def _policy_risks(policy: Policy, watched: Sequence[Policy]) -> Iterator[str]:
         yield "no approvals are needed: each requester cancels alone (BOT_APPROVALS)."
     if policy.requesters.everyone:
         yield "every full member of the workspace may ask (BOT_REQUESTERS)."
-    if policy.approvals:
-        yield from _approval_risks(policy)
+    yield from _approval_risks(policy) if policy.approvals else _unused_rules(policy)
     if policy.channels and policy.watch_channel and policy.watch_channel not in policy.channels:
         yield (
             "the buttons of announcements do not work in the watch channel: add it to "
@@ -309,6 +314,16 @@ def _approval_risks(policy: Policy) -> Iterator[str]:
         yield "every full member of the workspace may approve (BOT_APPROVERS)."
     if policy.approvals == 1 and policy.self_approval:
         yield "the requester's own approval is enough (BOT_SELF_APPROVAL)."
+    is_set = policy.remind_after != REMIND_AFTER  # the last ones of the default may not come
+    if is_set and any(wait >= policy.approval_ttl for wait in policy.remind_after):
+        yield "a request expires before its last reminder (BOT_APPROVAL_TTL, BOT_REMIND_AFTER)."
+
+
+def _unused_rules(policy: Policy) -> Iterator[str]:
+    if policy.approvers != policy.requesters:
+        yield "approvers are named, but no approvals are needed (BOT_APPROVALS)."
+    if policy.break_glass != NO_ONE:
+        yield "people may act alone, but no approvals are needed (BOT_BREAK_GLASS, BOT_APPROVALS)."
 
 
 def _hidden_entries(projects: Sequence[PolicyHolder]) -> Iterator[str]:

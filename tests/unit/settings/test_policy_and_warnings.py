@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -136,9 +137,19 @@ ALL_APPROVE = "every full member of the workspace may approve (BOT_APPROVERS)."
             [ALL_APPROVE, "the requester's own approval is enough (BOT_SELF_APPROVAL)."],
         ),
         (
+            Policy(requesters=people("S1"), approvers=people("S2")),
+            [NONE_NEEDED, "approvers are named, but no approvals are needed (BOT_APPROVALS)."],
+        ),
+        (
+            replace(SAFE, remind_after=(timedelta(minutes=1), timedelta(minutes=30))),
+            ["a request expires before its last reminder (BOT_APPROVAL_TTL, BOT_REMIND_AFTER)."],
+        ),
+        (
             replace(SAFE, watch_restores=True),
             ["restores into other projects are not announced: set a channel (BOT_WATCH_CHANNEL)."],
         ),
+        (replace(SAFE, remind_after=(timedelta(minutes=29),)), []),
+        (replace(SAFE, approval_ttl=timedelta(seconds=60)), []),  # with the default reminders
     ],
 )
 def test_risky_policy_is_warned_about_with_its_project(

@@ -404,10 +404,13 @@ def test_secret_in_place_of_a_variable_name_is_not_shown(tmp_path: Path) -> None
     assert reported.startswith(f"{WHERE}private_key_env must be the name of a variable")
 
 
-def test_project_id_next_to_a_projects_file_is_ignored(tmp_path: Path) -> None:
+def test_project_id_next_to_a_projects_file_is_ignored_with_a_warning(tmp_path: Path) -> None:
     settings = load(tmp_path, SHOP_TABLE, MONGODB_ATLAS_PROJECT_ID=LAB)
 
     assert [project.id for project in settings.projects] == [SHOP]
+    assert warnings(settings)[0] == (
+        "MONGODB_ATLAS_PROJECT_ID has no effect here: another setting replaces it."
+    )
 
 
 DEFAULT_KEY = {
