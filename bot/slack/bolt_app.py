@@ -17,7 +17,7 @@ from bot.cancellation.job import StarterAnswer
 from bot.cancellation.lifecycle import State
 from bot.log_config import bind_to_log, is_request_id, new_request_id
 from bot.slack import command, deployment, home, ids, lists, mrkdwn, question
-from bot.slack.blockkit import REQUEST_KEY, decode_metadata, private
+from bot.slack.blockkit import REQUEST_KEY, decode_metadata, plain, private
 from bot.slack.client import SlackClient
 from bot.slack.decisions import Decisions, on_ask, on_decision
 from bot.slack.dependencies import Dependencies
@@ -138,6 +138,13 @@ def _action(body: Mapping[str, Any]) -> Mapping[str, Any]:
     return next(iter(actions or ()), {})
 
 
+#: What a picker of another version offers: Slack shows the text, which an empty list has not.
+OTHER_PICKER = {
+    "text": plain("Dialog of another version: type the command again"),
+    "value": "another version",
+}
+
+
 def _register_listeners(app: AsyncApp, deps: Dependencies) -> None:
     def nothing(_deps: Dependencies, _body: dict[str, Any]) -> None:
         return None
@@ -150,7 +157,7 @@ def _register_listeners(app: AsyncApp, deps: Dependencies) -> None:
         (app.view, VIEWS, _unknown_view),
         (app.shortcut, SHORTCUTS, partial(_unknown, "shortcut")),
         (app.event, EVENTS, nothing),
-        (app.options, {}, nothing),
+        (app.options, {}, lambda _deps, _body: {"options": [OTHER_PICKER]}),
         (app.view_closed, {}, nothing),
     )
     for register, listeners, others in kinds:

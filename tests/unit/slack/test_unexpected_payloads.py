@@ -46,10 +46,20 @@ async def test_unknown_shortcut_is_answered(bolt: BoltHarness) -> None:
     assert bolt.slack.called("chat.postMessage")[0]["text"] == other_version("shortcut")
 
 
+async def test_picker_of_another_version_has_an_option_that_says_what_to_do(
+    bolt: BoltHarness,
+) -> None:
+    picker = {"type": "block_suggestion", "user": USER, "action_id": "job", "block_id": "job"}
+    answer = await bolt.send(picker | {"value": ""})
+
+    (option,) = answer.body["options"]
+    assert "type the command again" in option["text"]["text"]
+    assert len(option["text"]["text"]) <= 75
+
+
 @pytest.mark.parametrize(
     "payload",
     [
-        {"type": "block_suggestion", "user": USER, "action_id": "job", "block_id": "job"},
         {"type": "view_closed", "user": USER, "view": {"id": "V1", "callback_id": "x"}},
         {"type": "event_callback", "event": {"type": "team_join", "user": {"id": "U1"}}},
         {"type": "event_callback", "event": {"type": "app_home_opened", "user": {"id": "U1"}}},
