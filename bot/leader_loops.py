@@ -66,6 +66,7 @@ class LeaderLoops:
             services.owner,
             self._quarantine,
             on_seen=partial(self._report, metrics.set_downloads_seen),
+            on_disowned=partial(self._report, metrics.set_downloads_disowned),
             fence=fence,
         )
         self._jobs = replace(services.jobs, store=JobStore(database, clock, fence=fence))

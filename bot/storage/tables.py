@@ -86,6 +86,7 @@ IS_OVER = "state <> 'due' AND kind NOT IN ('card', 'announcement')"
 NOTICE_PLANNED = "state = 'awaiting' AND next_notice_at IS NOT NULL"
 UNREVIEWED = "acted_alone AND reviewed_by IS NULL"
 JOB_IS_OPEN = "state IN ('in_progress', 'link_live')"
+IS_DISOWNED = "answer = 'not_mine'"
 JOB = ("project_id", "cluster_name", "job_id")
 
 metadata = MetaData()
@@ -220,6 +221,7 @@ jobs = Table(
     Column("read_at", Instant),  # when the last read began that had the job
     UniqueConstraint(*JOB, name="one_row_per_watched_job"),
     partial_index("open_watched_jobs", "project_id", where=JOB_IS_OPEN),
+    partial_index("disowned_jobs", "project_id", where=IS_DISOWNED),
     partial_index("observed_links", "project_id", "live_since", where="live_since IS NOT NULL"),
 )
 

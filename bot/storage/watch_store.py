@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
+from typing import TypeAlias
 
 import structlog
 from sqlalchemy import and_, delete, func, insert, select, text, update
@@ -20,7 +21,7 @@ from bot.cancellation.job import (
 from bot.storage import queries
 from bot.storage.job_store import change, expected_wait_in, insert_history, note_reads, to_job
 from bot.storage.quarantine_store import QuarantineStore
-from bot.storage.tables import JOB_IS_OPEN, jobs, watch_leases, watched_clusters
+from bot.storage.tables import IS_DISOWNED, JOB_IS_OPEN, jobs, watch_leases, watched_clusters
 from bot.storage.unit_of_work import Store, UnitOfWork, writes
 
 #: For which a replica of the edition before, which knows no leader, leaves a project to this one.
@@ -31,14 +32,17 @@ RECENT = timedelta(minutes=10)
 
 log = structlog.get_logger(__name__)
 
+OnCount: TypeAlias = Callable[[str, int], None]
+
 
 @dataclass(eq=False)
 class WatchStore(Store):
     owner: str  #: the name of this process, different at each start
     #: Quarantines new downloads in the transaction that records them.
     quarantine: QuarantineStore | None = None
-    #: Called with a project's id and the number of its downloads on record.
-    on_seen: Callable[[str, int], None] = field(default=lambda _project, _count: None, kw_only=True)
+    #: Called with a project's id and the number of its downloads: on record, and disowned.
+    on_seen: OnCount = field(default=lambda _project, _count: None, kw_only=True)
+    on_disowned: OnCount = field(default=lambda _project, _count: None, kw_only=True)
     #: The projects whose number on record was reported since their watch began.
     _counted: set[str] = field(default_factory=set, init=False)
 
@@ -54,6 +58,9 @@ class WatchStore(Store):
         lease = {"lease_owner": self.owner, "lease_until": uow.now + LEASE}
         lease |= {"all_read_at": read_at} if read_at else {}
         is_project = watch_leases.c.project_id == project_id
+        is_disowned = (jobs.c.project_id == project_id, text(IS_DISOWNED))
+        disowned = uow.execute(select(func.count()).select_from(jobs).where(*is_disowned))
+        uow.after_commit.append(partial(self.on_disowned, project_id, disowned.scalar_one()))
         until = uow.execute(select(watch_leases.c.lease_until).where(is_project)).scalar()
         if not uow.execute(update(watch_leases).where(is_project).values(**lease)).rowcount:
             uow.execute(insert(watch_leases), {"project_id": project_id, **lease})

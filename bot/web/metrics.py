@@ -95,13 +95,16 @@ class Metrics:
         self._downloads_seen = self._counter(
             "downloads_seen", "Downloads of a watched project that are on record.", ["project"]
         )
+        self._downloads_disowned = self._counter(
+            "downloads_disowned",
+            "Downloads of a watched project whose starters deny having started them.",
+            ["project"],
+        )
         self.starter_questions = self._counter(
             "starter_questions",
             "Answers of the starters of downloads who were asked whether it was they.",
             ["step"],
         )
-        for step in ANSWERS.values():  # an alert sees no first value but 0
-            self.starter_questions.labels(step=step)
         self._detection_seconds = self._histogram(
             "detection_seconds",
             "Time from the start of a restore job until Slack had its announcement.",
@@ -161,15 +164,15 @@ class Metrics:
         self._atlas_seconds.observe(seconds)
 
     def set_downloads_seen(self, project: str, count: int) -> None:
-        """Set it to what the database has, so that restarts and lost answers miss none."""
-        seen = self._downloads_seen.labels(project=project)
-        seen.reset()
-        seen.inc(count)
+        _set_to(self._downloads_seen.labels(project=project), count)
+
+    def set_downloads_disowned(self, project: str, count: int) -> None:
+        _set_to(self._downloads_disowned.labels(project=project), count)
 
     def stop_watch(self, project: str) -> None:
         """Show no more of a project that this replica does not watch."""
-        self.watch_success.remove(project)
-        self._downloads_seen.remove(project)
+        for metric in (self.watch_success, self._downloads_seen, self._downloads_disowned):
+            metric.remove(project)
 
     def observe_detection(self, seconds: float) -> None:
         self._detection_seconds.observe(max(seconds, 0.0))
@@ -186,6 +189,12 @@ class Metrics:
 
     def render(self) -> bytes:
         return generate_latest(self._registry)
+
+
+def _set_to(counter: Counter, count: int) -> None:
+    """Set a counter to what the database has, so that restarts and lost answers miss none."""
+    counter.reset()
+    counter.inc(count)
 
 
 def add_routes(

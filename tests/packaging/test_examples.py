@@ -240,6 +240,7 @@ def series() -> set[str]:
     metrics.quarantine_limit_reached.labels(project="shop").inc()
     metrics.set_channels({"C1": True})
     metrics.set_downloads_seen("shop", 1)
+    metrics.set_downloads_disowned("shop", 1)
     shown = io.StringIO(metrics.render().decode())
     return {re.split(r"[ {]", line)[0] for line in shown if not line.startswith("#")} | {"up"}
 

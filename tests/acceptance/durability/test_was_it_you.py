@@ -1,5 +1,6 @@
 """The question to a starter outlives kills: between question and answer, and before the DELETE."""
 
+import asyncio
 import time
 from typing import Any
 
@@ -10,6 +11,7 @@ from tests.support.polling import wait_until
 
 Json = dict[str, Any]
 
+DISOWNED = 'downloads_disowned_total{project="shop-prod"} 1.0'
 MINE, NOT_MINE = "cancel_restore_mine", "cancel_restore_not_mine"
 QUARANTINE = {
     "BOT_WATCH_CHANNEL": "C0OPS00001",
@@ -54,3 +56,6 @@ async def test_disowned_download_is_cancelled_once_over_two_kills(on_postgres: s
         await env.send_command("abe", f"keep {request} it is ours")
         (refused,) = await env.wait_for_ephemerals("abe")
         assert "@Rina, whose account started this download, answered “It was not me”" in refused
+        async with asyncio.timeout(20):
+            while DISOWNED not in (await env.get("/metrics"))[1]:  # a page sets no event
+                pass

@@ -20,6 +20,7 @@ from bot.cancellation.posts import JobPost, PostKind, RequestPost
 from bot.cancellation.starter import LISTED_AFTER, StarterStatus
 from bot.storage.audit_log import AuditLog
 from bot.storage.notice_store import NoticeStore
+from bot.storage.watch_store import WatchStore
 from tests.integration.storage.quarantine_environment import (
     CLUSTER,
     ENFORCED,
@@ -277,6 +278,25 @@ async def test_first_of_two_answers_at_once_counts(database: Database) -> None:
 
     assert [type(each) for each in results if each] == [AlreadyAnswered]
     assert len(await events(env)) == 1
+
+
+async def test_each_replica_that_leads_later_reports_how_many_downloads_are_disowned(
+    database: Database,
+) -> None:
+    env, job_id = await asked(database)
+    counts: list[int] = []
+    first, second = (
+        WatchStore(
+            database, env.clock, name, on_disowned=lambda _project, count: counts.append(count)
+        )
+        for name in ("one", "two")
+    )
+    await first.record_watch(PROJECT_ID)
+    await answer(env, job_id)
+    await first.record_watch(PROJECT_ID)
+    await second.record_watch(PROJECT_ID)
+
+    assert counts == [0, 1, 1]
 
 
 async def test_request_of_a_person_goes_its_way_when_the_starter_disowns_the_download(

@@ -1,4 +1,4 @@
-"""First reads of restores, and complete lists of clusters.
+"""First reads of restores, counts of disowned jobs, and complete lists of clusters.
 
 A project that earlier versions watched had a complete list of its clusters: its row without a name.
 """
@@ -12,6 +12,14 @@ down_revision = "0003"
 
 def upgrade() -> None:
     op.add_column("watched_clusters", sa.Column("restores_read_at", sa.BigInteger))
+    where = sa.text("answer = 'not_mine'")
+    op.create_index(
+        "disowned_jobs",
+        "watched_jobs",
+        ["project_id"],
+        sqlite_where=where,
+        postgresql_where=where,
+    )
     clusters = sa.table("watched_clusters", sa.column("project_id"), sa.column("cluster_name"))
     columns = [clusters.c.project_id, clusters.c.cluster_name]
     projects = sa.select(clusters.c.project_id, sa.literal("")).distinct()
