@@ -139,7 +139,7 @@ class FeedMonitor:
         return len(self._seen - before)
 
     def _report_refusal(self, *, refused: bool) -> None:
-        """Log once that Atlas refuses the feed."""
+        """Log once that Atlas refuses the feed, and once that it no longer does."""
         if refused and not self._refused:
             log.warning(
                 "Atlas refuses the activity feed: downloads are found by polling only, which is "
@@ -147,6 +147,8 @@ class FeedMonitor:
                 "doctor says what to check",
                 project=self._project_id,
             )
+        elif self._refused and not refused:
+            log.info("the activity feed can be read again", project=self._project_id)
         self._refused = refused
 
 
