@@ -146,6 +146,7 @@ class Organizations:
         self._all: tuple[Organization, ...] = ()
         self._listed: dict[AtlasReader, ReadItems[AtlasProject]] = {}  # by what reads the list
         self._own_ids = frozenset(project.id for project in self.projects.all)
+        self._conflicts: set[str] = set()
 
     @property
     def is_complete(self) -> bool:
@@ -194,6 +195,14 @@ class Organizations:
         names = {each.name.casefold() for each in self.projects.all if each.id in self._own_ids}
         for project in self._selected():
             name = project.name.casefold()
+            if name in names and project.id not in self._conflicts:
+                self._conflicts.add(project.id)
+                log.warning(
+                    "two projects have one name: this one is named by its id; give it a name in "
+                    "a [[projects]] entry of its own",
+                    project=project.id,
+                    name=project.name,
+                )
             yield replace(project, name=project.id) if name in names else project
             names.add(name)
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import pytest
+import structlog
 
 from bot.atlas import Project as AtlasProject
 from bot.atlas import ReadItems, RoleMissing
@@ -83,14 +84,17 @@ async def test_single_project_overrides_its_organization() -> None:
     assert projects.find(A) is own
 
 
-async def test_name_that_another_project_has_is_replaced_by_the_id() -> None:
+async def test_name_that_another_project_has_is_replaced_by_the_id_and_logged_once() -> None:
     projects = Projects([])
     organizations = Organizations(projects)
     lists = ListedAtlas(**{A: "shop"}), ListedAtlas(**{B: "Shop"})
     organizations.set(organization(each, label) for each, label in zip(lists, "12", strict=True))
-    await organizations.read()
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(2):
+            await organizations.read()
 
     assert names(projects) == {A: "shop", B: B}
+    assert [each["project"] for each in logs if each["log_level"] == "warning"] == [B]
 
 
 async def test_project_that_is_gone_is_found_by_its_id_only_and_may_come_back() -> None:
