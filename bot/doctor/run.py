@@ -123,7 +123,7 @@ def _check_missing_file(path: Path) -> CheckResult | None:
     if path.exists():
         return None
     folder = path.absolute().parent
-    if not os.access(folder, os.W_OK):
+    if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
         return DATABASE.problem(
             f"the folder {folder} does not exist, or the bot's user may not write in it",
             "Create it or make it writable, or set another.",

@@ -98,6 +98,14 @@ async def test_older_schema_version_is_a_warning_and_a_newer_one_a_problem(
     assert hint in found.hint
 
 
+@pytest.mark.parametrize("parent", ["absent", "file"])
+async def test_file_that_has_no_folder_is_a_problem(tmp_path: Path, parent: str) -> None:
+    (tmp_path / "file").touch()
+    found = await check_database(f"sqlite:///{tmp_path / parent}/bot.db")
+
+    assert (found.level, "does not exist" in found.message) == (Level.PROBLEM, True)
+
+
 async def test_file_that_is_not_a_database_is_a_problem(tmp_path: Path) -> None:
     (tmp_path / "bot.db").write_text("nothing of the kind" * 100)
     found = await check_database(f"sqlite:///{tmp_path}/bot.db")
