@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from itertools import chain
@@ -87,14 +88,20 @@ def check_scopes(scopes: frozenset[str], used: frozenset[str]) -> list[CheckResu
     return found or [SCOPE.ok(f"it has exactly the {len(scopes)} scopes that the bot needs")]
 
 
-async def check_app_token(client: AsyncWebClient, token: str) -> CheckResult:
-    """Request an address of Socket Mode, and reach its host."""
+async def check_app_token(client: AsyncWebClient, token: str, bot: str = "") -> CheckResult:
+    """Request an address of Socket Mode, and reach its host; `bot` is the bot's id, if known."""
     if not token:  # HTTP mode
         return SIGNING_SECRET.ok(NOT_TESTED)
     try:
         answer = await client.apps_connections_open(app_token=token)
     except SlackError as error:
         return _token_failure(APP_TOKEN, error, COPY_APP)
+    with suppress(SlackError):  # no address of Socket Mode names its app, these answers do
+        own = (await client.auth_test(token=token)).get("app_id")
+        of_bot = ((await client.bots_info(bot=bot)).get("bot") or {}).get("app_id")
+        if own and of_bot and own != of_bot:
+            message = f"it belongs to another app ({own}) than SLACK_BOT_TOKEN ({of_bot})"
+            return APP_TOKEN.problem(message, COPY_APP)
     return await _check_reachable(client, urlsplit(str(answer.get("url"))))
 
 
@@ -124,7 +131,8 @@ async def check_slack(settings: Settings, now: Callable[[], datetime]) -> list[C
         here = now()
         token = slack.app_token.get_secret_value() if slack.app_token else ""
         subject = APP_TOKEN if token else SIGNING_SECRET
-        transport = within(subject, check_app_token(client, token))
+        bot = str(answer["bot_id"]) if answer else ""
+        transport = within(subject, check_app_token(client, token, bot))
         if answer is None:
             return [accepted, OTHERS.unchecked(LOCKED), *await transport]
         identity, date = Identity.of(answer), parse_date(answer.headers.get("date", ""))

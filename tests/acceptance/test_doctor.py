@@ -107,7 +107,7 @@ async def test_doctor_changes_nothing(env: DoctorEnvironment) -> None:
     await env.examine()
 
     assert {call.method for call in env.slack.calls} == {
-        *("auth.test", "apps.connections.open", "conversations.info"),
+        *("auth.test", "bots.info", "apps.connections.open", "conversations.info"),
         *("users.info", "usergroups.users.list", "blocks.validate"),
     }
     assert {call.method for call in env.atlas.calls} == {"GET"}

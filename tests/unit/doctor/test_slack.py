@@ -77,20 +77,23 @@ async def test_user_token_as_bot_token_is_a_problem() -> None:
 
 
 @pytest.mark.parametrize(
-    ("proxy", "level", "message"),
+    ("app", "proxy", "level", "message"),
     [
-        (None, Level.PROBLEM, "127.0.0.1, port 9"),
-        ("http://proxy.example.com:3128", Level.OK, "not tested"),
+        ("A0OTHER", None, Level.PROBLEM, "another app (A0OTHER) than SLACK_BOT_TOKEN (A0BOT)"),
+        ("A0BOT", None, Level.PROBLEM, "127.0.0.1, port 9"),
+        ("", "http://proxy.example.com:3128", Level.OK, "not tested"),
     ],
-    ids=["unreachable", "through a proxy"],
+    ids=["app token of another app", "unreachable", "through a proxy"],
 )
 async def test_app_token_is_tested_by_opening_socket_mode(
-    proxy: str | None, level: Level, message: str
+    app: str, proxy: str | None, *, level: Level, message: str
 ) -> None:
     slack = FakeSlack()
     slack.proxy = proxy
     slack.respond("apps.connections.open", {"url": "ws://127.0.0.1:9/link"})
-    found = await check_app_token(slack, "xapp-1")
+    slack.respond("auth.test", {"app_id": app} if app else "invalid_auth")
+    slack.respond("bots.info", {"bot": {"app_id": "A0BOT"}})
+    found = await check_app_token(slack, "xapp-1", "B0BOT")
 
     assert found.level is level
     assert message in found.message

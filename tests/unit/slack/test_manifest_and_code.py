@@ -23,6 +23,7 @@ NEEDS: dict[str, set[str]] = {
     "apps.connections.open": set(),
     "auth.test": set(),
     "blocks.validate": set(),
+    "bots.info": {"users:read"},
     "chat.postEphemeral": {"chat:write"},
     "chat.postMessage": {"chat:write"},
     "chat.update": {"chat:write"},

@@ -1,4 +1,4 @@
-"""auth.test, apps.connections.open, and what Slack says of users and groups."""
+"""auth.test, apps.connections.open, bots.info, and what Slack says of users and groups."""
 
 from typing import Any
 
@@ -83,6 +83,14 @@ def user_json(world: World, user: User) -> Json:
     }
 
 
+def bots_info(world: World, args: Args, _caller: Caller) -> Json:
+    app = world.workspace.app
+    if args.text("bot") != app.bot_id:
+        raise ApiError("bot_not_found")
+    bot = {"id": app.bot_id, "deleted": False, "name": app.name, "app_id": app.id}
+    return {"bot": {**bot, "user_id": app.bot_user, "icons": {}}}
+
+
 def group_users(world: World, args: Args, _caller: Caller) -> Json:
     """Members of a group; deactivated people are not listed."""
     if not world.workspace.has_user_groups:
@@ -112,6 +120,7 @@ METHODS = {
         any_of=("users:read.email",),
         takes_json=False,
     ),
+    "bots.info": Method(run=bots_info, required=("bot",), any_of=("users:read",), takes_json=False),
     "usergroups.users.list": Method(
         run=group_users, required=("usergroup",), any_of=("usergroups:read",), takes_json=False
     ),
