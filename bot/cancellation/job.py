@@ -34,6 +34,7 @@ SENT_BEFORE = (
     " download."
 )
 REFUSED_BEFORE = "The bot had asked Atlas to cancel it before, but Atlas did not."
+NO_COPY = "It had no link, so no copy comes of it."
 ENDED_SINCE = "The download has ended, after this request had asked Atlas to cancel it. {state}"
 
 
@@ -113,6 +114,11 @@ class Job:
     def ended(self) -> JobState | None:
         """The state in which it ended; None for a job that Atlas does not list any more."""
         return self.state if self.state in ENDS else None
+
+    @property
+    def has_failed_without_link(self) -> bool:
+        """Whether it failed, and its reads are sure that it had no link."""
+        return self.state is JobState.FAILED and not (self.live_since or self.link_unknown)
 
     @property
     def is_new_restore(self) -> bool:

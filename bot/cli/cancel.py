@@ -12,18 +12,19 @@ import typer
 
 from bot.atlas import AtlasError, ClusterNotFound, JobNotFound, RestoreJob
 from bot.cancellation import errors
+from bot.cancellation.job import NO_COPY
 from bot.cancellation.lifecycle import UNDECIDED, Ask, JobFingerprint, Request, State
 from bot.cancellation.policy import Mode, Policy, check_reason, check_typed_name, may_cancel
 from bot.cancellation.posts import are_reached_directly, can_reach_approvers
 from bot.cli import jobs, output
 from bot.cli.jobs import FormatOption, Target, TargetArgument
-from bot.cli.output import Progress, fields_of, lines_of, with_link
+from bot.cli.output import Progress, fields_of, lines_of
 from bot.log_config import without_secrets
 from bot.services.jobs import JobDetails
 from bot.services.projects import Project
 from bot.services.service import Submission
 from bot.settings import Settings
-from bot.slack import deployment, mrkdwn
+from bot.slack import deployment, job_lines, mrkdwn
 from bot.slack.dialog.job_details import why_not_cancellable
 from bot.startup_checks import StartError, migrate
 from bot.storage.audit_log import AuditLog
@@ -34,7 +35,7 @@ BOT_TIMEOUT = 60.0  #: seconds to wait for a bot that carries out what was appro
 
 ENDED_BY_ITSELF = (
     "The download reads cancelled and failed, and no DELETE of this bot is on record: it ended "
-    "by itself or by Atlas. No copy comes of it."
+    "by itself or by Atlas."
 )
 CANCELLED_ALREADY = "The download is cancelled already{by}: nothing was sent now."
 NOTHING_RECORDED = "Nothing was recorded, and nothing was sent."
@@ -220,17 +221,19 @@ class CancelCommand:
 
     async def _report_ended(self) -> int:
         """Report a job that cannot be cancelled: it is a success if it was cancelled before."""
-        job = self.shown.job
+        job, known = self.shown.job, self.shown.known
+        link = job_lines.past_link_sentence(known.live_since, known.link_unknown)
         earlier = await self.services.history.newest_request_for(self.shown.ref)
         if exit_code(earlier, job) == 0:
             by = ""
             if earlier and earlier.sent.may_have_taken_effect:
                 self.progress.request = earlier.id
                 by = f", by request {earlier.id} of {earlier.requester or 'the bot'}"
-            sentence = CANCELLED_ALREADY.format(by=by)
-            self.progress.note(with_link(sentence, self.shown.known.live_since))
+            self.progress.note(f"{CANCELLED_ALREADY.format(by=by)}{link}")
             return 0
+        no_copy = f" {NO_COPY}" if known.has_failed_without_link else ""
         sentence = ENDED_BY_ITSELF if job.cancelled else why_not_cancellable(job)
+        sentence = f"{sentence}{link or no_copy}"
         self.progress.note(sentence)
         self.progress.fail(sentence)
         return output.FAILED

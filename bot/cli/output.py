@@ -160,6 +160,7 @@ def fields_of(details: JobDetails) -> dict[str, Any]:
         "by_candidates": [name for name in candidates if name] or None,
         "link_expected": iso(known.expected_at) if is_to_come else None,
         "live_since": iso(known.live_since),
+        "link_unknown": known.link_unknown,
         "state": known.state.value,
         "request": request.id if request else None,
         "note": details.note or None,
@@ -223,11 +224,11 @@ class Progress:
         fields, _ = readable_fields(event)
         self._state = state_entered(event.event, fields) or self._state
         sentence = sentence_of({**fields, "review": self.review})
-        live = fields.get("link_live_since")
-        if live:  # the link may have become live since the fields were read
-            since = datetime.fromisoformat(live)
-            self.fields |= {"link_expected": None, "live_since": iso(since)}
-            sentence = with_link(sentence, since)
+        live, unknown = fields.get("link_live_since"), bool(fields.get("link_unknown"))
+        if live or unknown:  # by reads after that of the fields
+            since = iso(datetime.fromisoformat(live)) if live else None
+            self.fields |= {"link_expected": None, "live_since": since, "link_unknown": unknown}
+            sentence += job_lines.past_link_sentence(live, unknown)
         self._write(sentence, event.at, str(self._state), event.event)
 
     def note(self, sentence: str, request: Request | None = None) -> None:
@@ -249,11 +250,6 @@ class Progress:
         else:  # as Text: what Atlas and people wrote is no markup
             self._console.print(Text(f"{at[11:19]}  "), Text(printable(sentence)), sep="")
         self._out.flush()
-
-
-def with_link(sentence: str, live_since: datetime | None) -> str:
-    """Add to the sentence about a cancelled job that its link had been live."""
-    return f"{sentence} {job_lines.LINK_WAS_LIVE}" if live_since else sentence
 
 
 def sentence_of(fields: Mapping[str, Any]) -> str:

@@ -61,8 +61,8 @@ SENT_BUT_NOT_CANCELLED = (
 )
 ENDED_OTHERWISE = "The download ended by other means. {state}"
 CANCELLED_AND_FAILED = (
-    "The download is over, and no copy comes of it. It reads cancelled and failed, so Atlas does"
-    " not say whether the cancellation ended it."
+    "The download is over. It reads cancelled and failed, so Atlas does not say whether the"
+    " cancellation ended it."
 )
 ANOTHER_JOB = "Its type or its snapshot is not the one that was shown."
 APPROVALS_MISSING = "By the current policy, approvals are missing."

@@ -23,7 +23,7 @@ HEADLINES: Mapping[JobState, str] = {
     JobState.FINISHED: (":rotating_light: The download has finished: a copy may have been taken"),
     JobState.CANCELLED: ":white_check_mark: The download is cancelled: Atlas confirms it",
     JobState.EXPIRED: ":alarm_clock: The download link has expired; it may have been used",
-    JobState.FAILED: ":information_source: The download has failed: no copy comes of it",
+    JobState.FAILED: ":rotating_light: The download has failed: a copy may have been taken before",
     JobState.GONE: ":grey_question: Atlas does not list this download any more",
 }
 
@@ -39,6 +39,8 @@ NEXT_STEPS: Mapping[JobState, str] = {
 
 #: The first line about a job that the watch did not see start.
 WAS_RUNNING = ":inbox_tray: A download of a backup is already running; its link is not there yet"
+
+FAILED_WITHOUT_LINK = ":information_source: The download has failed: no copy comes of it"
 
 #: The line about a new download that the bot would have quarantined.
 BEYOND_LIMIT = (
@@ -120,6 +122,7 @@ def message(
     ref = job.ref
     was_running = job.was_running and job.state is JobState.IN_PROGRESS
     headline = WAS_RUNNING if was_running else HEADLINES[job.state]
+    headline = FAILED_WITHOUT_LINK if job.has_failed_without_link else headline
     started = job_lines.started_line(ref, job, ended=job.state.is_over)
     lines = [job_lines.headline(headline, ref, project_name), *job_lines.answer_lines(job), started]
     if job.quarantine is QuarantineDecision.BEYOND_LIMIT and not job.state.is_over:

@@ -86,6 +86,7 @@ DISOWNED = (
     "started {job}: another person may be using it."
 )
 LINK_UNKNOWN = "may have been live, and a copy may have been taken; tell your security team"
+LINK_NEVER_LIVE = "was never live"
 LINK_WAS_LIVE = (
     "Its download link had been live, so the data may have been downloaded already: tell your "
     "security team."
@@ -195,7 +196,8 @@ def link_text(job: Job, style: Style = mrkdwn) -> str:
                 was_live = f"; it was live since {style.date(job.live_since, seconds=True)}"
             return f"{style.sign('warning')}used or withdrawn{was_live}: a copy may have been taken"
         case LinkPhase.ENDED:
-            used = "; the link was live and may have been used" if job.live_since else ""
+            used = f"; its link {LINK_UNKNOWN}" if job.link_unknown else ""
+            used = "; the link was live and may have been used" if job.live_since else used
             how = _ENDS.get(job.ended or JobState.EXPIRED)
             return f"none any more: the download {how}{used}"
 
@@ -214,8 +216,9 @@ def card_lines(request: Request, job: Job) -> list[str]:
     is_followed = not is_over and (request.by_bot or request.state is State.FAILED)
     ended = request.state.ended and not (is_followed and not job.ended)
     started = started_line(request.ref, job, ended=ended)
-    if is_cancelled or (is_over and not job.ended):
-        return [started, *past_link(job, request.changed_at if is_cancelled else None)]
+    if is_over:
+        past = past_link(job, request.changed_at if is_cancelled else None)
+        return [started, *(past or ([link_line(job)] if job.ended else []))]
     if not request.state.ended or job.phase is LinkPhase.ENDED or is_followed:
         return [started, link_line(job)]
     # The card keeps this, and the link goes on: the heading says of which moment it is.
@@ -228,21 +231,28 @@ def link_below(request: Request, job: Job | None) -> str:
 
 
 def past_link(job: Job, cancelled_at: datetime | None = None) -> list[str]:
-    """Say when the link of a job that is over was live; a cancelled one may have had none.
+    """Say when the link of a job that is over was live; it may have had none.
 
     `cancelled_at` is when Atlas confirmed the bot's cancellation: a link may be used before it.
     """
-    is_cancelled = cancelled_at or job.state is JobState.CANCELLED
+    is_known = cancelled_at or job.state in {JobState.CANCELLED, JobState.FAILED}
     if job.live_since:
         since = mrkdwn.date(job.live_since, seconds=True)
         ended = f"it was used or {'expired' if job.state is JobState.EXPIRED else 'withdrawn'}"
         if cancelled_at:
             ended = f"the cancellation at {mrkdwn.date(cancelled_at, seconds=True)} at the latest"
         until = f"live from {since} until {ended}"
-        call = "; tell your security team" if is_cancelled else ""  # other ends have a line for it
+        call = "; tell your security team" if is_known else ""  # other ends have a line for it
         return [f"*Download link* was {until}: a copy may have been taken{call}"]
-    link = LINK_UNKNOWN if job.link_unknown else "was never live"
-    return [f"*Download link* {link}"] if is_cancelled else []
+    link = LINK_UNKNOWN if job.link_unknown else LINK_NEVER_LIVE
+    return [f"*Download link* {link}"] if is_known else []
+
+
+def past_link_sentence(was_live: object, link_unknown: object) -> str:
+    """Say in a sentence, to append, that a copy of a download that is over may have been taken."""
+    if was_live:
+        return f" {LINK_WAS_LIVE}"
+    return f" Its download link {LINK_UNKNOWN}." if link_unknown else ""
 
 
 def call_to_cancel(request: Request | None, job: Job) -> str:

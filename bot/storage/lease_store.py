@@ -10,7 +10,7 @@ from sqlalchemy import and_, or_, select
 
 from bot.atlas import JobState, RestoreJob
 from bot.cancellation.events import EventName
-from bot.cancellation.job import Job
+from bot.cancellation.job import NO_COPY, Job
 from bot.cancellation.judgement import Judgement
 from bot.cancellation.lifecycle import DeleteAttempts, Outcome, Request, State
 from bot.storage.database import has_passed
@@ -138,7 +138,9 @@ class LeaseStore(Store):
         if judgement:
             apply_judgement(uow, request, judgement)
         observe = partial(Job.observe, now=uow.now, read=job, read_at=read_at)
-        known = change(uow, request.ref, observe)
+        known, over = change(uow, request.ref, observe), {State.CANCELLED, State.OVER}
+        if state is State.OVER and known.has_failed_without_link:
+            outcome = replace(outcome, sentence=f"{outcome.sentence} {NO_COPY}")
         pause = {"grace_ends_at": request.grace_ends_at} if outcome.tries_again else {}
         return uow.transition(
             request,
@@ -147,7 +149,7 @@ class LeaseStore(Store):
             statement=CHANGE_HELD,
             parameters={"holder": self.owner, **pause},
             outcome=outcome,
-            detail=known.link_times() if state is State.CANCELLED else None,
+            detail=known.link_times() if state in over else None,
             reply=not (outcome.tries_again and request.outcome.tries_again),
         )
 

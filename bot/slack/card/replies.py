@@ -208,11 +208,9 @@ def _check_failed(post: RequestPost) -> str:
 
 
 def _cancelled(post: RequestPost) -> str:
-    link = job_lines.never_live(lead_of(post.request, post.job))
-    if post.job.link_unknown:
-        link = f" Its download link {job_lines.LINK_UNKNOWN}."
-    if post.request.shown.link_existed or "link_live_since" in post.detail:
-        link = f" {job_lines.LINK_WAS_LIVE}"
+    was_live = post.request.shown.link_existed or "link_live_since" in post.detail
+    link = job_lines.past_link_sentence(was_live, post.job.link_unknown)
+    link = link or job_lines.never_live(lead_of(post.request, post.job))
     return f":white_check_mark: {{to}}: {{Job}} is cancelled. Atlas confirms it.{link}{{approved}}"
 
 
@@ -228,7 +226,9 @@ def _over(post: RequestPost) -> str:
         return ":information_source: {to}: {actor} ended this request.{before}{sentence}"
     job = post.job
     may_be_used = job.live_since or job.state in (JobState.FINISHED, JobState.EXPIRED)
-    used = f" {job_lines.LINK_WAS_LIVE}" if may_be_used else ""
+    used = job_lines.past_link_sentence(may_be_used, job.link_unknown)
+    if not used and job_lines.past_link(job):
+        used = f" Its download link {job_lines.LINK_NEVER_LIVE}."
     return f":information_source: {{to}}: {{Job}} has ended.{used}{{approved}}{{sentence}}"
 
 

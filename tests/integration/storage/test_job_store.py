@@ -8,7 +8,7 @@ import pytest
 
 from bot.atlas import JobRef, JobState, RestoreJob
 from bot.cancellation.events import EventName
-from bot.cancellation.job import USUAL_WAIT, LinkPhase
+from bot.cancellation.job import NO_COPY, USUAL_WAIT, LinkPhase
 from bot.cancellation.lifecycle import JobFingerprint, Outcome, Request, State
 from bot.cancellation.posts import PostKind
 from bot.cancellation.starter import StartedBy, Starter, StarterKind, StarterStatus
@@ -185,28 +185,32 @@ async def test_cancellation_records_whether_the_link_was_live(
     assert is_known is (seen not in {"", "at last"}), "another runner may go on"
 
 
-@pytest.mark.parametrize("is_expired", [True, False])
-async def test_cancelled_download_that_also_reads_expired_is_not_said_to_have_had_no_link(
-    env: Stores, *, is_expired: bool
+#: By the reads before a download ends and its last one, whether its link may have been live.
+READ = a_job()
+LAST_READS = [
+    ([READ], a_job(cancelled=True), False),
+    ([READ], a_job(cancelled=True, expired=True, finishedAt=NOON.isoformat()), True),
+    ([], a_job(cancelled=True), True),
+    ([READ], a_job(cancelled=True, failed=True), False),
+    ([], a_job(cancelled=True, failed=True), True),
+    ([a_job(deliveryUrl=["https://x.test"])], a_job(cancelled=True, failed=True), False),
+]
+
+
+@pytest.mark.parametrize(("earlier", "last", "is_unknown"), LAST_READS)
+async def test_run_denies_the_link_or_a_copy_only_if_its_reads_showed_that_there_was_none(
+    env: Stores, earlier: list[RestoreJob], last: RestoreJob, is_unknown: bool
 ) -> None:
     claimed = await env.claim_run(await env.store.create(a_request(ref=REF), RINA))
-    await env.leases.record_read(claimed, a_job(), env.clock())
-    both = a_job(cancelled=True, expired=is_expired, finishedAt=NOON.isoformat())
-    await env.leases.settle(claimed, State.CANCELLED, Outcome(sentence="done"), job=both)
+    for job in earlier:
+        await env.leases.record_read(claimed, job, env.clock())
+    over = await env.leases.settle(claimed, State.OVER, Outcome(sentence="It is."), job=last)
 
-    (line,) = [line async for line in env.record.events(event="request:cancelled")]
-    assert ('"link_unknown":true' in line.detail) is is_expired
-    assert (await env.jobs.get([REF]))[REF].link_unknown is is_expired
-
-
-async def test_run_that_first_reads_a_cancelled_download_does_not_deny_its_link(
-    env: Stores,
-) -> None:
-    claimed = await env.claim_run(await env.store.create(a_request(ref=REF), RINA))
-    over = a_job(cancelled=True)
-    await env.leases.settle(claimed, State.OVER, Outcome(sentence="done"), job=over)
-
-    assert (await env.jobs.get([REF]))[REF].link_unknown
+    (line,) = [line async for line in env.record.events(event="request:over")]
+    assert ('"link_unknown":true' in line.detail) is is_unknown
+    assert (await env.jobs.get([REF]))[REF].link_unknown is is_unknown
+    has_no_copy = last.failed and earlier == [READ]
+    assert over.outcome.sentence == ("It is." + f" {NO_COPY}" * has_no_copy)
 
 
 #: The answers before a download reads cancelled, 12 s apart: whether its link was never live.

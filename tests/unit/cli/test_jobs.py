@@ -18,6 +18,7 @@ from bot.cli.cancel import exit_code
 from bot.cli.jobs import Target
 from bot.cli.output import OutputFormat, Progress, fields_of, lines_of, sentence_of
 from bot.services.jobs import JobDetails
+from bot.slack.job_lines import LINK_UNKNOWN
 from tests.support.clock import NOON
 from tests.support.domain import JOB_ID, PROJECT_ID, a_job, a_request, a_waiting_request, job_ref
 from tests.support.environ import NOWHERE
@@ -101,6 +102,7 @@ def test_fields_have_the_names_of_the_contract_and_iso_times() -> None:
         "by_candidates": ["dana@shop.example"],
         "link_expected": "2026-11-25T12:03:00+00:00",
         "live_since": None,
+        "link_unknown": False,
         "state": "in_progress",
         "request": "r1",
         "note": "Call 7700.",
@@ -205,7 +207,7 @@ def test_steps_are_written_once_with_the_state_after_them(
             request=request.id,
             number=min(number, len(names)),
             at="2026-11-25T12:00:00",
-            detail={"try": 1},
+            detail={"try": 1, "link_unknown": name is EventName.CANCELLED},
         )
         progress.step(chain(event, ""), request)
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -213,6 +215,8 @@ def test_steps_are_written_once_with_the_state_after_them(
     assert [line["event"] for line in lines] == list(names)
     assert [line["state"] for line in lines] == ["awaiting", "approved", "approved", "cancelled"]
     assert lines[2]["sentence"] == "DELETE sent, try 1."
+    assert [line.get("link_unknown") for line in lines] == [None, None, None, True]
+    assert LINK_UNKNOWN in lines[3]["sentence"]
 
 
 @pytest.mark.parametrize(

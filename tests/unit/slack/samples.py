@@ -301,9 +301,10 @@ def messages() -> dict[str, dict[str, Any]]:
     )
     unknown = replace(cancelled, live_since=None, until=None, link_unknown=True)
     built["card_cancelled_unknown"] = card_message(ended(State.CANCELLED), EVERYONE, LINKS, unknown)
-    built["cancelled_reply_unknown"] = card_replies.message(
-        post(EventName.CANCELLED, ended(State.CANCELLED), job=unknown)
-    )
+    built["card_over_unknown"] = card_message(ended(State.OVER), EVERYONE, LINKS, unknown)
+    for event, state in ((EventName.CANCELLED, State.CANCELLED), (EventName.OVER, State.OVER)):
+        about = post(event, ended(state), job=unknown)
+        built[f"{state}_reply_unknown"] = card_replies.message(about)
     gone = replace(ended(State.REFUSED), outcome=Outcome(sentence=JobGone.sentence, status=404))
     asked = DETAILS[EventName.CHECK_FAILED] | {"try": 2}
     built["reply_check_failed_later"] = card_replies.message(
@@ -501,6 +502,8 @@ def announcements() -> dict[str, dict[str, Any]]:
         for state in JobState
     }
     by_us = watched_job(state=JobState.CANCELLED, request=request(state=State.CANCELLED))
+    failed = watched_job(state=JobState.FAILED, link_unknown=True)
+    built["announcement_failed_unknown"] = announcement_message(failed, "shop-prod", LINKS)
     built["announcement_own"] = announcement_message(by_us, "shop-prod", LINKS)
     built["announcement_asked"] = announcement_message(
         watched_job(request=waiting()), "shop-prod", LINKS
