@@ -230,7 +230,8 @@ async def test_download_that_the_first_version_cancelled_itself_counts_in_the_li
     empty: Database, empty_url: str
 ) -> None:
     await empty.write(create_first_version)
-    await insert(empty, "requests", {**FIRST_REQUEST, "requester": "", "state": "cancelled"})
+    cancelled = {"requester": "", "state": "cancelled", "delete_count": 1, "delete_accepted": True}
+    await insert(empty, "requests", FIRST_REQUEST | cancelled)
     await ensure_current(empty_url)
     policy, clock = Policy(quarantine=Mode.ENFORCE, quarantine_limit=1), FakeClock(NOON)
     at = WatchedCluster(project="shop-prod", channel="C0WATCH", policy=policy)
