@@ -48,7 +48,7 @@ class EventName(StrEnum):
     STARTER_KNOWN = "request:starter_known"  #: the activity feed named who started the job
     LINK_LIVE = "request:link_live"  #: the link went live while the request waited
     LINK_USED = "request:link_used"  #: the link was used or withdrawn while it waited
-    JOB_ENDED = "request:job_ended"  #: the same of its end; written by earlier versions only
+    JOB_ENDED = "request:job_ended"  #: it was to go on: a DELETE may have ended it late
     SEEN = "download:seen"  #: the watch listed a download for the first time
     DOWNLOAD_STARTER_KNOWN = "download:starter_known"  #: no one else may have started it
     DOWNLOAD_STARTER_UNCERTAIN = "download:starter_uncertain"  #: another person may have, too

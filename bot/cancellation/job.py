@@ -261,6 +261,11 @@ def what_was_sent(request: Request) -> str:
     return before if request.sent.count else "Nothing was sent."
 
 
+def may_end_late(request: Request) -> bool:
+    """Whether its download was let go on, but a DELETE whose answer was lost may end it."""
+    return request.state in {State.KEPT, State.OBSERVED} and request.sent.may_have_taken_effect
+
+
 def end_of_job(request: Request, state: JobState) -> Ending:
     sentence = ENDED_SINCE if request.sent.count else ENDED
     return Ending.explained(State.OVER, sentence.format(state=state.sentence))

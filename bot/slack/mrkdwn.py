@@ -7,6 +7,7 @@ from itertools import accumulate
 
 from bot.atlas import JobRef
 from bot.atlas.errors import JobGone
+from bot.cancellation.job import SENT_BEFORE
 from bot.cancellation.lifecycle import UNDECIDED, JobFingerprint, Request, State
 from bot.cancellation.people import People, is_operator
 from bot.slack.blockkit import ELLIPSIS
@@ -226,7 +227,14 @@ def request_status(request: Request) -> str:
     what, colon, follows = predicate.partition(":")
     ended = f" by {person(request.outcome.by)}" if request.outcome.by else ""
     after = f" {approved} had approved it." if approved and request.state.ended else ""
+    after += may_still_end(request)
     return f"This request {what}{ended} ({date(request.changed_at)}){colon}{follows}.{after}"
+
+
+def may_still_end(request: Request) -> str:
+    """Warn of a DELETE whose answer was lost, of a keep; other outcomes say it themselves."""
+    is_lost = request.state is State.KEPT and request.sent.may_have_taken_effect
+    return f" {SENT_BEFORE}" if is_lost else ""
 
 
 def predicate_of(request: Request) -> str:

@@ -21,6 +21,7 @@ from bot.cancellation.job import (
     QuarantineDecision,
     StarterAnswer,
     expected_wait,
+    may_end_late,
 )
 from bot.cancellation.lifecycle import UNDECIDED, Card, Request
 from bot.cancellation.starter import NOT_READ, REACH, SETTLED_AFTER, StartedBy
@@ -163,6 +164,9 @@ def change(
         _update_request(uow, request, before, after)
     for each in uow.get_all(queries.FOLLOWED_CARDS, of_job) if after != before else ():
         refresh_card(uow.execute, each, uow.now, NO_DELAY, only_facts=True)
+        is_cancelled = after.state is JobState.CANCELLED and before.ended is None
+        if is_cancelled and may_end_late(each):
+            _report_late_end(uow, each)
     if saved and (after.version or after.is_new_restore):
         is_new = not before.version if after.version else before.shown is None
         announce(uow.execute, uow.now, saved[0], is_new=is_new)
@@ -280,6 +284,12 @@ def _update_request(uow: UnitOfWork, request: Request, before: Job, after: Job) 
         _record_once(uow, request, EventName.LINK_USED, after)
     if after != before:
         refresh_card(uow.execute, request, uow.now, NO_DELAY, only_facts=True)
+
+
+def _report_late_end(uow: UnitOfWork, own: Request) -> None:
+    """Record that a download was cancelled that was to go on, unless by a newer request."""
+    if uow.get_or_none(queries.newest_request_for(own.ref)) == own:
+        uow.record_and_notify(own, EventName.JOB_ENDED, detail={"user": own.outcome.by})
 
 
 def _record_once(

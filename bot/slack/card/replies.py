@@ -123,6 +123,7 @@ def _format(template: str, post: RequestPost) -> str:
         by=f" by {mrkdwn.person(post.actor)}" if post.actor else "",
         clock=f"\n{job_lines.link_line(post.job)}",
         job=job,
+        late=mrkdwn.may_still_end(request),
         Job=mrkdwn.capitalised(job),
         link_until=f", until {mrkdwn.date(link_until)}" if link_until else "",
         names=mrkdwn.join(mrkdwn.one_line(str(name), 80) for name in detail.get("names", [])),
@@ -182,6 +183,15 @@ def _keep_voided(post: RequestPost) -> str:
             "this download, or may have."
         )
     return f":rotating_light: {why} {{again}}"
+
+
+def _ended_late(post: RequestPost) -> str:
+    whom = "{user}" if post.detail.get("user") else "{to}"
+    return (
+        f":warning: {whom}: {{Job}} was to go on, but a cancellation has ended it: the bot's, "
+        "whose answer was lost, or that of a person in Atlas. If the copy is needed, start a new "
+        "download."
+    )
 
 
 def _waits_again(post: RequestPost) -> str:
@@ -275,7 +285,8 @@ TEMPLATES: Mapping[EventName, str | Callable[[RequestPost], str]] = {
         "The request ends {until}."
     ),
     EventName.QUARANTINED: _quarantined_again,
-    EventName.KEPT: ":unlock: {Job} is kept{by}: it goes on.{before}{sentence}",
+    EventName.KEPT: ":unlock: {Job} is kept{by}: it goes on.{late}{before}{sentence}",
+    EventName.JOB_ENDED: _ended_late,
     EventName.KEEP_VOIDED: _keep_voided,
     EventName.DOWNLOAD_DISOWNED: job_lines.DISOWNED,
     EventName.OBSERVED: ":eyes: {Job} goes on: the bot does not cancel it.{before}{sentence}",

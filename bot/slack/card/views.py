@@ -196,6 +196,8 @@ def _quarantine(request: Request, who: str, mode: Mode, job: Job) -> list[str]:
         lines = [f"*Decided to cancel it now* {approved}"]
     elif request.state in RUN and job.answer is not StarterAnswer.NOT_MINE:
         lines = [f"*Why* {NOT_KEPT}", *uncertain]
+    if (late := mrkdwn.may_still_end(request)) and not job.ended:
+        lines.append(f":warning:{late}")
     if any_may_keep and request.state in KEEPABLE:
         lines.append(STARTER_MAY_KEEP)
     return ["\n".join([*lines, *_voided(request)])]

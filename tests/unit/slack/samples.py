@@ -24,7 +24,7 @@ from bot.cancellation.errors import (
 )
 from bot.cancellation.events import EventName
 from bot.cancellation.job import ENDED, SENT_BEFORE, Job, LinkPhase, StarterAnswer
-from bot.cancellation.lifecycle import Approval, Card, Outcome, Request, State
+from bot.cancellation.lifecycle import Approval, Card, DeleteAttempts, Outcome, Request, State
 from bot.cancellation.people import EVERYONE, NO_ONE, People
 from bot.cancellation.policy import Mode, Policies, Policy
 from bot.cancellation.posts import JobPost, Lead, PostKind, RequestPost
@@ -476,6 +476,12 @@ def quarantined() -> dict[str, dict[str, Any]]:
     built["own_reply_removed"] = card_replies.message(
         post(EventName.OBSERVED, removed, detail={"sentence": because})
     )
+    late = own(State.KEPT, sent=DeleteAttempts(count=8, unknown=True))
+    built["own_card_kept_after_lost_answer"] = card_message(late, APPROVERS, LINKS, JOB)
+    for event in (EventName.KEPT, EventName.JOB_ENDED):
+        built[f"own_reply_{event.split(':')[1]}_after_lost_answer"] = card_replies.message(
+            post(event, late, detail={"user": "U0ADA"}), Policy(approvers=APPROVERS)
+        )
     stopped = own(State.QUARANTINED, grace_ends_at=until, voided=("U0ADA",))
     built["own_reply_quarantined"] = card_replies.message(
         post(EventName.QUARANTINED, stopped), Policy(approvers=APPROVERS)
