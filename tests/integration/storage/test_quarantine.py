@@ -754,15 +754,19 @@ async def test_download_whose_delete_failed_does_not_count_itself_in_the_limit(
     assert await env.state(job_id) is State.CANCELLED
 
 
-async def test_download_that_atlas_refused_to_cancel_does_not_count_in_the_limit(
-    database: Database,
+@pytest.mark.parametrize("is_kept", [False, True])
+async def test_download_that_is_not_cancelled_after_a_delete_does_not_count_in_the_limit(
+    database: Database, *, is_kept: bool
 ) -> None:
     env = QuarantineEnv(database, replace(ENFORCED, quarantine_limit=1))
     await env.start()
     job_id = await quarantined(env)
-    fail(env, "DELETE", NotCancellable(status=400))
+    lost = Unavailable(retry_after=60.0, may_have_taken_effect=True)
+    fail(env, "DELETE", lost if is_kept else NotCancellable(status=400))
     await pass_seconds(env, GRACE + 5)
-    assert await env.state(job_id) is State.REFUSED
+    if is_kept:
+        await keep(env, job_id, ADA)
+    assert await env.state(job_id) is (State.KEPT if is_kept else State.REFUSED)
 
     await quarantined(env, 2)
     assert env.limited == []
