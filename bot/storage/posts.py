@@ -120,7 +120,8 @@ def refresh_card(
     copies_at = at if request.state.ended else now + max(delay, COPY_DELAY)
     shown = {"of": request.id, "due": at, "copies_due": copies_at, "rank": priority}
     execute(_SHOW_REQUEST, shown)
-    if request.state.ended and not only_facts:
+    # Between two tries the question to a starter has its button.
+    if (request.state.ended or request.outcome.tries_again) and not only_facts:
         execute(_SHOW_END, {"due": now, **asdict(request.ref)})
 
 

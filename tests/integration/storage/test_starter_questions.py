@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bot.atlas import AtlasError, Unavailable
 from bot.atlas.errors import NotCancellable
 from bot.cancellation.errors import AlreadyAnswered, StarterUncertain
 from bot.cancellation.events import EventName
@@ -189,11 +190,18 @@ async def test_disowned_download_in_quarantine_is_cancelled_at_once_and_not_coun
     assert len(env.deletes(second)) == 1
 
 
-async def test_question_shows_that_the_cancellation_of_a_disowned_download_was_refused(
-    database: Database,
+@pytest.mark.parametrize(
+    ("refusal", "state"),
+    [
+        (NotCancellable(status=400), State.REFUSED),
+        (Unavailable(status=503, retry_after=60.0), State.QUARANTINED),
+    ],
+)
+async def test_question_shows_that_a_disowned_download_is_not_cancelled(
+    database: Database, refusal: AtlasError, state: State
 ) -> None:
     env, job_id = await asked(database)
-    env.atlas.refusal = NotCancellable(status=400, code="CANNOT_CANCEL_AUTOMATED_RESTORE")
+    env.atlas.refusal = refusal
     await answer(env, job_id)
     env.posted.clear()
     await env.second()
@@ -201,7 +209,7 @@ async def test_question_shows_that_the_cancellation_of_a_disowned_download_was_r
     edited = [each for each in env.posted if each.kind is PostKind.QUESTION and each.is_edit]
     shown = [each for each in edited if isinstance(each, JobPost)]
     states = [each.job.request and each.job.request.state for each in shown]
-    assert states == [State.REFUSED]
+    assert states == [state]
 
 
 async def test_claimed_download_in_quarantine_waits_for_the_end_of_its_grace_time(
