@@ -314,7 +314,8 @@ def what_follows(request: Request, policy: Policy) -> str:
     when = f"{grace} after its card is seen"
     if request.grace_ends_at:
         when = f"at {output.TERMINAL.date(request.grace_ends_at, seconds=True)}"
-    return f"the bot cancels it {when}, unless an approver keeps it"
+    does = "tries again" if request.outcome.tries_again else "cancels it"
+    return f"the bot {does} {when}, unless an approver keeps it"
 
 
 def exit_code(request: Request | None, job: RestoreJob) -> int:

@@ -131,6 +131,7 @@ def _notice(request: Request, job: Job, mode: Mode, now: datetime) -> str:
     if request.by_bot:
         grace = (request.grace_ends_at or request.expires_at) - now
         follows = "the bot cancels it" if mode is Mode.ENFORCE else "it would be cancelled"
+        follows = "the bot tries again" if request.outcome.tries_again else follows
         follows += f" in {mrkdwn.duration(max(grace, timedelta()))}"
     about = job_lines.notice(request.ref, request.project_name, job, now)
     return f"{about}; {follows} (job {mrkdwn.code(request.ref.job_id)})"
