@@ -20,7 +20,10 @@ from bot.slack.deployment import command_code, labelled
 ON_CARD = f"*{APPROVE}* and *{DENY}* are on the card."
 MAY_APPROVE = f"May approve: {{who}}. {ON_CARD}"
 
-MAY_KEEP = "May keep it: {who}. *Keep it* and *Cancel it now* are on the card."
+MAY_KEEP = (
+    "May keep it: {who}, but no one who may have started it. *Keep it* and *Cancel it now* are on "
+    "the card."
+)
 
 #: Where those who may cancel it find the button, while the request waits.
 ON_THE_CARD = {
