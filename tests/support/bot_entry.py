@@ -1,5 +1,6 @@
 """Runs the bot and its commands in processes that a server forks: the imports take a second."""
 
+import gc
 import os
 import sys
 import warnings
@@ -58,6 +59,7 @@ def _run_command(
 
 def _enter(environ: Mapping[str, str], folder: Path, out: Path, err: Path) -> None:
     """Take over the variables, the folder and the outputs."""
+    gc.freeze()  # or each collection goes through all imports: 0.15 s in the first three
     for stream, path in ((sys.stdout, out), (sys.stderr, err)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_APPEND), stream.fileno())
     os.environ.clear()

@@ -13,7 +13,7 @@ from tests.support.timings import DEMO_TIMINGS
 SOONER = {
     "BOT_WATCH_INTERVAL": "1",
     "BOT_EVENTS_INTERVAL": "1",
-    "BOT_REMIND_AFTER": "1,2,3",
+    "BOT_REMIND_AFTER": "2,4,6",
 }
 
 
