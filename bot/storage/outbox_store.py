@@ -77,6 +77,17 @@ _IS_LATER_ANNOUNCEMENT = exists().where(
 )
 _IS_CHANGE = or_(posts.c.kind == EARLIER_EDIT, _IS_LATER_ANNOUNCEMENT)
 _IS_FIRST_TRY = and_(posts.c.state == DUE, posts.c.attempts == 0)
+#: Claims the posts `ids`. Slack may have the first try of a message and take the next one for the
+#: same, so it is taken to show what the first one does.
+_CLAIM = (
+    update(posts)
+    .where(posts.c.id.in_(bindparam("ids", expanding=True)))
+    .values(
+        attempts=posts.c.attempts + 1,
+        shown=case((_IS_FIRST_TRY, posts.c.wanted), else_=posts.c.shown),
+    )
+    .returning(posts)
+)
 
 
 class OutboxStore(Store):
@@ -117,15 +128,8 @@ class OutboxStore(Store):
         claimed = claimed[:limit] + announced[:announcements]
         if not claimed:
             return []
-        # Slack may have the first try of a message and take the next one for the same, so it is
-        # taken to show what the first one does.
-        claim = update(posts).values(
-            lease_owner=owner,
-            lease_until=uow.now + LEASE,
-            attempts=posts.c.attempts + 1,
-            shown=case((_IS_FIRST_TRY, posts.c.wanted), else_=posts.c.shown),
-        )
-        rows = uow.execute(claim.where(posts.c.id.in_(claimed)).returning(posts)).all()
+        lease = {"lease_owner": owner, "lease_until": uow.now + LEASE}
+        rows = uow.execute(_CLAIM, {"ids": claimed, **lease}).all()
         # An UPDATE returns its rows in any order. An outcome precedes the edit of its card.
         return _posts(uow, sorted(rows, key=attrgetter("priority", "state", "due_at", "id")))
 
