@@ -10,7 +10,7 @@ import structlog
 
 from bot.atlas import JobRef
 from bot.cancellation import policy as rules
-from bot.cancellation.errors import CancellationError, ChannelNotAllowed
+from bot.cancellation.errors import CancellationError, ChannelNotAllowed, RightsNotChecked
 from bot.cancellation.job import TO_COME, Job
 from bot.cancellation.lifecycle import Request, State
 from bot.cancellation.policy import Policy
@@ -54,6 +54,8 @@ class HomeTab:
     _deps: Dependencies
     _actor: Actor
     _above: set[JobRef] = field(default_factory=set)  #: shown with the requests, not in the list
+    #: Warnings of requests that are left out, such as of a project whose group was deleted.
+    _unchecked: dict[str, Block] = field(default_factory=dict)
 
     async def publish(self, *, published: bool) -> None:
         """Publish the tab: first without the jobs, unless it was `published` before."""
@@ -99,7 +101,7 @@ class HomeTab:
         last = lists.history_sections(map(viewer.readable, past), names, deps.links)
         return (
             parts.quarantine(quarantined),
-            [*parts.waiting(awaiting), *parts.unreviewed(unreviewed)],
+            [*parts.waiting(awaiting), *self._unchecked.values(), *parts.unreviewed(unreviewed)],
             last if projects else [],  # else the refusal is shown
         )
 
@@ -140,7 +142,15 @@ class HomeTab:
 
     async def _own(self, found: Sequence[Request], *, review: bool = False) -> list[Request]:
         """Return the requests about which this person may decide, or which they may review."""
-        return [each for each in found if await self._may(each, review=review)]
+        own = []
+        for each in found:
+            try:
+                own += [each] if await self._may(each, review=review) else []
+            except RightsNotChecked as error:
+                if error.is_temporary:
+                    raise
+                self._unchecked[error.why] = _failed(f":warning: {sentence_for(error)}", error)
+        return own
 
     async def _may(self, request: Request, *, review: bool) -> bool:
         policy = self._deps.service.projects.policy_or_none(request.ref)

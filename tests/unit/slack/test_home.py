@@ -179,6 +179,18 @@ async def test_home_offers_to_try_again_what_slack_did_not_answer(new_bolt: NewB
     assert '"Try again"' in shown
 
 
+async def test_home_shows_the_other_requests_where_a_group_of_approvers_was_deleted(
+    new_bolt: NewBolt,
+) -> None:
+    bolt = new_bolt(replace(ONE, approvers=People(groups=frozenset({"S0GONE"}))))
+    bolt.slack.respond("usergroups.users.list", *["no_such_subteam"] * 9)
+    await bolt.insert(samples.in_quarantine())
+    shown = await home_of(bolt, "U0RINA")
+
+    assert "The last requests" in headers(shown)
+    assert json.dumps(shown).count("The bot could not check who may do this") == 1
+
+
 async def test_home_says_once_in_which_channels_the_command_works(new_bolt: NewBolt) -> None:
     bolt = new_bolt(replace(ONE, channels=frozenset({"C0OPS"})))
     shown = json.dumps(await home_of(bolt, "U0RINA"))
