@@ -185,6 +185,9 @@ class Job:
             job = job.with_link(JobFingerprint.of(read), now).entering(state, now)
             # An expired job had a link; `finishedAt` is the time of any end, also of this one.
             is_unseen = self.read_at is None or abs(now - self.read_at) > LONGEST_UNSEEN
+            if read.finished_at:  # by Atlas's clock, as the start: it ended as soon as it began
+                lived = read.finished_at - self.ref.started_at
+                is_unseen &= not timedelta() <= lived <= LONGEST_UNSEEN
             may_have_had_link = read.expired or (is_unseen and self.state not in ENDS)
             if (read.cancelled or read.failed) and may_have_had_link and not job.live_since:
                 job = replace(job, link_unknown=True)

@@ -123,6 +123,14 @@ def test_link_of_a_download_that_ended_unread_is_not_known_to_have_been_live(
     assert lead_of(a_request(state=State.CANCELLED), later) is not None
 
 
+@pytest.mark.parametrize(("lived", "is_unknown"), [(0, False), (20, False), (21, True), (-1, True)])
+def test_download_that_ended_as_soon_as_it_began_had_no_link(lived: int, is_unknown: bool) -> None:
+    job = known(JobState.IN_PROGRESS, read_at=None)
+    ended = read(cancelled=True, finishedAt=job.ref.started_at + timedelta(seconds=lived))
+
+    assert job.observe(NOON, ended).link_unknown is is_unknown
+
+
 def test_lead_counts_to_the_live_link_else_to_the_expected_one() -> None:
     request = a_request(state=State.CANCELLED, changed_at=NOON + timedelta(minutes=2))
     job = known(JobState.CANCELLED)
