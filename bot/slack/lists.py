@@ -80,7 +80,8 @@ async def show_history(deps: Dependencies, by: Interaction, count: int) -> None:
 def offered_by(projects: Iterable[Project]) -> Callable[[JobRef], bool]:
     """Return whether a job is in a cluster that one of these projects offers."""
     by_id = {project.id: project for project in projects}
-    return lambda ref: by_id[ref.project_id].offers(ref.cluster_name)
+    # A damaged row has no job, of no project.
+    return lambda ref: ref.project_id in by_id and by_id[ref.project_id].offers(ref.cluster_name)
 
 
 async def cluster_names(deps: Dependencies, project: Project) -> Sequence[str]:

@@ -2,6 +2,7 @@
 
 from bot.services.job_search import UnreadCluster
 from bot.slack import lists
+from bot.storage.tables import NO_JOB
 
 
 def unseen(number: int) -> UnreadCluster:
@@ -27,3 +28,7 @@ def test_incomplete_result_is_shown_with_its_reason_only() -> None:
     (block,) = lists.unavailable_blocks([part])
 
     assert block["text"]["text"] == ":warning: `prod-eu` in shop: 1 job could not be read."
+
+
+def test_request_of_a_damaged_row_is_in_no_project() -> None:
+    assert lists.offered_by([])(NO_JOB) is False
