@@ -113,7 +113,9 @@ def _retry_slowly(post: Post, error: SlackError, jitter: float) -> NextAction:
         return Action.DROP
     if not isinstance(post, RequestPost):
         return RetryLater(REFUSED_ANNOUNCEMENT_BACKOFF)
-    return _retry(post, REFUSED_BACKOFF, jitter)
+    # Each attempt sends approvers a copy, if Slack says by then who they are.
+    is_urgent = post.request.state is State.QUARANTINED
+    return _retry(post, MAX_BACKOFF if is_urgent else REFUSED_BACKOFF, jitter)
 
 
 def reason_to_move(request: Request, policy: Policy | None, error: SlackError) -> str:

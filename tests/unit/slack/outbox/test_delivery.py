@@ -116,6 +116,13 @@ def test_refused_content_of_an_edit_is_retried_slowly_for_days(attempts: int) ->
     assert LONGEST_DELAY.total_seconds() > REFUSED_BACKOFF
 
 
+def test_refused_card_of_a_quarantine_is_tried_often_since_each_try_copies_it() -> None:
+    held = samples.in_quarantine()
+    card = samples.post(EventName.CREATED, held, attempts=20, kind=PostKind.CARD)
+
+    assert decide(card, errors.CannotPost("is_archived")) == RetryLater(MAX_BACKOFF)
+
+
 def test_message_that_every_channel_refuses_is_dropped_only_after_days() -> None:
     refused = errors.CannotPost("restricted_action")
     early, late = (a_post(PostKind.REPLY, attempts=n) for n in (20, MAX_REFUSED_ATTEMPTS))
