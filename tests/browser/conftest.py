@@ -19,7 +19,6 @@ from tests.support.timings import LONG_TIMEOUT_SLACK
 OpenTab = Callable[..., Awaitable[Screen]]
 
 SHELL = "chromium-headless-shell"
-VIEWPORT = {"width": 1400, "height": 900}
 ARGUMENTS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
 
 
@@ -56,7 +55,7 @@ async def tab(chromium: Browser, controller: Controller) -> AsyncIterator[OpenTa
     opened: list[Screen] = []
 
     async def open_tab(user: str = "rina", **context: object) -> Screen:
-        options = {"viewport": VIEWPORT, "reduced_motion": "reduce", **context}
+        options = {"viewport": {"width": 1400, "height": 900}, **context}
         page = await (await chromium.new_context(**options)).new_page()  # type: ignore[arg-type]  # any option
         screen = Screen(page, controller.slack.base_url)
         screen.listen()
