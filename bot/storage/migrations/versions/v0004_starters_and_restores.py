@@ -1,4 +1,4 @@
-"""First reads of restores, counts of disowned jobs, and complete lists of clusters.
+"""Answers of starters, first reads of restores, counts of disowned jobs, complete lists.
 
 A project that earlier versions watched had a complete list of its clusters: its row without a name.
 """
@@ -7,10 +7,12 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0004"
-down_revision = "0003"
+down_revision = "0002"
 
 
 def upgrade() -> None:
+    op.add_column("watched_jobs", sa.Column("asked", sa.Text))
+    op.add_column("watched_jobs", sa.Column("answer", sa.Text))
     op.add_column("watched_clusters", sa.Column("restores_read_at", sa.BigInteger))
     where = sa.text("answer = 'not_mine'")
     op.create_index(
