@@ -1,4 +1,4 @@
-"""The app's end of Socket Mode: returns each envelope, and sends the test's acks."""
+"""The app's end of Socket Mode: connects, and returns each frame."""
 
 import json
 from typing import Any, Self
@@ -8,9 +8,6 @@ import aiohttp
 from bot.sandbox.slack import FakeSlackServer
 
 Json = dict[str, Any]
-
-
-ENDS = {aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR}
 
 
 class Wire:
@@ -42,11 +39,3 @@ class Wire:
     async def receive(self) -> Json:
         frame: Json = json.loads(await self._socket.receive_str(timeout=5))
         return frame
-
-    async def ended(self) -> bool:
-        """Whether the connection ends next, by a cut or a close frame."""
-        return (await self._socket.receive(timeout=5)).type in ENDS
-
-    async def ack(self, envelope: Json, payload: Json | None = None) -> None:
-        body = {"envelope_id": envelope["envelope_id"]}
-        await self._socket.send_json(body if payload is None else {**body, "payload": payload})

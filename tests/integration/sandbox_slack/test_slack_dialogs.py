@@ -1,7 +1,5 @@
 """Dialogs: opened by a trigger, replaced with a hash, filled in, sent, closed."""
 
-import asyncio
-
 import pytest
 from slack_sdk.errors import SlackApiError
 
@@ -59,17 +57,6 @@ async def test_incomplete_form_is_not_submitted(env: SlackEnv) -> None:
 
     assert env.app.payload["command"] == "/cancel-restore"
     assert env.slack.state.view_of("rina") is not None
-
-
-async def test_dialog_is_not_submitted_again_before_the_answer(env: SlackEnv) -> None:
-    view = await opened(env, form())
-    first = asyncio.create_task(env.slack.people.submits("rina", view, {"reason": "x"}))
-    await asyncio.sleep(0)
-
-    with pytest.raises(CannotDo, match="waits for the answer"):
-        await env.slack.people.submits("rina", view, {"reason": "x"})
-
-    assert (await first).ok
 
 
 @pytest.mark.parametrize(

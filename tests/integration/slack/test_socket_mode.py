@@ -84,6 +84,17 @@ async def test_cut_of_one_connection_loses_no_command() -> None:
         assert (stream.unanswered, stream.slowest < SOON) == (0, True)
 
 
+@pytest.mark.parametrize("lost", ["redeliver", "drop"])
+async def test_envelope_of_a_cut_connection_comes_again_unless_slack_drops_it(lost: str) -> None:
+    async with slack_with(lost_envelopes=lost, ack_seconds=2.0) as slack, Wire(slack) as wire:
+        await wire.receive()
+        typing = asyncio.create_task(slack.people.types("rina", "#ops", LINE))
+        await wire.receive()
+        await slack.sockets.cut()
+        async with taking(slack):
+            assert (await typing).ok is (lost == "redeliver")
+
+
 async def test_both_connections_are_replaced_after_a_cut() -> None:
     async with slack_with() as slack, taking(slack) as receiver:
         await slack.sockets.cut()

@@ -1,16 +1,14 @@
 """The reports of the benchmarks: medians, ratios, goals, tables, and their page."""
 
-import asyncio
 import re
 import subprocess
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.tools.bench.__main__ import BENCHMARKS
-from tests.tools.bench.proxy import ROOT, DelayingProxy
+from tests.tools.bench.proxy import ROOT
 from tests.tools.campaign.__main__ import CAMPAIGNS
 from tests.tools.campaign.checks.rules import Rule
 from tests.tools.campaign.quarantine.rules import Rule as QuarantineRule
@@ -77,31 +75,6 @@ def test_changed_code_is_refused_and_changed_pages_are_not(tmp_path: Path) -> No
 
     (tmp_path / "code.py").write_text("changed")
     assert pages.changes(tmp_path) == "M code.py"
-
-
-async def test_proxy_adds_a_round_trip_to_the_connection_and_to_each_exchange() -> None:
-    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(100):
-            writer.write(data)
-        writer.close()
-
-    async with (
-        await asyncio.start_server(echo, "127.0.0.1", 0) as server,
-        DelayingProxy(lambda: server.sockets[0].getsockname()[1], round_trip=0.04) as proxy,
-    ):
-        begun = time.perf_counter()
-        reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
-        times = []
-        for word in (b"first", b"later"):
-            writer.write(word)
-            assert await reader.readexactly(5) == word
-            times.append(time.perf_counter() - begun)
-        writer.write_eof()
-        assert await reader.read() == b""
-        writer.close()
-
-    assert times[0] >= 0.08
-    assert times[1] - times[0] >= 0.04
 
 
 @pytest.mark.parametrize(

@@ -177,20 +177,12 @@ def not_cancelled(evidence: ScenarioEvidence) -> None:
     evidence.scenario.job.cancelled = False
 
 
-def cancelled_by_others(evidence: ScenarioEvidence) -> None:
-    evidence.atlas.calls.clear()
-
-
 def not_approved(evidence: ScenarioEvidence) -> None:
     evidence.scenario.approved_at.clear()
 
 
 def approved_too_late(evidence: ScenarioEvidence) -> None:
     evidence.approve(seconds=90)
-
-
-def approval_not_recorded(evidence: ScenarioEvidence) -> None:
-    evidence.forget_event(EventName.APPROVED)
 
 
 def approval_of_another_recorded(evidence: ScenarioEvidence) -> None:
@@ -210,20 +202,8 @@ def delete_not_recorded(evidence: ScenarioEvidence) -> None:
     evidence.forget_event(EventName.CANCEL_SENT)
 
 
-def end_not_recorded(evidence: ScenarioEvidence) -> None:
-    evidence.forget_event(EventName.CANCELLED)
-
-
 def two_ends_recorded(evidence: ScenarioEvidence) -> None:
     evidence.record((EventName.DENIED, None), (EventName.CANCELLED, None))
-
-
-def nothing_recorded(evidence: ScenarioEvidence) -> None:
-    evidence.events.clear()
-
-
-def request_without_scenario_recorded(evidence: ScenarioEvidence) -> None:
-    evidence.record(*SUCCESSFUL_EVENTS, request="r2")
 
 
 def notified_after_the_decision(evidence: ScenarioEvidence) -> None:
@@ -271,18 +251,13 @@ def reviewed_without_a_click(evidence: ScenarioEvidence) -> None:
         (thread_and_card_differ, Rule.OUTCOMES),
         (not_cancelled, Rule.TRUTH),
         (not_cancelled, Rule.EFFECTS),
-        (cancelled_by_others, Rule.EFFECTS),
         (two_effects, Rule.EFFECTS),
         (not_approved, Rule.APPROVED),
         (approved_too_late, Rule.APPROVED),
-        (approval_not_recorded, Rule.APPROVED),
         (approval_of_another_recorded, Rule.APPROVED),
         (delete_sent_again, Rule.BLIND),
         (delete_not_recorded, Rule.AUDIT_LOG),
-        (end_not_recorded, Rule.AUDIT_LOG),
         (two_ends_recorded, Rule.AUDIT_LOG),
-        (nothing_recorded, Rule.AUDIT_LOG),
-        (request_without_scenario_recorded, Rule.AUDIT_LOG),
     ],
 )
 def test_each_rule_finds_its_violation(
@@ -311,16 +286,10 @@ def at(seconds: float) -> float:
     [
         ([], [], False),
         ([InjectedFault(at(59), at(70), "bot: paused", "bot-1")], [], True),
-        (
-            [InjectedFault(at(61), at(70), "bot: paused", "bot-1")],
-            [],
-            False,
-        ),  # it had seen it
-        (
-            [InjectedFault(at(55), at(61), "bot: paused", "bot-1")],
-            [],
-            False,
-        ),  # it was back
+        # It had seen it.
+        ([InjectedFault(at(61), at(70), "bot: paused", "bot-1")], [], False),
+        # It was back.
+        ([InjectedFault(at(55), at(61), "bot: paused", "bot-1")], [], False),
         ([InjectedFault(at(59), at(70), "bot: SIGKILL", "bot-1")], [], False),
         ([InjectedFault(at(59), at(70), "database: paused", "")], [], True),
         ([InjectedFault(at(59), at(70), "slack: faulty answer", "")], [], False),
