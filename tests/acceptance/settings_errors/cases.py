@@ -184,11 +184,6 @@ DOCTOR: list[ErrorCase] = [
         check="channel", about="BOT_CHANNELS: C0NOPE",
     ),
     *variable(
-        "BOT_CHANNELS",
-        ("private, without the bot", "C0QUIET001", "private and the bot is not a member"),
-        check="channel", about="BOT_CHANNELS: C0QUIET001",
-    ),
-    *variable(
         "BOT_CHANNELS", ("archived", "C0ATTIC001", "#attic is archived"),
         check="channel", about="BOT_CHANNELS: C0ATTIC001",
     ),

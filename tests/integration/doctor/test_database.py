@@ -106,14 +106,6 @@ async def test_file_that_has_no_folder_is_a_problem(tmp_path: Path, parent: str)
     assert (found.level, "does not exist" in found.message) == (Level.PROBLEM, True)
 
 
-async def test_file_that_is_not_a_database_is_a_problem(tmp_path: Path) -> None:
-    (tmp_path / "bot.db").write_text("nothing of the kind" * 100)
-    found = await check_database(f"sqlite:///{tmp_path}/bot.db")
-
-    assert found.level is Level.PROBLEM
-    assert "not a database" in found.message
-
-
 @pytest.fixture
 def _short_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bot.doctor.run.DATABASE_TIMEOUT", 1)
