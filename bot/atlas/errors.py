@@ -205,8 +205,6 @@ _BY_STATUS: dict[int, type[AtlasError]] = {
     HTTPStatus.GONE: VersionGone,
 }
 
-#: OAuth's codes for wrong credentials (RFC 6749, 5.2).
-_BAD_CLIENT = frozenset({"invalid_client", "unauthorized_client", "invalid_grant"})
 #: 4xx that are temporary, like a 5xx.
 _TEMPORARY = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY})
 _OWN_LOGIN = re.compile(r"\s*(digest|bearer)\b", re.IGNORECASE)  #: a login that the bot uses
@@ -226,28 +224,17 @@ def error_for(
     not_found: type[AtlasError] = OtherRefusal,
 ) -> AtlasError:
     """Return the error for a response other than 2xx; `not_found` for a 404 without a code."""
-    code = _code_of(headers, payload)
+    code = code_of(headers, payload)
     # Temporary failures come first, then the code, then the status.
     parts = (leaf for part, leaf in _BY_PART if part in (code or ""))
-    leaf = _temporary(status) or BY_CODE.get(code or "") or next(parts, None)
+    leaf = temporary_leaf(status) or BY_CODE.get(code or "") or next(parts, None)
     leaf = leaf or _leaf_of_status(status, headers, call, not_found, payload)
     if call.startswith("DELETE ") and leaf in _NOT_FOUND:
         leaf = NotFoundToCancel
-    return _error(leaf, status, headers, payload, call)
+    return build_error(leaf, status, headers, payload, call)
 
 
-def token_error_for(
-    status: int, headers: Mapping[str, str], payload: object, call: str
-) -> AtlasError:
-    """Return the error for a refusal of the OAuth token endpoint."""
-    fields = payload if isinstance(payload, Mapping) else {}
-    named = {"errorCode": fields.get("error"), "detail": fields.get("error_description")}
-    refused = status == HTTPStatus.UNAUTHORIZED or _code_of(headers, named) in _BAD_CLIENT
-    leaf = _temporary(status) or (KeyRefused if refused else OtherRefusal)
-    return _error(leaf, status, headers, named, call)
-
-
-def _temporary(status: int) -> type[AtlasError] | None:
+def temporary_leaf(status: int) -> type[AtlasError] | None:
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         return RateLimited
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _TEMPORARY:
@@ -275,12 +262,12 @@ def _leaf_of_status(
     return _BY_STATUS.get(status, OtherRefusal)
 
 
-def _error(
+def build_error(
     leaf: type[AtlasError], status: int, headers: Mapping[str, str], payload: object, call: str
 ) -> AtlasError:
     """Build the error; the sentences of some have a fact of the response."""
     fields = payload if isinstance(payload, Mapping) else {}
-    code, detail = _code_of(headers, payload), cleaned(fields.get("detail"))
+    code, detail = code_of(headers, payload), cleaned(fields.get("detail"))
     listed = fields.get("parameters")
     parameters = listed[:20] if isinstance(listed, list) else []
     retry_after = _retry_after(headers.get("Retry-After"), code, parameters)
@@ -310,7 +297,7 @@ def _error(
     )
 
 
-def _code_of(headers: Mapping[str, str], payload: object) -> str | None:
+def code_of(headers: Mapping[str, str], payload: object) -> str | None:
     fields = payload if isinstance(payload, Mapping) else {}
     given = (fields.get("errorCode"), headers.get("X-Error-Code"))
     return next((each for each in given if isinstance(each, str) and _CODE.fullmatch(each)), None)

@@ -3,19 +3,30 @@
 import asyncio
 import base64
 import re
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
+from http import HTTPStatus
 from itertools import chain
 from urllib.request import parse_http_list
 
 import httpx
 from pydantic import BaseModel, Field, SecretStr, ValidationError
 
-from bot.atlas.errors import UnreadableAnswer, token_error_for
+from bot.atlas.errors import (
+    AtlasError,
+    KeyRefused,
+    OtherRefusal,
+    UnreadableAnswer,
+    build_error,
+    code_of,
+    temporary_leaf,
+)
 from bot.atlas.protocol import TOKEN_PATH, parse_body
 
+#: OAuth's codes for wrong credentials (RFC 6749, 5.2).
+_BAD_CLIENT = frozenset({"invalid_client", "unauthorized_client", "invalid_grant"})
 MAX_NONCES = 64  #: whose counts are known, if the server issues one of them again
 #: The algorithms of RFC 7616 that httpx computes.
 ALGORITHMS = frozenset({"MD5", "MD5-SESS", "SHA-256", "SHA-256-SESS"})
@@ -235,9 +246,18 @@ def read_token(response: httpx.Response, now: float) -> Token:
     """Return the token of a response that arrived at `now`; errors do not quote the token."""
     status, payload = response.status_code, parse_body(response.content)
     if not response.is_success:
-        raise token_error_for(status, response.headers, payload, _CALL)
+        raise _token_error(status, response.headers, payload)
     with suppress(ValidationError):
         grant = _Grant.model_validate(payload)
         margin = min(RENEWAL_MARGIN, grant.expires_in / 10)
         return Token(grant.access_token, now + grant.expires_in - margin)
     raise UnreadableAnswer(status=status, call=_CALL, detail="no token in it")
+
+
+def _token_error(status: int, headers: Mapping[str, str], payload: object) -> AtlasError:
+    """Return the error for a refusal of the OAuth token endpoint."""
+    fields = payload if isinstance(payload, Mapping) else {}
+    named = {"errorCode": fields.get("error"), "detail": fields.get("error_description")}
+    refused = status == HTTPStatus.UNAUTHORIZED or code_of(headers, named) in _BAD_CLIENT
+    leaf = temporary_leaf(status) or (KeyRefused if refused else OtherRefusal)
+    return build_error(leaf, status, headers, named, _CALL)

@@ -1,6 +1,6 @@
 """A restore job: its state, its starter and the clock of its link, by what was read (pure)."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -8,7 +8,6 @@ from statistics import median
 from typing import Any
 
 from bot.atlas import LINK_LIFETIME, DeliveryType, JobRef, JobState, RestoreJob
-from bot.cancellation.events import EventName
 from bot.cancellation.lifecycle import Card, Ending, JobFingerprint, Request, State
 from bot.cancellation.starter import NOT_READ, SETTLED_AFTER, StartedBy
 
@@ -342,35 +341,3 @@ def leaves(ref: JobRef, read: RestoreJob) -> bool:
 
 def is_download(read: RestoreJob) -> bool:
     return read.delivery_type == DeliveryType.DOWNLOAD
-
-
-def events_of(
-    job: Job, *, was_cancelled: bool, is_named: bool = False
-) -> Iterator[tuple[EventName, Mapping[str, Any]]]:
-    """Yield the events that are true of an announced job, with their details.
-
-    A restore into another project has one event.
-
-    `was_cancelled` is whether a DELETE of the bot may have ended it: then it may read failed too.
-    `is_named` is whether its starter is on record.
-    """
-    started = job.ref.started_at.isoformat()
-    if job.shown and job.is_new_restore:
-        project, _, cluster = (job.shown.target or "").partition("/")
-        target = {"target_project": project, "target_cluster": cluster}
-        kind = job.shown.delivery_type
-        yield EventName.RESTORE_SEEN, {"started": started, "type": kind, **target}
-        return
-    yield EventName.SEEN, {"started": started, "before_watch": job.was_running}
-    starter = job.started_by.starter
-    if starter and starter.certain:
-        yield EventName.DOWNLOAD_STARTER_KNOWN, {"by": starter.name or None, "kind": starter.kind}
-    elif is_named:
-        yield EventName.DOWNLOAD_STARTER_UNCERTAIN, {}
-    if job.live_since or job.state in _OPEN[1:]:
-        times = {"live_since": job.live_since, "until": job.until}
-        detail = {name: at.isoformat() if at else None for name, at in times.items()}
-        yield EventName.DOWNLOAD_LINK_LIVE, detail
-    if job.ended:
-        how = JobState.CANCELLED if was_cancelled and job.state is JobState.FAILED else job.state
-        yield EventName.DOWNLOAD_ENDED, {"how": how}

@@ -8,6 +8,7 @@ from bot.log_config import current_request_id
 
 Block: TypeAlias = dict[str, Any]
 View: TypeAlias = dict[str, Any]
+Again: TypeAlias = tuple[str, str]  #: the action id and the value of a button that tries again
 
 #: Slack's limits (docs.slack.dev, reference/block-kit), in characters unless noted.
 TEXT = 3000
@@ -134,9 +135,15 @@ def modal(
     return view | ({"submit": plain(submit)} if submit else {})
 
 
-def private(text: str) -> dict[str, Any]:
-    """Build an ephemeral message; `text` is trusted mrkdwn."""
-    return {"response_type": "ephemeral", **message(text, TEXT)}
+def private(text: str, again: Again | None = None) -> dict[str, Any]:
+    """Build an ephemeral message of trusted mrkdwn, with the button that does the same again."""
+    built = {"response_type": "ephemeral", **message(text, TEXT)}
+    built["blocks"] += [try_again(*again)] if again else []
+    return built
+
+
+def try_again(action_id: str, value: str) -> Block:
+    return actions(button("Try again", action_id, value))
 
 
 #: The key of a dialog's metadata that holds the request's id.

@@ -26,7 +26,7 @@ from bot.slack.dialog import handlers as dialog_handlers
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.handlers import Response, update_with
 from bot.slack.dialog.state import PICKERS
-from bot.slack.errors import button_of, internal_error_text, other_version, private_again
+from bot.slack.errors import button_of, internal_error_text, other_version
 from bot.tasks import new_reference
 
 log = structlog.get_logger(__name__)
@@ -195,7 +195,7 @@ def _register_error_handler(app: AsyncApp, deps: Dependencies) -> None:
         log.error("listener failed", reference=reference, kind=body.get("type"), exc_info=error)
         if body.get("type") == "view_submission":
             return await ack(**dialog_views.internal_error(body["view"], reference))
-        message = private_again(internal_error_text(reference), button_of(body))
+        message = private(internal_error_text(reference), button_of(body))
         if "command" in body:
             return await ack(**message)
         if "user" in body:

@@ -32,7 +32,7 @@ from bot.services.job_search import JobFinder
 from bot.services.projects import Project
 from bot.services.service import CancellationService
 from bot.slack import errors
-from bot.slack.blockkit import private
+from bot.slack.blockkit import Again, private
 from bot.slack.channels import Channels, may_use
 from bot.slack.client import Identity, Links
 from bot.slack.directory import Directory
@@ -60,7 +60,7 @@ class Interaction:
     channel_id: str | None = None
     response_url: str | None = None
     trigger_id: str = ""  #: opens one dialog; empty where the payload has none
-    again: errors.Again | None = None  #: the button that repeats it, where one can
+    again: Again | None = None  #: the button that repeats it, where one can
 
     @property
     def channel(self) -> str:
@@ -280,7 +280,7 @@ class Dependencies:
 
         def report(reference: str) -> Coroutine[Any, Any, None]:
             text = errors.internal_error_text(reference)
-            return self.replies.send(by, errors.private_again(text, by.again))
+            return self.replies.send(by, private(text, by.again))
 
         self.background.start(work, name, report)
 

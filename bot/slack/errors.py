@@ -3,7 +3,7 @@
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 from slack_sdk.errors import SlackApiError
@@ -25,7 +25,6 @@ if TYPE_CHECKING:  # the client translates its errors by this module
 CALL_ERRORS = (SlackApiError, aiohttp.ClientError, OSError)
 #: Errors of Slack, Atlas or the database after which the same may be done at the next try.
 TRANSIENT = (errors.RightsNotChecked, errors.StorageError, errors.RateLimitReserved)
-Again: TypeAlias = tuple[str, str]  #: the action id and the value of a button that tries again
 DEFAULT_RETRY_AFTER = 5.0  #: seconds to wait after a 429 without `Retry-After`
 MAX_RETRY_AFTER = 300.0  #: seconds to wait after a 429 at most
 
@@ -270,7 +269,7 @@ def internal_error_text(reference: str) -> str:
     )
 
 
-def button_of(body: Mapping[str, Any]) -> Again | None:
+def button_of(body: Mapping[str, Any]) -> blockkit.Again | None:
     """Return the button that repeats a command or a click, where one can."""
     action: Mapping[str, Any] = next(iter(body.get("actions") or ()), {})
     if "command" in body:
@@ -283,22 +282,11 @@ def button_of(body: Mapping[str, Any]) -> Again | None:
 
 
 def private_refusal(
-    error: Exception, again: Again | None, links: "Links | None" = None, hint: str = ""
+    error: Exception, again: blockkit.Again | None, links: "Links | None" = None, hint: str = ""
 ) -> dict[str, Any]:
     """Say privately why something was not done; a transient error gets a button to try again."""
     is_transient = isinstance(error, TRANSIENT)
-    return private_again(sentence_for(error, links) + hint, again if is_transient else None)
-
-
-def private_again(text: str, again: Again | None) -> dict[str, Any]:
-    """Build a private message, with the button that does the same again, where one can."""
-    message = blockkit.private(text)
-    message["blocks"] += [try_again(*again)] if again else []
-    return message
-
-
-def try_again(action_id: str, value: str) -> blockkit.Block:
-    return blockkit.actions(blockkit.button("Try again", action_id, value))
+    return blockkit.private(sentence_for(error, links) + hint, again if is_transient else None)
 
 
 def see_card(request: Request, links: "Links | None") -> str:

@@ -21,7 +21,6 @@ from bot.slack.client import Links
 from bot.slack.dependencies import Dependencies, Interaction
 from bot.slack.deployment import command_code
 from bot.slack.directory import Directory
-from bot.slack.errors import try_again
 from bot.slack.grammar import MAX_HISTORY, job_value
 from bot.slack.payloads import Actor
 from bot.storage.history import PastRequest
@@ -174,7 +173,7 @@ def job_list(
         blocks.append(blockkit.actions(more))
     if listing.unavailable:
         blocks += unavailable_blocks(listing.unavailable)
-        blocks.append(try_again(ids.MORE, f"{start} {cluster or ''}"))
+        blocks.append(blockkit.try_again(ids.MORE, f"{start} {cluster or ''}"))
     return {"response_type": "ephemeral", "text": headline, "blocks": blocks}
 
 

@@ -1,6 +1,6 @@
 """Audit events: those of downloads, and which of all the webhook's receiver took."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, FromClause, exists, func, insert, or_, sel
 
 from bot.atlas import JobRef, JobState
 from bot.cancellation.events import JOB_PREFIX, Event, EventName, Recorded
-from bot.cancellation.job import Job, events_of
+from bot.cancellation.job import Job
 from bot.cancellation.lifecycle import JOB_FIELDS
 from bot.cancellation.people import ActingPerson
 from bot.storage import queries
@@ -30,6 +30,38 @@ def record_download(uow: UnitOfWork, job: Job) -> None:
     for name, detail in events_of(job, was_cancelled=was_cancelled, is_named=is_named):
         if name not in recorded:
             record_about_job(uow, job.ref, name, detail)
+
+
+def events_of(
+    job: Job, *, was_cancelled: bool, is_named: bool = False
+) -> Iterator[tuple[EventName, Mapping[str, Any]]]:
+    """Yield the events that are true of an announced job, with their details.
+
+    A restore into another project has one event.
+
+    `was_cancelled` is whether a DELETE of the bot may have ended it: then it may read failed too.
+    `is_named` is whether its starter is on record.
+    """
+    started = job.ref.started_at.isoformat()
+    if job.shown and job.is_new_restore:
+        project, _, cluster = (job.shown.target or "").partition("/")
+        target = {"target_project": project, "target_cluster": cluster}
+        kind = job.shown.delivery_type
+        yield EventName.RESTORE_SEEN, {"started": started, "type": kind, **target}
+        return
+    yield EventName.SEEN, {"started": started, "before_watch": job.was_running}
+    starter = job.started_by.starter
+    if starter and starter.certain:
+        yield EventName.DOWNLOAD_STARTER_KNOWN, {"by": starter.name or None, "kind": starter.kind}
+    elif is_named:
+        yield EventName.DOWNLOAD_STARTER_UNCERTAIN, {}
+    if job.live_since or job.state in {JobState.LINK_LIVE, JobState.LINK_USED}:
+        times = {"live_since": job.live_since, "until": job.until}
+        detail = {name: at.isoformat() if at else None for name, at in times.items()}
+        yield EventName.DOWNLOAD_LINK_LIVE, detail
+    if job.ended:
+        how = JobState.CANCELLED if was_cancelled and job.state is JobState.FAILED else job.state
+        yield EventName.DOWNLOAD_ENDED, {"how": how}
 
 
 def events_about(uow: UnitOfWork, job_id: str) -> list[str]:

@@ -75,8 +75,7 @@ def partial_index(name: str, *columns: str, where: str, unique: bool = False) ->
     return Index(name, *columns, unique=unique, sqlite_where=condition, postgresql_where=condition)
 
 
-_OPEN_STATES = ", ".join(f"'{state}'" for state in State if not state.ended)
-OPEN = f"state IN ({_OPEN_STATES})"
+OPEN = "state IN ('" + "', '".join(state for state in State if not state.ended) + "')"
 BY_BOT = "requester = ''"
 IS_UNPOSTED = "state = 'due'"
 #: A message is due until it is posted, and again while it shows fewer changes than are wanted.

@@ -10,7 +10,7 @@ import structlog
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot.slack import errors
-from bot.slack.blockkit import View
+from bot.slack.blockkit import View, private
 from bot.slack.dependencies import Dependencies, Interaction
 from bot.slack.dialog import views
 from bot.slack.plain_text import as_text
@@ -130,4 +130,4 @@ class Dialog:
     async def _reply(self, text: str, view: View) -> None:
         """Reply privately, with a button that opens the dialog again, where one can."""
         again = views.opener_of(view) or self.by.again
-        await self.deps.replies.send(self.by, errors.private_again(text, again))
+        await self.deps.replies.send(self.by, private(text, again))

@@ -15,11 +15,11 @@ from bot.cancellation.policy import Policy
 from bot.services.job_search import Search
 from bot.services.projects import Project
 from bot.slack import blockkit, ids, mrkdwn
-from bot.slack.blockkit import HOME_KEY, REQUEST_KEY, Block, View, encode_metadata
+from bot.slack.blockkit import HOME_KEY, REQUEST_KEY, Again, Block, View, encode_metadata
 from bot.slack.channels import is_direct
 from bot.slack.deployment import command_code
 from bot.slack.dialog.state import DialogState, Shown, UnreadableDialog, encode_state, read_state
-from bot.slack.errors import Again, internal_error_text
+from bot.slack.errors import internal_error_text
 from bot.slack.grammar import job_value
 from bot.slack.lists import unavailable_blocks
 from bot.slack.plain_text import as_text

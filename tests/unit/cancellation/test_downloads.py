@@ -13,9 +13,9 @@ from bot.cancellation.job import (
     Listing,
     compare,
     compare_restores,
-    events_of,
 )
 from bot.cancellation.starter import StartedBy
+from bot.storage.event_store import events_of
 from tests.support.clock import NOON
 from tests.support.domain import PROJECT_ID, a_job, job_ref
 

@@ -43,7 +43,7 @@ from bot.slack.dialog import flow, job_details
 from bot.slack.dialog import views as dialog_views
 from bot.slack.dialog.state import DialogState, cluster_picker, job_picker, project_picker
 from bot.slack.dialog.views import Content
-from bot.slack.errors import CannotPost, internal_error_text, private_again, private_refusal
+from bot.slack.errors import CannotPost, internal_error_text, private_refusal
 from bot.slack.grammar import InvalidCommand
 from bot.slack.outbox.delivery import SEEN_BY_APPROVERS
 from bot.storage.history import PastRequest
@@ -407,7 +407,7 @@ def private() -> dict[str, dict[str, Any]]:
             job_lines.started_line(job_ref(), replace(JOB, started_by=each)) for each in STARTERS
         ),
     }
-    reply = private_again(internal_error_text("1a2b3c4d"), (ids.APPROVE, "0" * 32))
+    reply = blockkit.private(internal_error_text("1a2b3c4d"), (ids.APPROVE, "0" * 32))
     failed = {"internal_error_reply": reply}
     return (
         failed
