@@ -164,8 +164,8 @@ class Quarantine:
             await self.projects.get(ref.project_id).atlas.restore_job(ref, timeout=READ_TIMEOUT)
         except AtlasError as error:
             log.warning("quarantined job not read", job=ref.job_id, why=str(error))
-            if not isinstance(error, TimedOut) and now < rules.tried_until(ref):
-                again_at = rules.try_again_at(ref, now, error.retry_after)
+            again_at = rules.try_again_at(ref, now, error.retry_after)
+            if not isinstance(error, TimedOut) and again_at < rules.tried_until(ref):
                 await self.store.record_ends([(each.request, again_at)])
                 return
         await self._record(each, lambda _count: Ending(State.APPROVED, each.request.outcome))

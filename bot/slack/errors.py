@@ -226,8 +226,8 @@ class CallLimits:
         """Let a Retry-After that another process was given hold here, too."""
         if self._shared:
             with log_errors("Retry-After not read", method=method):
-                seconds = await self._shared.paused(method)
-                self._free_at[method] = self._monotonic() + seconds
+                free_at = self._monotonic() + await self._shared.paused(method)
+                self._free_at[method] = max(self._free_at.get(method, free_at), free_at)
 
     async def may_read_again(self, groups: int) -> bool:
         """Whether groups may be read again for a person without a right by the last answers."""

@@ -17,6 +17,7 @@ from bot.slack.channels import is_direct
 from bot.slack.client import Links
 from bot.slack.deployment import command_code, labelled
 
+OTHER = "{to}: {status}"  #: of events without words of their own, from other versions
 ON_CARD = f"*{APPROVE}* and *{DENY}* are on the card."
 MAY_APPROVE = f"May approve: {{who}}. {ON_CARD}"
 
@@ -44,7 +45,7 @@ def message(post: RequestPost, policy: Policy | None = None) -> dict[str, Any]:
 
     `policy` is None if the project was removed.
     """
-    template = TEMPLATES.get(post.event, "{to}: {status}")
+    template = TEMPLATES.get(post.event, OTHER)
     text = _format(template if isinstance(template, str) else template(post), post)
     if post.event in WITH_CLOCK:
         text += f"\n{job_lines.link_line(post.job)}"
@@ -189,6 +190,8 @@ def _keep_voided(post: RequestPost) -> str:
 
 
 def _ended_late(post: RequestPost) -> str:
+    if "user" not in post.detail:  # of an earlier version, about a request that waited
+        return OTHER
     whom = "{user}" if post.detail.get("user") else "{to}"
     return (
         f":warning: {whom}: {{Job}} was to go on, but a cancellation has ended it: the bot's, "

@@ -724,6 +724,19 @@ async def test_next_try_after_a_fault_is_not_before_the_retry_after_of_atlas(
         await env.second(121)
 
 
+async def test_tries_after_a_fault_end_where_the_retry_after_of_atlas_outlasts_them(
+    env: QuarantineEnv,
+) -> None:
+    job_id = await quarantined(env)
+    fail(env, "DELETE", Unavailable(status=503, retry_after=60.0))
+    await pass_seconds(env, GRACE + 5)
+    fail(env, "GET", RateLimited(status=429, retry_after=TRIED_FOR.total_seconds()))
+    await pass_seconds(env, 62)
+
+    assert await env.state(job_id) is State.FAILED
+    assert replies(env, job_id)[-1] == "request:failed"
+
+
 async def test_download_is_cancelled_after_a_fault_of_atlas_also_while_each_read_takes_long(
     env: QuarantineEnv,
 ) -> None:

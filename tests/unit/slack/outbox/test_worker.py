@@ -262,10 +262,18 @@ async def test_limited_post_waits_also_where_its_retry_after_cannot_be_recorded(
         async def pause(self, method: str, seconds: float) -> None:
             raise NotRecorded
 
+        async def paused(self, method: str) -> float:
+            return 0.0
+
     worker.outbox.limits = CallLimits(worker.clock.monotonic, FullDisk([]))
     await worker.deliver(a_card(), a_card(2), answers=["ratelimited"])
 
     assert (len(worker.posted), worker.retried) == (1, [1, 2])
+
+    worker.store.due = [a_card(3)]
+    async with running(worker.outbox):  # it leads again
+        pass
+    assert len(worker.posted) == 1
 
 
 @pytest.mark.parametrize("code", ["no_permission", "not_in_channel", "ekm_access_denied"])
