@@ -63,12 +63,14 @@ def to_job(row: Any) -> Job:  # noqa: ANN401 - a database row
     same = same_values(row, jobs, [*_SAME, "expected_at"])
     same["expected_at"] = same["expected_at"] or ref.started_at + USUAL_WAIT
     is_used = row.link_used and state is JobState.LINK_LIVE
+    # Version 1.0 left it empty: it did not know whether the job was read throughout.
+    is_old = row.link_used is None and state in {JobState.CANCELLED, JobState.FAILED}
     return Job(
         **same,
         id=row.id,
         ref=ref,
         state=JobState.LINK_USED if is_used else state,
-        link_unknown=bool(row.link_used) and state.is_over,
+        link_unknown=(bool(row.link_used) and state.is_over) or (is_old and not row.live_since),
         phase=read_value(row, jobs.c.phase, LinkPhase, LinkPhase.EXPECTED),
         started_by=read_value(row, jobs.c.started_by, starter_from_json, NOT_READ),
         shown=read_value(row, jobs.c.shown, shown_from_json, None),

@@ -249,7 +249,7 @@ async def test_jobs_of_the_first_version_keep_their_state_starter_and_clock(
     empty: Database, empty_url: str
 ) -> None:
     """One is announced and not over, one was asked for before the watch listed it."""
-    announced, asked, history = (job_ref(f"5b622f70{number:016x}") for number in range(3))
+    announced, asked, history, failed = (job_ref(f"5b622f70{each:016x}") for each in range(4))
     starter = StartedBy(StarterStatus.KNOWN, Starter(kind=StarterKind.USER, name="dana"))
     facts = {
         "expected_at": milliseconds(NOON),
@@ -263,6 +263,7 @@ async def test_jobs_of_the_first_version_keep_their_state_starter_and_clock(
     for ref, values in (
         (announced, {"state": "link_live", "version": 2, "channel": "C0WATCH", "ts": "1.1"}),
         (history, {"state": "expired", "version": 0}),
+        (failed, {"state": "failed", "version": 2}),
     ):
         await insert(empty, "watched_jobs", {**asdict(ref), **seen, **values})
     for ref in (announced, asked):
@@ -273,7 +274,7 @@ async def test_jobs_of_the_first_version_keep_their_state_starter_and_clock(
     await ensure_current(empty_url)
 
     store = JobStore(empty, FakeClock(NOON))
-    known = await store.get([announced, asked, history])
+    known = await store.get([announced, asked, history, failed])
     for ref in (announced, asked):
         job = known[ref]
         assert (job.live_since, job.until) == (NOON, NOON + LINK_LIFETIME)
@@ -282,6 +283,7 @@ async def test_jobs_of_the_first_version_keep_their_state_starter_and_clock(
     assert (known[announced].version, known[asked].shown) == (2, None)
     assert known[announced].was_running
     assert known[history].expected_at == history.started_at + USUAL_WAIT
+    assert known[failed].link_unknown
     assert [each.job.ref for each in await store.followed()] == [announced]
 
 
