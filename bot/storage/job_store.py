@@ -290,7 +290,8 @@ def _update_request(uow: UnitOfWork, request: Request, before: Job, after: Job) 
 
 def _report_late_end(uow: UnitOfWork, own: Request) -> None:
     """Record that a download was cancelled that was to go on, unless by a newer request."""
-    if uow.get_or_none(queries.newest_request_for(own.ref)) == own:
+    newest = uow.get_or_none(queries.newest_request_for(own.ref)) or own
+    if newest == own or (newest.state.ended and not newest.sent.count):
         uow.record_and_notify(own, EventName.JOB_ENDED, detail={"user": own.outcome.by})
 
 

@@ -828,23 +828,26 @@ async def test_person_and_time_end_the_tries_after_a_fault_of_atlas(
     assert replies(env, job_id)[-1] == f"request:{ends[decision]}"
 
 
-@pytest.mark.parametrize("is_requested", [False, True])
+@pytest.mark.parametrize("request_is", ["none", "waiting", "withdrawn"])
 async def test_keeper_is_notified_where_a_lost_delete_may_have_ended_the_download_late(
-    env: QuarantineEnv, *, is_requested: bool
+    env: QuarantineEnv, request_is: str
 ) -> None:
     job_id = await quarantined(env)
     fail(env, "DELETE", Unavailable(retry_after=60.0, may_have_taken_effect=True))
     await pass_seconds(env, GRACE + 5)
     kept = await keep(env, job_id, ADA)
-    if is_requested:
+    if request_is != "none":
         env.clock.advance(1)
-        await env.requests.create(a_waiting_request(ref=kept.ref, shown=kept.shown), RINA)
+        asked = a_waiting_request(ref=kept.ref, shown=kept.shown)
+        created = await env.requests.create(asked, RINA)
+        if request_is == "withdrawn":
+            await env.requests.decide(created.id, State.WITHDRAWN, RINA, allow)
     env.atlas.change(job_id, cancelled=True)
     for _ in range(2):
         await env.read_jobs()
         await env.second()
 
-    assert replies(env, job_id).count("request:job_ended") == (not is_requested)
+    assert replies(env, job_id).count("request:job_ended") == (request_is != "waiting")
     assert await AuditLog(env.database).verify() == []
 
 
