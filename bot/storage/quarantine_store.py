@@ -30,7 +30,8 @@ MAX_WAITING = 500  #: requests that are looked at in one step
 _IS_QUARANTINED = requests.c.state == State.QUARANTINED
 #: Whether a DELETE may have taken effect, or may still be sent, also after a fault of Atlas.
 _IS_CANCELLED = or_(
-    (requests.c.delete_accepted | requests.c.delete_unknown) & (requests.c.state != State.KEPT),
+    (requests.c.delete_accepted | requests.c.delete_unknown)
+    & requests.c.state.not_in([State.KEPT, State.OVER]),
     requests.c.state.in_([State.APPROVED, State.CANCELLING]),
     requests.c.outcome.contains('"tries_again": true'),
 )

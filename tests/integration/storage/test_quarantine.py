@@ -767,19 +767,22 @@ async def test_download_whose_delete_failed_does_not_count_itself_in_the_limit(
     assert await env.state(job_id) is State.CANCELLED
 
 
-@pytest.mark.parametrize("is_kept", [False, True])
+@pytest.mark.parametrize("end", [State.REFUSED, State.KEPT, State.OVER])
 async def test_download_that_is_not_cancelled_after_a_delete_does_not_count_in_the_limit(
-    database: Database, *, is_kept: bool
+    database: Database, end: State
 ) -> None:
     env = QuarantineEnv(database, replace(ENFORCED, quarantine_limit=1))
     await env.start()
     job_id = await quarantined(env)
     lost = Unavailable(retry_after=60.0, may_have_taken_effect=True)
-    fail(env, "DELETE", lost if is_kept else NotCancellable(status=400))
+    fail(env, "DELETE", NotCancellable(status=400) if end is State.REFUSED else lost)
     await pass_seconds(env, GRACE + 5)
-    if is_kept:
+    if end is State.KEPT:
         await keep(env, job_id, ADA)
-    assert await env.state(job_id) is (State.KEPT if is_kept else State.REFUSED)
+    elif end is State.OVER:
+        env.atlas.change(job_id, cancelled=True, failed=True)  # by Atlas, not by the DELETE
+        await pass_seconds(env, 62)
+    assert await env.state(job_id) is end
 
     await quarantined(env, 2)
     assert env.limited == []
