@@ -143,6 +143,7 @@ class Bot:
     async def stop(self) -> None:
         """Stop intake, finish or release the work in flight, and close everything within 10 s."""
         log.info("stopping")
+        self._leader.ends = True
         self._deadline = time.monotonic() + self._timings.shutdown
         if self._server:
             self._server.begin_shutdown()

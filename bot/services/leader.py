@@ -28,6 +28,7 @@ class Leader:
     def __post_init__(self) -> None:
         self._until = -math.inf  # on the event loop's clock
         self._led = False  # at the last attempt
+        self.ends = False  #: whether this process stops: it goes on to lead, or does not begin to
         self._elected = asyncio.Event()
         self._running: set[asyncio.Timeout] = set()  # each ends a loop with the lease
 
@@ -42,6 +43,8 @@ class Leader:
 
     async def elect(self) -> None:
         """Acquire or renew the lease, or find out that another replica holds it."""
+        if self.ends and not self.leads:
+            return
         await self.clock.set()
         asked = asyncio.get_running_loop().time()
         is_acquired = await self.lease.acquire()

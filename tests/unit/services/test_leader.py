@@ -103,6 +103,15 @@ async def test_loop_runs_only_while_the_process_leads(lease: FakeLease) -> None:
     assert (loop.runs, loop.starts) == (0, 2)
 
 
+async def test_process_that_stops_goes_on_to_lead_and_does_not_begin_to(lease: FakeLease) -> None:
+    leader, other = a_leader(lease), a_leader(lease)
+    await leader.elect()
+    leader.ends = other.ends = True
+    await asyncio.gather(leader.elect(), other.elect())
+
+    assert (leader.leads, other.leads, lease.asked) == (True, False, 2)
+
+
 @pytest.mark.parametrize("fault", ["fails", "hangs"])
 async def test_loop_ends_with_the_lease_while_the_database_does_not_answer(
     lease: FakeLease, fault: str
