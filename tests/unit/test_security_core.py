@@ -185,7 +185,7 @@ TECHNIQUE = {"bot.atlas.http", "bot.slack.client", "bot.slack.receivers.payloads
 TECHNIQUE |= {"bot.tasks", "bot.log_config"}
 TECHNIQUE |= {"bot.slack.manifest"}
 #: Lines of the core; lower it with each step that makes the core smaller. The goal is 4,000.
-MOST_LINES = 4625
+MOST_LINES = 4623
 
 
 def core_of(page: str) -> set[str]:
