@@ -163,15 +163,15 @@ class FakeBudget(CallBudget):
         self.windows.add(window)
         return self.waits.pop(0) if self.waits else 0.0
 
+    async def pause(self, method: str, seconds: float) -> None:
+        pass
+
 
 class FailingBudget(FakeBudget):
     """Cannot be read: the database is locked, or away."""
 
     async def take(self, method: str, limit: int, window: float, ahead: int = 0) -> float:
         raise NotRecorded
-
-    async def pause(self, method: str, seconds: float) -> None:
-        pass
 
 
 def api_error(code: str, status: int = 200, headers: dict[str, str] | None = None) -> SlackApiError:
