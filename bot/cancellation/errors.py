@@ -1,26 +1,25 @@
 """Errors of a request, as a tree; each leaf has the sentence that people see.
 
 CancellationError
-├── NotAllowed          the policy refuses it
-├── StateConflict       the request changed before
+├── NotAllowed          the policy refuses the act; `people` may do it
+├── NothingChanged      the request or the download changed before
 ├── StorageError        the database failed
-└── UnknownProject, RateLimitReserved, RequestNotFound, RightsNotChecked, NotAsked, AlreadyAnswered,
-    StarterUncertain, QuestionOver
+└── CannotCancel, WrongCluster, ReasonMissing, TooEarly, UnknownProject, RequestNotFound,
+    RightsNotChecked
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from datetime import datetime
+from typing import TYPE_CHECKING, ClassVar
 
-from bot.cancellation.job import Job
-from bot.cancellation.lifecycle import Request
-from bot.cancellation.people import People
+from bot.cancellation.people import NO_ONE, People
+
+if TYPE_CHECKING:  # an error carries the request that it is about
+    from bot.cancellation.request import Request
 
 
 class CancellationError(Exception):
-    """The request could not be handled."""
-
-    is_temporary = False  #: whether Slack did not say who may do this, but may say it in a moment
-    retry_after = 0.0  #: seconds that Slack asked to wait
+    """The act had no effect."""
 
     sentence: ClassVar[str]  #: for people; `{name}` stands for an attribute
 
@@ -30,190 +29,100 @@ class CancellationError(Exception):
 
 @dataclass(eq=False, repr=False)
 class NotAllowed(CancellationError):
-    """The policy does not allow this; the message can name whom to `ask`, who may do it."""
+    """The policy does not allow this; `people` may do it."""
 
-    ask: People | None = None
+    people: People = NO_ONE
 
 
 class ReadOnly(NotAllowed):
-    sentence = "The bot only watches this project and cancels nothing: cancel the download in Atlas, on the cluster's Backup page."  # noqa: E501 - shown as it stands
+    sentence = "This bot only watches this project. Cancel the download in Atlas, on the cluster's Backup page."  # noqa: E501 - shown as it stands
 
 
-class KeyMayNotCancel(NotAllowed):
-    sentence = "The bot's key has no role that may cancel, so the bot only watches: cancel the download in Atlas, on the cluster's Backup page, and ask an admin of the bot to give the key that role."  # noqa: E501 - shown as it stands
+class MayNotAsk(NotAllowed):
+    sentence = "You may not ask to cancel a download here."
 
 
-class NotARequester(NotAllowed):
-    sentence = "You may not ask for a download to be cancelled."
+class MayNotApprove(NotAllowed):
+    sentence = "You may not approve this."
 
 
-class NotAnApprover(NotAllowed):
-    sentence = "You may not approve or deny this request."
-
-
-class MayNotCancelNow(NotAllowed):
-    sentence = "You may not cancel this download, which is in quarantine."
-
-
-class MayNotKeep(NotAllowed):
-    sentence = "You may not keep this download."
+class MayNotLetRun(NotAllowed):
+    sentence = "You may not let this download run."
 
 
 class MayNotActAlone(NotAllowed):
-    sentence = (
-        "You may not cancel without approval: clear the checkbox to ask other people to approve."
-    )
+    sentence = "You may not cancel without approval. Clear the checkbox to ask for approval."
 
 
-class NotAReviewer(NotAllowed):
-    sentence = "Only a person who may approve can review what was done without approval."
-
-
-class OwnAct(NotAllowed):
-    sentence = "You acted alone here, so another person must review it."
-
-
-class NothingToReview(NotAllowed):
-    sentence = "This request did not run without approval, so there is nothing to review."
+class NotAtTheCommandLine(NotAllowed):
+    sentence = "Only a person in Slack can decide this."
 
 
 class OwnRequest(NotAllowed):
-    sentence = "This is your own request, so another person must decide on it; you can withdraw it."
+    sentence = "Your own approval does not count."
 
 
-class OwnDownload(NotAllowed):
-    sentence = "Atlas's activity feed says that you started this download, or may have, so another approver must keep it."  # noqa: E501 - shown as it stands
-
-
-@dataclass(eq=False, repr=False, kw_only=True)
-class NotTheRequester(NotAllowed):
-    sentence = "Only the person who asked can withdraw this request."
-
-    requester: str
+class MayBeStarter(NotAllowed):
+    sentence = "You may have started this download yourself, so another person has to let it run."
 
 
 class AlreadyApproved(NotAllowed):
-    sentence = "You have approved this request already; it needs another person too."
-
-
-@dataclass(eq=False, repr=False, kw_only=True)
-class ChannelNotAllowed(NotAllowed):
-    sentence = "The command does not work in this channel."
-
-    channels: frozenset[str]
-
-
-class ReasonMissing(NotAllowed):
-    sentence = "A reason is needed: say in a few words why the download is to be cancelled."
-
-
-class DenialReasonMissing(NotAllowed):
-    sentence = "A reason is needed: say in a few words why the download is not to be cancelled."
-
-
-class KeepReasonMissing(NotAllowed):
-    sentence = "A reason is needed: say in a few words why the download may go on."
-
-
-@dataclass(eq=False, repr=False, kw_only=True)
-class NameNotTyped(NotAllowed):
-    sentence = "Type the name of the cluster, {cluster_name}, in upper or lower case."
-
-    cluster_name: str
-
-
-@dataclass(eq=False, repr=False, kw_only=True)
-class TooFewApprovers(NotAllowed):
-    sentence = "This needs approvals of other people, {needed} in all, but only {able} could give one, so it could never be approved. Ask an admin of the bot to name more approvers."  # noqa: E501 - shown as it stands
-
-    needed: int
-    able: int
-
-
-class NotCancellableNow(NotAllowed):
-    sentence = "This download cannot be cancelled any more, so nothing was done."
-
-
-class RequesterLostRight(NotAllowed):
-    sentence = "The person who asked may not ask for this any more, so it cannot be carried out."
+    sentence = "You have approved this already. It needs another person too."
 
 
 @dataclass(eq=False, repr=False)
-class StateConflict(CancellationError):
-    """The request changed before; `request` is as it is now, and says who decided."""
+class NothingChanged(CancellationError):
+    """The click came too late; `request` is as it is now, or None where there is none."""
 
-    request: Request
-    job: Job | None = None  #: its download, with the clock of the link; None before it is read
+    sentence = "Your click changed nothing."
 
-
-class JobAlreadyRequested(StateConflict):
-    sentence = "There is an open request for this download already."
+    request: "Request | None" = None
 
 
-class AlreadyHandled(StateConflict):
-    sentence = "This request has been handled already."
+class DownloadEnded(NothingChanged):
+    sentence = "The download has ended. Your click changed nothing."
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class DisownedBefore(AlreadyHandled):
-    sentence = "{asked}, whose account started this download, answered “It was not me”: it is too late to keep it."  # noqa: E501 - shown as it stands
-
-    asked: str  #: the Slack user who answered
+class CannotCancel(CancellationError):
+    sentence = "Atlas can cancel only a download that has not ended, so nothing was done."
 
 
-class AlreadyReviewed(StateConflict):
-    sentence = "This was reviewed already."
+@dataclass(eq=False, repr=False)
+class WrongCluster(CancellationError):
+    sentence = "This download belongs to the cluster {cluster}, not to {typed}. Type the command with {cluster}."  # noqa: E501 - shown as it stands
+
+    cluster: str
+    typed: str
 
 
-class RequestExpired(StateConflict):
-    sentence = "This request ended without enough approvals: the bot does not cancel the download."
+class ReasonMissing(CancellationError):
+    sentence = "A reason is needed. Say in a few words why."
 
 
-class RequestNotFound(CancellationError):
-    sentence = "There is no request with this id: compare it with the one on the card."
+@dataclass(eq=False, repr=False)
+class TooEarly(CancellationError):
+    """Renderers show `counts_from` as a time."""
+
+    sentence = "Atlas has not yet shown who started it. Your click counts from {counts_from:%H:%M:%S} UTC on."  # noqa: E501 - shown as it stands
+
+    counts_from: datetime
 
 
 class UnknownProject(CancellationError):
-    sentence = "The bot has no key for this project. Ask an admin of the bot to add it."
+    sentence = "The settings do not name this project. Ask an admin of the bot to add it."
 
 
-class RateLimitReserved(CancellationError):
-    sentence = "Atlas limits how often it may be asked, and what is left is kept for cancelling: try again in a minute, or name the cluster and the job id."  # noqa: E501 - shown as it stands
+class RequestNotFound(CancellationError):
+    sentence = "This request is not in the bot's database. Type the command to see the downloads."
 
 
 @dataclass(eq=False, repr=False)
 class RightsNotChecked(CancellationError):
-    sentence = "{why} The bot could not check who may do this, so nothing was done."
-
-    why: str
-    retry_after: float = 0.0
-    code: str = ""  #: Slack's error code
-    is_temporary: bool = False
-
-
-class StarterNotChecked(RightsNotChecked):
     sentence = (
-        "{why} The bot could not check whether you started this download, so nothing was done."
+        "{why} The bot could not check your rights, so nothing was done. Click again in a moment."
     )
 
-
-class NotAsked(CancellationError):
-    sentence = "Only the person whom the bot asked can answer this, as a full member of this workspace. To cancel the download, use the button on its announcement."  # noqa: E501 - shown as it stands
-
-
-@dataclass(eq=False, repr=False, kw_only=True)
-class AlreadyAnswered(CancellationError):
-    sentence = "You answered already that it {said} you: the first answer counts. If that is wrong, tell the people who may cancel the download."  # noqa: E501 - shown as it stands
-
-    said: str  #: "was" or "was not"
-
-
-class StarterUncertain(CancellationError):
-    sentence = "Atlas's activity feed now shows that another person may have started this download: no answer is needed. If another person may be using your Atlas account, tell the people who may cancel the download."  # noqa: E501 - shown as it stands
-
-
-class QuestionOver(CancellationError):
-    sentence = "The download has ended, so that no answer is recorded any more. If it was not you, tell your security team: another person may be using your Atlas account."  # noqa: E501 - shown as it stands
+    why: str
 
 
 class StorageError(CancellationError):
@@ -221,29 +130,20 @@ class StorageError(CancellationError):
 
 
 class NotRecorded(StorageError):
-    sentence = (
-        "The request could not be recorded, and nothing was done. Please try again in a moment."
-    )
+    sentence = "Your click was not saved, and nothing was done. Try again in a moment."
 
 
-class StoppedWaiting(NotRecorded):
-    sentence = "The bot stopped before Slack said who may do this, so your decision was not recorded and nothing was done. Please try again in a moment."  # noqa: E501 - shown as it stands
+class NotActive(NotRecorded):
+    """This process does not hold the lease any more."""
 
 
 class Conflict(NotRecorded):
-    """A unique index refused the row; the caller reads again."""
+    """A unique index refused the row; the store reads again."""
 
 
 class NotRead(NotRecorded):
-    sentence = "The bot cannot read its database at the moment, so nothing was recorded and nothing was done. Please try again in a moment."  # noqa: E501 - shown as it stands
+    sentence = "The bot cannot read its database now, so nothing was done. Try again in a moment."
 
 
 class MaybeRecorded(StorageError):
-    sentence = "The database, or Slack about your rights, did not answer in time, so it is not certain that this was recorded. If it was, the card in the channel will show it; if not, try again: the same click never counts twice."  # noqa: E501 - shown as it stands
-
-
-@dataclass(eq=False, repr=False)
-class DatabaseUnreadable(StorageError):
-    sentence = "The database cannot be read ({why}): check DATABASE_URL."
-
-    why: str
+    sentence = "It is not certain that your click was saved. Look at the message in a minute, and click again if it has not changed. Clicking twice is safe."  # noqa: E501 - shown as it stands

@@ -9,7 +9,7 @@ import os
 import socket
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 from contextvars import ContextVar, copy_context
 from functools import partial
 from threading import Lock
@@ -85,7 +85,7 @@ class Executor:
 
         def in_thread() -> T:
             GUARD.set(guard)
-            with self.opened(), self.engine.connect().execution_options(**options) as connection:
+            with self.engine.connect().execution_options(**options) as connection:
                 return work(connection)
 
         # The caller's context variables, for log lines and spans.
@@ -95,10 +95,6 @@ class Executor:
         except asyncio.CancelledError:
             guard.abandon()
             raise
-
-    def opened(self) -> AbstractContextManager[None]:
-        """Return what surrounds a transaction in its thread."""
-        return nullcontext()
 
     def problem(self) -> str | None:
         """Return why nothing can be written, as far as it shows without a transaction."""
@@ -115,8 +111,6 @@ class Executor:
 
 #: Connections that stay open, and more for a peak: each holds a megabyte, 5 keep one core busy.
 POOL_SIZE, MAX_OVERFLOW = 5, 5
-#: A parameter of the URL that the driver of earlier versions needed for poolers.
-CACHE_SIZE = "prepared_statement_cache_size"
 
 
 class PostgresExecutor(Executor):
@@ -126,12 +120,13 @@ class PostgresExecutor(Executor):
         limit = server_timeout * 1000
         limits = {
             "statement_timeout": limit,
-            # A replica that hangs with a row locked must not block the others for ever.
+            # A stopped process that has the lease's row locked must not block its successor.
             "idle_in_transaction_session_timeout": limit,
+            "lock_timeout": limit // 2,
         }
         given = url.query.get("options", "")
         engine = create_engine(
-            url.set(drivername="postgresql+psycopg").difference_update_query([CACHE_SIZE]),
+            url.set(drivername="postgresql+psycopg"),
             hide_parameters=True,  # errors are logged, without the values of their statements
             pool_size=POOL_SIZE,
             max_overflow=MAX_OVERFLOW,

@@ -1,297 +1,369 @@
-"""Requests and decisions. Each change is one transaction with its audit events and messages."""
+"""Stores what people and deadlines decide: each method is one transaction and applies the rules."""
 
-from collections.abc import Callable, Sequence
+import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from sqlalchemy import and_, or_, select
-
-from bot.atlas import JobRef
-from bot.cancellation import errors
-from bot.cancellation.errors import NotAllowed
-from bot.cancellation.events import EventName
-from bot.cancellation.job import Job, StarterAnswer, end_of_wait
-from bot.cancellation.judgement import Judgement
-from bot.cancellation.lifecycle import UNDECIDED, Card, Ending, Outcome, Request, State, replaced_by
-from bot.cancellation.people import ActingPerson
-from bot.cancellation.policy import answer_refusal
-from bot.cancellation.posts import PostKind
-from bot.storage import queries
-from bot.storage.event_store import record_about_job
-from bot.storage.job_store import change, get_or_new
-from bot.storage.posts import alarm, show_second_card
-from bot.storage.request_writer import (
-    CHANGE_REQUEST,
-    DELETE_APPROVAL,
-    DELETE_APPROVALS,
-    INSERT_APPROVAL,
-    RETRY_REQUEST,
-    UPDATE_REQUEST,
-    VOID_APPROVAL,
+from bot.atlas import JobRef, RestoreJob
+from bot.cancellation import decisions, errors
+from bot.cancellation.decisions import (
+    AutoCancelStep,
+    LetRunDecision,
+    LetRunResult,
+    Submission,
+    SubmitResult,
 )
-from bot.storage.tables import requests
+from bot.cancellation.download import Download, Ended, Fingerprint, LetRun
+from bot.cancellation.events import EventName
+from bot.cancellation.people import ActingPerson, Person
+from bot.cancellation.policy import Policy
+from bot.cancellation.replies import ReplyKind
+from bot.cancellation.request import Outcome, Request, State
+from bot.cancellation.run import end_of_download
+from bot.storage import download_rows, request_rows
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 
-#: Why a new request is approved.
-ACTED_ALONE = "the requester acted alone"
-NO_APPROVAL_NEEDED = "no approval was needed"
-#: Checks a decision while the request's row is locked.
-Check = Callable[[Request], NotAllowed | None]
+REMIND_AFTER = timedelta(seconds=60)
+REQUEST_ID_BYTES = 16
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """What a submit did, and the request and the download after it."""
+
+    result: SubmitResult
+    request: Request
+    download: Download
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DueRequests:
+    """Waiting requests for which the time, or their download, demands something."""
+
+    expiring: Sequence[Request]
+    to_remind: Sequence[Request]
+    ended: Sequence[Request]  #: their downloads have ended
+
+
 class RequestStore(Store):
-    """Creates requests, records decisions, and ends requests that wait in vain."""
+    """Every method raises `StorageError`, and `NothingChanged` where somebody else was first."""
 
     @reads
     def get(self, uow: UnitOfWork, request_id: str) -> Request:
-        """Read one request; raises `RequestNotFound`."""
-        return uow.get(request_id)
+        """Return a request; raises `RequestNotFound`."""
+        return request_rows.get(uow, request_id)
+
+    @reads
+    def of_download(self, uow: UnitOfWork, project_id: str, job_id: str) -> Sequence[Request]:
+        """Return the requests about a download, newest first."""
+        return request_rows.of_download(uow, project_id, job_id)
+
+    @reads
+    def in_states(self, uow: UnitOfWork, *states: State) -> list[Request]:
+        return request_rows.in_states(uow, *states)
+
+    @reads
+    def count_open(self, uow: UnitOfWork) -> int:
+        return len(request_rows.in_states(uow, State.AWAITING, State.APPROVED, State.CANCELLING))
 
     @writes
-    def create(
-        self,
-        uow: UnitOfWork,
-        request: Request,
-        person: ActingPerson,
-        recipients: Sequence[str] = (),
-    ) -> Request:
-        """Record a new request, with its audit events and its card.
-
-        Returns the earlier request, as it is now, if its key exists already; raises
-        `JobAlreadyRequested` if another one for the same job is open. `recipients` are the users
-        who get a direct message about it, if it was acted alone.
-        """
-        has_key = requests.c.key == request.key
-        same = or_(has_key, and_(queries.has_job(requests, request.ref), queries.IS_OPEN))
-        key_first = select(requests).where(same).order_by(has_key.desc())
-        if earlier := uow.get_or_none(key_first):
-            if earlier.key == request.key:
-                return earlier
-            _replace(uow, earlier, request, person)
-        add_request(uow, request, person)
-        if request.acted_alone:
-            alone = uow.record(request, EventName.ACTED_ALONE, actor=person)
-            uow.enqueue_message(request, PostKind.REPLY, alone)
-            for user in recipients:
-                uow.enqueue_message(request, PostKind.DIRECT, alone, recipient=user)
-        if request.state is State.APPROVED:
-            because = ACTED_ALONE if request.acted_alone else NO_APPROVAL_NEEDED
-            uow.record(request, EventName.APPROVED, detail={"because": because})
-        return request
-
-    @writes
-    def approve(
-        self,
-        uow: UnitOfWork,
-        request_id: str,
-        person: ActingPerson,
-        check: Check,
-        judge: Callable[[Request], Judgement],
-    ) -> Request:
-        """Record an approval after `judge` re-evaluated the request; the last one approves it."""
-        request = _lock_undecided(uow, request_id, check)
-        request = apply_judgement(uow, request, judge(request))
-        _add_approval(uow, request, person)
-        others = request.approved_by - {person.id}
-        if request.approvals_needed - len(others) > 1:
-            uow.record_and_notify(request, EventName.APPROVAL_GIVEN, actor=person)
-            return uow.get(request_id)
-        return uow.transition(request, request.state, State.APPROVED, actor=person)
-
-    @writes
-    def decide(
-        self,
-        uow: UnitOfWork,
-        request_id: str,
-        state: State,
-        person: ActingPerson,
-        check: Check,
-        *,
-        reason: str = "",
-    ) -> Request:
-        """End a waiting request as a person decided: denied, withdrawn, or its download kept."""
-        request = _lock_undecided(uow, request_id, check)
-        expected = State.QUARANTINED if state is State.KEPT else State.AWAITING
-        outcome = Outcome(sentence=reason, by=person.id)
-        return uow.transition(request, expected, state, actor=person, outcome=outcome)
-
-    @writes
-    def retry(
-        self,
-        uow: UnitOfWork,
-        request_id: str,
-        person: ActingPerson,
-        check: Check,
-        *,
-        needed_for: Callable[[Request], int],
-        ttl: timedelta,
-    ) -> Request:
-        """Let a failed request run again; its approvals count until its approval time is over.
-
-        `needed_for` returns the number of approvals that the request needs now. New ones are asked
-        for within `ttl`. The run judges those that are kept.
-        Raises `AlreadyHandled` if it has not failed, and `JobAlreadyRequested` as `create` does.
-        """
-        request = uow.lock(request_id)
-        if request.state is not State.FAILED:
-            raise errors.AlreadyHandled(request)
-        _allowed(check(request))
-        if taken := uow.get_or_none(queries.open_request_for(request.ref)):
-            raise errors.JobAlreadyRequested(taken)
-        needed = needed_for(request)
-        is_kept = bool(request.approvals) and not request.by_bot and uow.now < request.expires_at
-        expires_at = request.expires_at if is_kept else uow.now + ttl
-        again = {"approvals_needed": needed, "expires_at": expires_at}
-        detail = {**again, "expires_at": expires_at.isoformat(), "approvals_kept": is_kept}
-        uow.record_and_notify(request, EventName.RETRIED, actor=person, detail=detail)
-        uow.execute(RETRY_REQUEST, {"of": request.id, **again})
-        if not is_kept:
-            uow.execute(DELETE_APPROVALS, {"of": request.id})
-        if request.by_bot:
-            _add_approval(uow, request, person)
-        given = len(request.approvals) if is_kept else int(request.by_bot)
-        state = State.AWAITING if given < needed else State.APPROVED
-        # A retry is an approval of the bot's own request only.
-        actor = person if request.by_bot else None
-        return uow.transition(request, State.FAILED, state, actor=actor, reply=False)
-
-    @writes
-    def review(
-        self, uow: UnitOfWork, request_id: str, person: ActingPerson, check: Check
-    ) -> Request:
-        """Record who reviewed what was done without approval; raises `AlreadyReviewed`."""
-        request = uow.lock(request_id)
-        if not request.unreviewed:
-            raise errors.AlreadyReviewed(request)
-        _allowed(check(request))
-        by = {"reviewed_by": person.id, "reviewed_at": uow.now}
-        values = {"of": request_id, "expected": request.state, **by}
-        reviewed = uow.change(CHANGE_REQUEST, values)
-        uow.record_and_notify(reviewed, EventName.REVIEWED, actor=person)
-        return reviewed
-
-    @writes
-    def answer(
+    def submit(
         self,
         uow: UnitOfWork,
         ref: JobRef,
+        job: RestoreJob,
+        read_at: datetime,
         person: ActingPerson,
-        answer: StarterAnswer,
-        ending: Callable[[Request], Ending | None],
-    ) -> Request | None:
-        """Record a starter's first answer, and show it; return the request that it lets run.
+        policy: Policy,
+        submission: Submission,
+    ) -> Submitted:
+        """Create a request, or join or decide the open one; raises `CancellationError`.
 
-        `ending` decides about the open request for the job. Raises why `person` may not answer.
+        `job` is the answer that the person was shown, or a later one. The same key gives the same
+        request.
         """
-
-        def answered(job: Job) -> Job:
-            if refusal := answer_refusal(job, person):
-                raise refusal
-            return replace(job, answer=answer)
-
-        # It locks an undecided request, and then the job: of two clicks the second sees the first.
-        job = change(uow, ref, answered)
-        is_mine = answer is StarterAnswer.MINE
-        name = EventName.DOWNLOAD_CLAIMED if is_mine else EventName.DOWNLOAD_DISOWNED
-        record_about_job(uow, ref, name, actor=person)
-        found = uow.get_all(select(requests).where(queries.has_job(requests, ref)))
-        for request in found:
-            uow.refresh_card(request)
-        if not is_mine:
-            own = next((each for each in found if each.by_bot), None)
-            alarm(uow.execute, uow.now, job, own)
-            if own:
-                uow.enqueue_message(own, PostKind.REPLY, uow.recorded[-1])
-        waiting = next((each for each in found if not each.state.ended), None)
-        if waiting is None or (decided := ending(waiting)) is None:
-            return None
-        return uow.transition(waiting, State.QUARANTINED, decided.state, outcome=decided.outcome)
+        download = download_rows.store_job(uow, ref, job, read_at, policy)
+        if repeated := request_rows.with_key(uow, submission.key):
+            return Submitted(SubmitResult.CREATED, repeated, download)
+        request = request_rows.open_one(uow, ref.project_id, ref.job_id)
+        result = decisions.submit(policy, download, request, person, submission)
+        download = download_rows.place_message(uow, download, policy, submission.channel)
+        if request is None:
+            request = self._create(uow, policy, download, person, submission)
+        elif result is SubmitResult.APPROVED:
+            request = self._approve(uow, policy, download, request, person)
+        elif result is SubmitResult.ACTED_ALONE:
+            request = self._act_alone(uow, policy, download, request, person, submission.reason)
+        return Submitted(result, request, download)
 
     @writes
-    def replace_second_card(self, uow: UnitOfWork, of: str, clicked: Card, user: str) -> None:
-        """Let the outbox edit a message that a user clicked, if it is a second card or copy."""
-        show_second_card(uow.execute, uow.lock(of), uow.now, clicked, user)
+    def approve(
+        self, uow: UnitOfWork, request_id: str, person: ActingPerson, policy: Policy
+    ) -> Request:
+        """Record an approval; with enough of them the request becomes approved."""
+        request = request_rows.get(uow, request_id)
+        download = download_rows.get(uow, request.ref)
+        return self._approve(uow, policy, download, request, person)
 
     @writes
-    def end_due(self, uow: UnitOfWork, limit: int = 20) -> Sequence[Request]:
-        """End at most `limit` requests that wait in vain, which keeps the transaction short.
+    def let_run(
+        self,
+        uow: UnitOfWork,
+        ref: JobRef,
+        request_id: str | None,
+        person: ActingPerson,
+        policy: Policy,
+        *,
+        reason: str,
+        feed_is_readable: bool,
+    ) -> LetRunDecision:
+        """Let a download run; `request_id` is the open request that the person saw, or None."""
+        download = download_rows.get(uow, ref)
+        request = request_rows.open_one(uow, ref.project_id, ref.job_id)
+        if (request.id if request else None) != request_id:
+            raise errors.NothingChanged(
+                request or request_rows.newest(uow, ref.project_id, ref.job_id)
+            )
+        decision = decisions.let_run(
+            policy,
+            download,
+            request,
+            person,
+            now=uow.now,
+            reason=reason,
+            feed_is_readable=feed_is_readable,
+        )
+        if decision.ends_auto_cancel:
+            download = self._end_auto_cancel(uow, download, person, reason)
+        if request is None:
+            uow.reply(
+                ReplyKind.LET_RUN, policy, download, actor=person.id, detail={"reason": reason}
+            )
+            return decision
+        is_withdrawn = decision.result is LetRunResult.WITHDRAWN
+        state = State.WITHDRAWN if is_withdrawn else State.DENIED
+        outcome = Outcome(by=person.id, reason=reason)
+        self._end(uow, policy, download, request, state, outcome, actor=person)
+        return decision
 
-        Those that are being decided just now are left out.
-        """
-        is_awaiting = requests.c.state == State.AWAITING
-        is_late = and_(is_awaiting, requests.c.expires_at <= uow.now)
-        # After a DELETE whose answer was lost, a run reads how the download ended.
-        ended = and_(queries.DOWNLOAD_HAS_ENDED, or_(is_awaiting, ~requests.c.delete_unknown))
-        in_vain = (requests.c.state.in_(UNDECIDED), or_(is_late, ended))
-        waiting = select(requests).where(queries.IS_OPEN, *in_vain).limit(limit)
-        due = uow.get_all(waiting.with_for_update(skip_locked=True))
-        known = get_or_new(uow, [each.ref for each in due])
-        ends = [(each, end_of_wait(each, known[each.ref])) for each in due]
-        return [uow.transition(r, r.state, end.state, outcome=end.outcome) for r, end in ends]
+    @writes
+    def auto_cancel(
+        self, uow: UnitOfWork, ref: JobRef, policy: Policy, *, feed_is_fresh: bool
+    ) -> AutoCancelStep:
+        """Do what the deadline of a download's auto-cancel does."""
+        download = download_rows.get(uow, ref)
+        request = request_rows.open_one(uow, ref.project_id, ref.job_id)
+        step = decisions.auto_cancel(
+            policy, download, request, uow.now, feed_is_fresh=feed_is_fresh
+        )
+        if step is AutoCancelStep.LET_RUN:
+            self._end_auto_cancel(uow, download, None, "")
+        elif step is not AutoCancelStep.WAIT:
+            download = replace(download, auto_cancelled_at=uow.now)
+            uow.update_download(download)
+            if request is None:
+                self._create_automatic(uow, policy, download)
+            else:
+                request_rows.move(uow, request, State.APPROVED, is_automatic=True)
+        return step
+
+    @writes
+    def expire(self, uow: UnitOfWork, request_id: str, policy: Policy) -> None:
+        """End a request that nobody decided in time."""
+        request = request_rows.get(uow, request_id)
+        if request.state is State.AWAITING and request.expires_at <= uow.now:
+            download = download_rows.get(uow, request.ref)
+            self._end(uow, policy, download, request, State.EXPIRED, Outcome())
+
+    @writes
+    def end_with_download(self, uow: UnitOfWork, request_id: str, policy: Policy) -> None:
+        """End a waiting request whose download has ended."""
+        request = request_rows.get(uow, request_id)
+        download = download_rows.get(uow, request.ref)
+        has_ended = download.ended not in {None, Ended.GONE}
+        if request.state is State.AWAITING and has_ended:
+            state = end_of_download(request, download)
+            self._end(uow, policy, download, request, state, Outcome())
+
+    @writes
+    def remind(self, uow: UnitOfWork, request_id: str, policy: Policy) -> None:
+        """Remind once of a request that waits."""
+        request = request_rows.get(uow, request_id)
+        if request.state is State.AWAITING and request.reminded_at is None:
+            request_rows.change(uow, request, reminded_at=uow.now)
+            uow.record(EventName.REMINDED, request)
+            download = download_rows.get(uow, request.ref)
+            uow.reply(ReplyKind.REMINDER, policy, download, request)
+
+    @writes
+    def end_read_only(self, uow: UnitOfWork, request_id: str, policy: Policy) -> None:
+        """End an open request of a project that is read-only now: no DELETE is sent."""
+        request = request_rows.get(uow, request_id)
+        if request.is_open:
+            download = download_rows.get(uow, request.ref)
+            outcome = Outcome(is_read_only=True)
+            self._end(uow, policy, download, request, State.WITHDRAWN, outcome)
+
+    @reads
+    def due(self, uow: UnitOfWork) -> DueRequests:
+        """Return the waiting requests for which something is to be done now."""
+        return DueRequests(
+            expiring=request_rows.due_to_expire(uow, uow.now),
+            to_remind=request_rows.due_to_remind(uow, uow.now - REMIND_AFTER),
+            ended=download_rows.awaiting_ended(uow),
+        )
+
+    def _create(
+        self,
+        uow: UnitOfWork,
+        policy: Policy,
+        download: Download,
+        person: Person,
+        submission: Submission,
+    ) -> Request:
+        is_alone = submission.alone and policy.approvals > 0
+        needed = 0 if is_alone else decisions.approvals_needed(policy, download, person)
+        request = _new_request(
+            uow,
+            policy,
+            download,
+            key=submission.key,
+            requester=person.id,
+            team=person.team,
+            reason=submission.reason.strip(),
+            shown=submission.shown,
+            needed=needed,
+            asked_in=submission.asked_in,
+            alone=person.id if is_alone else None,
+        )
+        request_rows.add(uow, request, person)
+        uow.show(request.ref)
+        if is_alone:
+            uow.record(EventName.ACTED_ALONE, request, actor=person)
+            uow.reply(
+                ReplyKind.ACTED_ALONE,
+                policy,
+                download,
+                request,
+                actor=person.id,
+                detail={"reason": request.reason},
+            )
+        if request.state is State.APPROVED:
+            uow.record(EventName.APPROVED, request, actor=person)
+        else:
+            uow.reply(ReplyKind.WAITS, policy, download, request, actor=person.id)
+        return request
+
+    def _create_automatic(self, uow: UnitOfWork, policy: Policy, download: Download) -> None:
+        request = _new_request(
+            uow,
+            policy,
+            download,
+            key=f"auto-cancel {download.ref.project_id} {download.ref.job_id}",
+            shown=download.shown,
+            is_automatic=True,
+        )
+        request_rows.add(uow, request, None)
+        uow.record(EventName.APPROVED, request)
+        uow.show(request.ref)
+
+    def _approve(
+        self,
+        uow: UnitOfWork,
+        policy: Policy,
+        download: Download,
+        request: Request,
+        person: Person,
+    ) -> Request:
+        is_complete = decisions.approve(policy, download, request, person)
+        if person.id not in request.approved_by:
+            request_rows.add_approval(uow, request, person)
+        detail = {"given": len(request.approvals) + 1, "needed": max(1, request.needed)}
+        uow.reply(ReplyKind.APPROVAL, policy, download, request, actor=person.id, detail=detail)
+        if is_complete:
+            needed = min(request.needed, detail["given"])
+            return request_rows.move(uow, request, State.APPROVED, actor=person, needed=needed)
+        uow.record(EventName.APPROVAL_GIVEN, request, actor=person)
+        uow.show(request.ref)
+        return request_rows.get(uow, request.id)
+
+    def _act_alone(
+        self,
+        uow: UnitOfWork,
+        policy: Policy,
+        download: Download,
+        request: Request,
+        person: Person,
+        reason: str,
+    ) -> Request:
+        uow.record(EventName.ACTED_ALONE, request, actor=person, detail={"reason": reason})
+        detail = {"reason": reason}
+        uow.reply(ReplyKind.ACTED_ALONE, policy, download, request, actor=person.id, detail=detail)
+        return request_rows.move(uow, request, State.APPROVED, actor=person, alone=person.id)
+
+    def _end_auto_cancel(
+        self, uow: UnitOfWork, download: Download, person: Person | None, reason: str
+    ) -> Download:
+        """Let a download run: a person decided it, or its starter is exempt."""
+        decision = LetRun(by=person.id if person else None, at=uow.now, reason=reason)
+        download = replace(download, let_run=decision)
+        uow.update_download(download)
+        ref = download.ref
+        detail = {
+            "project": ref.project_id,
+            "cluster": ref.cluster_name,
+            "job": ref.job_id,
+            "reason": reason,
+        }
+        uow.record(EventName.LET_RUN, actor=person, detail=detail)
+        uow.show(ref)
+        return download
+
+    def _end(
+        self,
+        uow: UnitOfWork,
+        policy: Policy,
+        download: Download,
+        request: Request,
+        state: State,
+        outcome: Outcome,
+        actor: Person | None = None,
+    ) -> Request:
+        ended = request_rows.move(uow, request, state, actor=actor, outcome=outcome)
+        uow.reply(ReplyKind.ENDED, policy, download, ended, actor=actor.id if actor else None)
+        return ended
 
 
-def add_request(uow: UnitOfWork, request: Request, person: ActingPerson | None) -> None:
-    """Add a new request with its first event and its card; `person` is None for the bot."""
-    job = change(uow, request.ref, lambda job: job.with_link(request.shown, uow.now), asked=True)
-    uow.add(request)
-    detail = {
-        **request.ask.to_detail(),
-        "approvals_needed": request.approvals_needed,
-        "expires_at": request.expires_at.isoformat(),
-        "state": request.state.value,
-        "channel": request.channel,
-        **job.audit_detail(),
-    }
-    created = uow.record(request, EventName.CREATED, actor=person, detail=detail)
-    uow.enqueue_message(request, PostKind.CARD, created)
-
-
-def _replace(uow: UnitOfWork, earlier: Request, request: Request, person: ActingPerson) -> None:
-    """End an undecided request for a person's request that runs at once; otherwise refuse that one.
-
-    So a request that waits keeps no job from being cancelled. One that waits for approvals itself
-    replaces none: it would let a quarantined download go on.
-    """
-    earlier = uow.lock(earlier.id)
-    if earlier.state.ended:
-        return  # by another transaction; if that one added an open request, an index refuses this
-    if earlier.state not in UNDECIDED or request.state is not State.APPROVED:
-        raise errors.JobAlreadyRequested(earlier)
-    outcome = replaced_by(request)
-    uow.transition(earlier, earlier.state, State.OVER, actor=person, outcome=outcome)
-
-
-def apply_judgement(uow: UnitOfWork, request: Request, judgement: Judgement) -> Request:
-    """Void the approvals that no longer count, and raise the number of required ones."""
-    for user in sorted(judgement.voided):
-        uow.execute(VOID_APPROVAL, {"of": request.id, "by": user, "voided_at": uow.now})
-        uow.record_and_notify(request, EventName.APPROVAL_VOIDED, detail={"user": user})
-    if judgement.approvals_needed > request.approvals_needed:
-        detail = {"approvals_needed": judgement.approvals_needed}
-        uow.execute(UPDATE_REQUEST, {"of": request.id, **detail})
-        uow.record_and_notify(request, EventName.APPROVALS_RAISED, detail=detail)
-    return uow.get(request.id)
-
-
-def _add_approval(uow: UnitOfWork, request: Request, person: ActingPerson) -> None:
-    """Add an approval, in the place of one that was voided."""
-    uow.execute(DELETE_APPROVAL, {"of": request.id, "by": person.id})
-    approval = {"request": request.id, "user": person.id, "at": uow.now}
-    uow.execute(INSERT_APPROVAL, approval)
-
-
-def _lock_undecided(uow: UnitOfWork, request_id: str, check: Check) -> Request:
-    """Lock a request that waits for a decision of people, and check the decision."""
-    request = uow.lock(request_id)
-    if request.state not in UNDECIDED:
-        raise errors.AlreadyHandled(request)
-    _allowed(check(request))
-    if request.state is State.AWAITING and request.expires_at <= uow.now:
-        raise errors.RequestExpired(request)
-    return request
-
-
-def _allowed(refusal: NotAllowed | None) -> None:
-    if refusal:
-        raise refusal
+def _new_request(
+    uow: UnitOfWork,
+    policy: Policy,
+    download: Download,
+    *,
+    key: str,
+    shown: Fingerprint,
+    requester: str | None = None,
+    team: str = "",
+    reason: str = "",
+    needed: int = 0,
+    asked_in: str | None = None,
+    alone: str | None = None,
+    is_automatic: bool = False,
+) -> Request:
+    return Request(
+        id=secrets.token_hex(REQUEST_ID_BYTES),
+        key=key,
+        ref=download.ref,
+        state=State.AWAITING if needed else State.APPROVED,
+        requester=requester,
+        team=team,
+        reason=reason,
+        shown=shown,
+        needed=needed,
+        created_at=uow.now,
+        changed_at=uow.now,
+        expires_at=uow.now + policy.approval_ttl,
+        asked_in=asked_in,
+        alone=alone,
+        is_automatic=is_automatic,
+    )

@@ -2,47 +2,35 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import asdict
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 from pydantic import TypeAdapter
 from sqlalchemy import (
     BigInteger,
     Boolean,
-    CheckConstraint,
     Column,
     Connection,
     Dialect,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     MetaData,
     Table,
     Text,
     TypeDecorator,
-    UniqueConstraint,
     text,
 )
 from sqlalchemy.event import listens_for
 
 from bot.atlas import JobRef
-from bot.cancellation.lifecycle import (
-    ASKED_TEXTS,
-    JOB_FIELDS,
-    Approval,
-    Ask,
-    Card,
-    DeleteAttempts,
-    JobFingerprint,
-    Outcome,
-    Request,
-    State,
-)
-from bot.storage.database import LONG_PAST, MILLISECONDS, milliseconds, read_value, same_values
+from bot.cancellation.download import Download, Fingerprint, LetRun
+from bot.cancellation.request import OPEN, Approval, Attempts, Outcome, Request, State
+from bot.cancellation.starter import Starters
 
-NO_JOB = JobRef("0" * 24, "unreadable", "0" * 24)  #: where ids cannot be read; no project has it
+MILLISECONDS = 1000
 
 
 class Instant(TypeDecorator[datetime]):
@@ -56,13 +44,10 @@ class Instant(TypeDecorator[datetime]):
             return None
         if value.tzinfo is None:
             raise ValueError("a datetime without a time zone cannot be stored")
-        return milliseconds(value)
+        return round(value.timestamp() * MILLISECONDS)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ANN401, ARG002 - SQLAlchemy's signature
-        try:
-            return None if value is None else datetime.fromtimestamp(value / MILLISECONDS, UTC)
-        except (TypeError, ValueError, OverflowError, OSError):  # another program wrote it
-            return LONG_PAST
+        return None if value is None else datetime.fromtimestamp(value / MILLISECONDS, UTC)
 
 
 #: SQLite generates values only for a plain INTEGER primary key.
@@ -75,276 +60,275 @@ def partial_index(name: str, *columns: str, where: str, unique: bool = False) ->
     return Index(name, *columns, unique=unique, sqlite_where=condition, postgresql_where=condition)
 
 
-OPEN = "state IN ('" + "', '".join(state for state in State if not state.ended) + "')"
-BY_BOT = "requester = ''"
-IS_UNPOSTED = "state = 'due'"
-#: A message is due until it is posted, and again while it shows fewer changes than are wanted.
-IS_DUE = "(state = 'due' OR shown < wanted)"
-#: Messages that are not edited any more once their requests have ended and were reviewed.
-IS_OVER = "state <> 'due' AND kind NOT IN ('card', 'announcement')"
-NOTICE_PLANNED = "state = 'awaiting' AND next_notice_at IS NOT NULL"
-UNREVIEWED = "acted_alone AND reviewed_by IS NULL"
-JOB_IS_OPEN = "state IN ('in_progress', 'link_live')"
-IS_DISOWNED = "answer = 'not_mine'"
-JOB = ("project_id", "cluster_name", "job_id")
+IS_OPEN = "state IN ('" + "', '".join(sorted(OPEN)) + "')"
+#: Downloads that Atlas's last answer shows as going on.
+GOES_ON = "NOT (cancelled OR failed OR expired OR is_gone) AND finished_at IS NULL"
+NEEDS_DELIVERY = "channel IS NOT NULL AND shown_version < wanted_version"
+IS_UNPOSTED = "posted_at IS NULL"
 
 metadata = MetaData()
+
+downloads = Table(
+    "downloads",
+    metadata,
+    Column("project_id", Text, primary_key=True),
+    Column("job_id", Text, primary_key=True),
+    Column("cluster_name", Text, nullable=False),
+    Column("shown", Text, nullable=False),
+    Column("stored_at", Instant, nullable=False),
+    Column("read_at", Instant, nullable=False),
+    Column("cancelled", Boolean, nullable=False),
+    Column("failed", Boolean, nullable=False),
+    Column("expired", Boolean, nullable=False),
+    Column("is_gone", Boolean, nullable=False),
+    Column("finished_at", Instant),
+    Column("expires_at", Instant),
+    Column("has_link", Boolean, nullable=False),
+    Column("link_seen_at", Instant),
+    Column("starters", Text, nullable=False),
+    Column("auto_cancel_at", Instant),
+    Column("auto_cancelled_at", Instant),
+    Column("let_run_at", Instant),
+    Column("let_run_by", Text),
+    Column("let_run_reason", Text),
+    Column("channel", Text),  # of its message
+    Column("ts", Text),
+    # Counts the changes of the message, and those that Slack shows.
+    Column("wanted_version", Integer, nullable=False, server_default="0"),
+    Column("shown_version", Integer, nullable=False, server_default="0"),
+    Column("changed_at", Instant, nullable=False),  # when `wanted_version` last rose
+    Column("posts", Integer, nullable=False, server_default="0"),  # how often it was posted anew
+    partial_index("running_downloads", "project_id", "job_id", where=GOES_ON),
+    partial_index("undelivered_downloads", "changed_at", where=NEEDS_DELIVERY),
+    Index("downloads_by_time", "stored_at"),
+)
 
 requests = Table(
     "requests",
     metadata,
     Column("id", Text, primary_key=True),
     Column("key", Text, nullable=False, unique=True),
-    Column("state", Text, nullable=False),
     Column("project_id", Text, nullable=False),
-    Column("project_name", Text, nullable=False),
-    Column("cluster_name", Text, nullable=False),
     Column("job_id", Text, nullable=False),
+    Column("cluster_name", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("requester", Text),
     Column("team", Text, nullable=False),
-    Column("requester", Text, nullable=False),
-    Column("asked_in", Text, nullable=False),
-    Column("channel", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("shown", Text, nullable=False),
-    Column("approvals_needed", Integer, nullable=False),
+    Column("needed", Integer, nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("changed_at", Instant, nullable=False),
     Column("expires_at", Instant, nullable=False),
-    Column("lease_owner", Text),
-    Column("lease_until", Instant),
-    Column("delete_count", Integer, nullable=False, server_default="0"),
-    Column("delete_accepted", Boolean, nullable=False, server_default=text("false")),
-    Column("delete_unknown", Boolean, nullable=False, server_default=text("false")),
-    Column("outcome", Text, nullable=False, server_default="{}"),
-    Column("card_channel", Text),
-    Column("card_ts", Text),
-    Column("moved_because", Text),
-    Column("acted_alone", Boolean, nullable=False, server_default=text("false")),
-    Column("reviewed_by", Text),
-    Column("reviewed_at", Instant),
-    Column("next_notice_at", Instant),  # when the approvers are notified next
-    Column("grace_ends_at", Instant),  # until when the bot's own request can be kept
-    Column("seen_at", Instant),  # of the edition before
-    Column("event_count", Integer, nullable=False, server_default="0"),
-    Index("requests_by_time", "created_at"),
-    Index("requests_by_job", "job_id"),
-    # At most one open request per job: the database decides between concurrent submissions.
-    partial_index("one_open_request_per_job", *JOB, where=OPEN, unique=True),
-    # The sweeper reads only open requests.
-    partial_index("open_requests", "state", "expires_at", where=OPEN),
-    partial_index("planned_notices", "next_notice_at", where=NOTICE_PLANNED),
-    partial_index("unreviewed_requests", "created_at", where=UNREVIEWED),
-    Index("requests_by_project", "project_id", "created_at"),
-    partial_index("requests_of_the_bot", "project_id", "created_at", where=BY_BOT),
+    Column("asked_in", Text),
+    Column("alone", Text),
+    Column("is_automatic", Boolean, nullable=False),
+    Column("reminded_at", Instant),
+    Column("run_started_at", Instant),
+    Column("delete_count", Integer, nullable=False),
+    Column("delete_accepted", Boolean, nullable=False),
+    Column("delete_unknown", Boolean, nullable=False),
+    Column("trouble", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    ForeignKeyConstraint(
+        ["project_id", "job_id"],
+        ["downloads.project_id", "downloads.job_id"],
+        name="request_of_download",
+    ),
+    Index("requests_by_download", "project_id", "job_id", "created_at"),
+    # At most one open request a download: the database decides between two submits.
+    partial_index("one_open_request", "project_id", "job_id", where=IS_OPEN, unique=True),
+    partial_index("open_requests", "state", "expires_at", where=IS_OPEN),
 )
 
 approvals = Table(
     "approvals",
     metadata,
-    Column("request", Text, ForeignKey("requests.id", ondelete="CASCADE"), primary_key=True),
+    Column("request", Text, ForeignKey("requests.id"), primary_key=True),
     Column("user", Text, primary_key=True),
     Column("at", Instant, nullable=False),
-    Column("voided_at", Instant),  # when the approver was found to have lost the right
+)
+
+replies = Table(
+    "replies",
+    metadata,
+    Column("id", SerialNumber, primary_key=True, autoincrement=True),
+    Column("project_id", Text, nullable=False),
+    Column("job_id", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("request", Text),
+    Column("actor", Text),
+    Column("detail", Text, nullable=False),
+    Column("users", Text, nullable=False),  # whom it mentions, as JSON lists
+    Column("groups", Text, nullable=False),
+    Column("is_broadcast", Boolean, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("posted_at", Instant),
+    Column("error", Text),  # why Slack refuses it for good
+    partial_index("unposted_replies", "project_id", "job_id", "id", where=IS_UNPOSTED),
 )
 
 audit_events = Table(
     "audit_events",
     metadata,
     Column("id", SerialNumber, primary_key=True, autoincrement=True),
-    Column("request", Text, nullable=False),  # no foreign key: events outlive the request
-    Column("number", Integer, nullable=False),
     Column("at", Text, nullable=False),
     Column("event", Text, nullable=False),
+    Column("request", Text),
     Column("actor", Text),
     Column("team", Text),
-    Column("detail", Text, nullable=False),
-    Column("previous", Text, nullable=False),
+    Column("body", Text, nullable=False),  # the canonical JSON of all its fields
     Column("hash", Text, nullable=False),
-    Column("posted_at", Instant),  # when the audit webhook's receiver took it; not hashed
-    UniqueConstraint("request", "number", name="one_event_per_number"),
     Index("audit_events_by_time", "at"),
-    partial_index("unposted_events", "id", where="posted_at IS NULL"),
+    Index("audit_events_by_request", "request", "id"),
 )
 
-# One row. Events up to `starts_after` were recorded before a webhook was configured.
-audit_webhook = Table(
-    "audit_webhook",
-    metadata,
-    Column("id", Integer, primary_key=True, autoincrement=False),
-    Column("starts_after", BigInteger, nullable=False),
-    Column("lease_owner", Text, nullable=False),
-    Column("lease_until", Instant, nullable=False),
-)
-
-# One row, whose lock puts the events of all replicas in one order.
-chain_head = Table(
-    "chain_head",
-    metadata,
-    Column("id", Integer, primary_key=True, autoincrement=False),
-    Column("reference", Text, nullable=False),  # of the last event
-)
-
-
-@listens_for(chain_head, "after_create")
-def _insert_chain_head(table: Table, connection: Connection, **_: object) -> None:
-    connection.execute(table.insert().values(id=1, reference=""))
-
-
-# Restore jobs; the name is that of earlier versions. Those that the watch has not listed have no
-# `shown`. The last columns are NULL where a replica of the edition before inserted the row.
-jobs = Table(
-    "watched_jobs",
-    metadata,
-    Column("id", SerialNumber, primary_key=True, autoincrement=True),
-    Column("project_id", Text, nullable=False),
-    Column("cluster_name", Text, nullable=False),
-    Column("job_id", Text, nullable=False),
-    Column("state", Text, nullable=False),
-    Column("shown", Text, nullable=False),
-    Column("first_seen_at", Instant, nullable=False),
-    Column("changed_at", Instant, nullable=False),
-    Column("version", Integer, nullable=False),  # counts announced changes; 0: never announced
-    Column("channel", Text),  # of the announcement
-    Column("ts", Text),
-    Column("quarantine", Text),  # of a new download: quarantined, or beyond the limit
-    Column("expected_at", Instant),  # when the link is expected
-    Column("live_since", Instant),
-    Column("until", Instant),  # when the link expires
-    # The link of `state` was used: the edition before knows no such state.
-    Column("link_used", Boolean),
-    Column("phase", Text),  # what the messages show
-    Column("started_by", Text),
-    Column("was_running", Boolean),  # the first read of the cluster listed it
-    Column("asked", Text),  # the user who was asked whether it is theirs; empty: not yet
-    Column("answer", Text),
-    Column("read_at", Instant),  # when the last read began that had the job
-    UniqueConstraint(*JOB, name="one_row_per_watched_job"),
-    partial_index("open_watched_jobs", "project_id", where=JOB_IS_OPEN),
-    partial_index("disowned_jobs", "project_id", where=IS_DISOWNED),
-    partial_index("observed_links", "project_id", "live_since", where="live_since IS NOT NULL"),
-)
-
-posts = Table(
-    "posts",
-    metadata,
-    Column("id", SerialNumber, primary_key=True, autoincrement=True),
-    # A post is about a request or about a watched job.
-    Column("request", Text, ForeignKey("requests.id", ondelete="CASCADE"), index=True),
-    Column("watched_job", BigInteger, ForeignKey("watched_jobs.id", ondelete="CASCADE")),
-    Column("priority", Integer, nullable=False, server_default="0"),  # lower ones are sent first
-    Column("kind", Text, nullable=False),
-    Column("recipient", Text),  # the user who gets a direct message
-    Column("edits", BigInteger),  # of the edition before, which has a row for each edit
-    Column("event", Text),
-    Column("actor", Text),
-    Column("at", Instant, nullable=False),
-    Column("detail", Text, nullable=False),
-    Column("client_msg_id", Text, nullable=False, unique=True),
-    Column("state", Text, nullable=False),  # see `PostState`
-    Column("due_at", Instant, nullable=False),
-    Column("attempts", Integer, nullable=False, server_default="0"),
-    Column("lease_owner", Text),
-    Column("lease_until", Instant),
-    Column("channel", Text),
-    Column("ts", Text),
-    Column("error", Text),
-    # The changes that the message is to show, and those that it shows.
-    Column("wanted", Integer, nullable=False, server_default="0"),
-    Column("shown", Integer, nullable=False, server_default="0"),
-    CheckConstraint("(request IS NULL) <> (watched_job IS NULL)", name="one_subject_per_post"),
-    partial_index("due_posts", "request", "id", where=IS_UNPOSTED),
-    partial_index("announcements", "watched_job", where="watched_job IS NOT NULL"),
-    partial_index("due_posts_in_order", "priority", "due_at", "id", where=IS_DUE),
-    partial_index("sent_posts", "at", where=IS_OVER),
-)
-
-# The row of a project without a name: a list of its clusters was complete.
-watched_clusters = Table(
-    "watched_clusters",
+# The first start of each project's watch.
+watches = Table(
+    "watches",
     metadata,
     Column("project_id", Text, primary_key=True),
-    Column("cluster_name", Text, primary_key=True),
-    Column("first_read_at", Instant),  # NULL until a read of the watched cluster
-    Column("restores_read_at", Instant),  # the same where restores are watched, else NULL
+    Column("started_at", Instant, nullable=False),
 )
 
-watch_leases = Table(
-    "watch_leases",
+# One row: its holder is the active process. Its lock puts all writes in one order.
+lease = Table(
+    "lease",
     metadata,
-    Column("project_id", Text, primary_key=True),
-    Column("lease_owner", Text, nullable=False),
-    Column("lease_until", Instant, nullable=False),
-    Column("feed_gap_at", Instant),  # of earlier versions
-    Column("all_read_at", Instant),  # by Atlas's clock each cluster was read then or later
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("holder", Text, nullable=False),
+    Column("number", BigInteger, nullable=False),  # raised by each take-over
+    Column("expires_at", Instant, nullable=False),
 )
 
-leases = Table(
-    "leases",
-    metadata,
-    Column("name", Text, primary_key=True),
-    Column("owner", Text, nullable=False),
-    Column("until", Instant, nullable=False),
+
+@listens_for(lease, "after_create")
+def _insert_lease(table: Table, connection: Connection, **_: object) -> None:
+    never = datetime.fromtimestamp(0, UTC)
+    connection.execute(table.insert().values(id=1, holder="", number=0, expires_at=never))
+
+
+_fingerprint_from_json = TypeAdapter(Fingerprint).validate_json
+_starters = TypeAdapter(Starters)
+_outcome = TypeAdapter(Outcome)
+
+
+def starters_to_json(starters: Starters) -> str:
+    return _starters.dump_json(starters).decode()
+
+
+def outcome_to_json(outcome: Outcome) -> str:
+    return _outcome.dump_json(outcome).decode()
+
+
+def fingerprint_to_json(shown: Fingerprint) -> str:
+    return json.dumps(shown.to_json(), sort_keys=True)
+
+
+#: The columns of a download with the name and the value of an attribute.
+_SAME_OF_DOWNLOAD = (
+    "stored_at",
+    "read_at",
+    "cancelled",
+    "failed",
+    "expired",
+    "is_gone",
+    "finished_at",
+    "expires_at",
+    "has_link",
+    "link_seen_at",
+    "auto_cancel_at",
+    "auto_cancelled_at",
+    "channel",
+    "ts",
 )
 
-slack_connections = Table(
-    "slack_connections",
-    metadata,
-    Column("owner", Text, primary_key=True),  # a process
-    Column("connections", Integer, nullable=False),  # of Socket Mode, that it holds
-    Column("seen_at", Instant, nullable=False),
+
+def download_to_row(download: Download) -> dict[str, Any]:
+    """Return the columns of a download, without those of its key and its message's versions."""
+    decision = download.let_run
+    return {
+        **{name: getattr(download, name) for name in _SAME_OF_DOWNLOAD},
+        "cluster_name": download.ref.cluster_name,
+        "shown": fingerprint_to_json(download.shown),
+        "starters": starters_to_json(download.starters),
+        "let_run_at": decision and decision.at,
+        "let_run_by": decision and decision.by,
+        "let_run_reason": decision and decision.reason,
+    }
+
+
+def download_from_row(row: Any) -> Download:  # noqa: ANN401 - a database row
+    decision = None
+    if row.let_run_at is not None:
+        decision = LetRun(by=row.let_run_by, at=row.let_run_at, reason=row.let_run_reason)
+    return Download(
+        **{name: getattr(row, name) for name in _SAME_OF_DOWNLOAD},
+        ref=JobRef(row.project_id, row.cluster_name, row.job_id),
+        shown=_fingerprint_from_json(row.shown),
+        starters=_starters.validate_json(row.starters),
+        let_run=decision,
+    )
+
+
+#: The columns of a request with the name and the value of an attribute.
+_SAME_OF_REQUEST = (
+    "id",
+    "key",
+    "requester",
+    "team",
+    "reason",
+    "needed",
+    "created_at",
+    "changed_at",
+    "expires_at",
+    "asked_in",
+    "alone",
+    "is_automatic",
+    "reminded_at",
+    "run_started_at",
+    "trouble",
 )
 
-# The times of the last calls of a method that Slack limits, as a JSON list.
-slack_calls = Table(
-    "slack_calls",
-    metadata,
-    Column("method", Text, primary_key=True),
-    Column("at", Text, nullable=False),
-)
 
-shown_from_json = TypeAdapter(JobFingerprint).validate_json
-_outcome_from_json = TypeAdapter(Outcome).validate_json
-#: Equals no job, so that nothing is sent for a request with it.
-UNREADABLE = JobFingerprint(delivery_type="", snapshot_id="", snapshot_time=None, cancellable=False)
-
-
-def ask_columns(detail: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the columns of what was asked, from its audit fields; an earlier version had fewer."""
-    job = {column: detail[name] for column, name in JOB_FIELDS.items()}
-    texts = {name: detail.get(name, "") for name in ASKED_TEXTS}
-    return job | texts | {"shown": json.dumps(detail["shown"], sort_keys=True)}
-
-
-#: The columns with the name and the value of an attribute of `Request`.
-_SAME = {each.name for each in fields(Request)} & {*requests.c.keys()} - {"state", "outcome"}
+def attempts_to_row(attempts: Attempts) -> dict[str, Any]:
+    return {
+        "delete_count": attempts.count,
+        "delete_accepted": attempts.is_accepted,
+        "delete_unknown": attempts.is_unknown,
+    }
 
 
 def request_to_row(request: Request) -> dict[str, Any]:
-    same = {name: getattr(request, name) for name in _SAME}
-    return same | ask_columns(request.ask.to_detail()) | {"state": request.state}
+    return {
+        **{name: getattr(request, name) for name in _SAME_OF_REQUEST},
+        **attempts_to_row(request.attempts),
+        "project_id": request.ref.project_id,
+        "job_id": request.ref.job_id,
+        "cluster_name": request.ref.cluster_name,
+        "state": str(request.state),
+        "shown": fingerprint_to_json(request.shown),
+        "outcome": outcome_to_json(request.outcome),
+    }
 
 
-def to_ref(row: Any, table: Table = requests) -> JobRef:  # noqa: ANN401 - a database row
-    """Return the job that a row is about."""
-    parse = partial(JobRef, row.project_id, row.cluster_name)
-    return read_value(row, table.c.job_id, parse, NO_JOB)
-
-
-def request_from_row(row: Any, given: Sequence[Any]) -> Request:  # noqa: ANN401 - a database row
-    """Build a request from its row and the rows of the approvals that were given."""
+def request_from_row(row: Any, given: Sequence[Any]) -> Request:  # noqa: ANN401 - database rows
+    """Build a request from its row and the rows of its approvals, oldest first."""
     return Request(
-        **same_values(row, requests, _SAME),
-        state=read_value(row, requests.c.state, State, State.FAILED),
-        ask=Ask(
-            ref=to_ref(row),
-            shown=read_value(row, requests.c.shown, shown_from_json, UNREADABLE),
-            **{name: getattr(row, name) for name in ASKED_TEXTS},
+        **{name: getattr(row, name) for name in _SAME_OF_REQUEST},
+        ref=JobRef(row.project_id, row.cluster_name, row.job_id),
+        state=State(row.state),
+        shown=_fingerprint_from_json(row.shown),
+        approvals=tuple(Approval(user=item.user, at=item.at) for item in given),
+        attempts=Attempts(
+            count=row.delete_count,
+            is_accepted=row.delete_accepted,
+            is_unknown=row.delete_unknown,
         ),
-        approvals=tuple(Approval(user=a.user, at=a.at) for a in given if not a.voided_at),
-        voided=tuple(a.user for a in given if a.voided_at),
-        sent=DeleteAttempts(
-            count=row.delete_count, accepted=row.delete_accepted, unknown=row.delete_unknown
-        ),
-        outcome=read_value(row, requests.c.outcome, _outcome_from_json, Outcome()),
-        card=Card(channel=row.card_channel, ts=row.card_ts) if row.card_ts else None,
+        outcome=_outcome.validate_json(row.outcome),
     )
+
+
+def outcome_facts(outcome: Outcome) -> Mapping[str, Any]:
+    """Return what is set in an outcome, as JSON values for its event."""
+    return {name: value for name, value in asdict(outcome).items() if value}

@@ -1,0 +1,207 @@
+"""A download of a backup: the facts that Atlas gave, and what follows from them (pure)."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from bot.atlas import LINK_LIFETIME, DeliveryType, JobRef, RestoreJob
+from bot.cancellation.policy import Policy
+from bot.cancellation.starter import NO_STARTERS, Starters
+
+#: From the start of a download to its link: the recorded median is 3:04, the shortest 2:32.
+LINK_WAIT = timedelta(minutes=3)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fingerprint:
+    """What a person was shown of a job; the DELETE needs a job with the same values."""
+
+    delivery_type: str  #: `download`, `automated` or `pointInTime`
+    snapshot_id: str  #: 24 hex digits, or empty
+    snapshot_time: datetime | None  #: None if Atlas gave no time
+
+    @classmethod
+    def of(cls, job: RestoreJob) -> "Fingerprint":
+        return cls(
+            delivery_type=str(job.delivery_type),
+            snapshot_id=job.snapshot_id,
+            snapshot_time=job.snapshot_time,
+        )
+
+    def changes(self, now: "Fingerprint") -> Mapping[str, tuple[Any, Any]]:
+        """Return the values that differ: a value that was absent then is no change now."""
+        before, after = asdict(self), asdict(now)
+        return {
+            name: (value, after[name])
+            for name, value in before.items()
+            if value not in {None, ""} and value != after[name]
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values, with times in ISO 8601."""
+        values = asdict(self)
+        return {k: v.isoformat() if isinstance(v, datetime) else v for k, v in values.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LetRun:
+    """The decision that a download goes on."""
+
+    by: str | None  #: the user id; None: the starter is exempt
+    at: datetime
+    reason: str = ""
+
+
+class Ended(StrEnum):
+    """How a download ended, by Atlas's last answer."""
+
+    CANCELLED = "cancelled"
+    CANCELLED_AND_FAILED = "cancelled_and_failed"  #: Atlas does not say what ended it
+    FAILED = "failed"
+    EXPIRED = "expired"
+    FINISHED = "finished"
+    GONE = "gone"  #: Atlas does not list the job any more
+
+
+class LinkPhase(StrEnum):
+    """What Atlas's last answer showed of the link."""
+
+    EXPECTED = "expected"
+    ANY_MOMENT = "any_moment"  #: the expected time has passed
+    LIVE = "live"
+    GONE = "gone"  #: it existed, and no link string is left: used or withdrawn
+    NEVER_SEEN = "never_seen"  #: the download ended, and no answer showed a link
+    WAS_LIVE = "was_live"  #: the download ended after its link was seen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """The link's line: what was seen of it, and nothing else."""
+
+    phase: LinkPhase
+    expected: datetime
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Download:
+    """One download, identified by its project and its job's id."""
+
+    ref: JobRef
+    shown: Fingerprint  #: as the first answer described it; later answers fill in absent values
+    stored_at: datetime
+    read_at: datetime  #: when the last read began that had the job
+    cancelled: bool = False
+    failed: bool = False
+    expired: bool = False
+    is_gone: bool = False  #: whether the project's lists do not have the job any more
+    finished_at: datetime | None = None
+    expires_at: datetime | None = None
+    has_link: bool = False  #: whether the last answer had a link string
+    link_seen_at: datetime | None = None  #: when an answer first showed that a link exists
+    starters: Starters = NO_STARTERS
+    auto_cancel_at: datetime | None = None
+    auto_cancelled_at: datetime | None = None  #: when the time was used
+    let_run: LetRun | None = None
+    channel: str | None = None  #: of its message
+    ts: str | None = None  #: None before the message is posted
+
+    @property
+    def started_at(self) -> datetime:
+        return self.ref.started_at
+
+    @property
+    def link_existed(self) -> bool:
+        return self.link_seen_at is not None
+
+    @property
+    def ended(self) -> Ended | None:
+        """How it ended, by the flags of Atlas; None while it goes on."""
+        flags = (
+            (self.cancelled and self.failed, Ended.CANCELLED_AND_FAILED),
+            (self.failed, Ended.FAILED),
+            (self.cancelled, Ended.CANCELLED),
+            (self.expired, Ended.EXPIRED),
+            (self.finished_at is not None, Ended.FINISHED),
+            (self.is_gone, Ended.GONE),
+        )
+        return next((ended for is_set, ended in flags if is_set), None)
+
+    def link(self, now: datetime) -> Link:
+        """Return the link's line at this time."""
+        since = self.expires_at - LINK_LIFETIME if self.expires_at else self.link_seen_at
+        link = Link(
+            phase=LinkPhase.EXPECTED,
+            expected=self.started_at + LINK_WAIT,
+            since=since if self.link_existed else None,
+            until=self.expires_at if self.link_existed else None,
+        )
+        if self.ended:
+            return replace(
+                link, phase=LinkPhase.WAS_LIVE if self.link_existed else LinkPhase.NEVER_SEEN
+            )
+        if self.link_existed:
+            return replace(link, phase=LinkPhase.LIVE if self.has_link else LinkPhase.GONE)
+        return replace(
+            link, phase=LinkPhase.EXPECTED if now < link.expected else LinkPhase.ANY_MOMENT
+        )
+
+    def auto_cancel(self, policy: Policy) -> datetime | None:
+        """Return the time at which it is cancelled unless somebody lets it run, or None."""
+        is_open = self.let_run is None and self.auto_cancelled_at is None and self.ended is None
+        return self.auto_cancel_at if is_open and policy.auto_cancels else None
+
+    def observed(self, job: RestoreJob, read_at: datetime) -> "Download":
+        """Return it with a later answer; an answer that began earlier changes nothing.
+
+        Flags, the end and the link that an answer showed stay: Atlas never takes them back.
+        """
+        if read_at < self.read_at:
+            return self
+        shows_link = job.link_is_live or job.link_expires_at is not None
+        fresh = Fingerprint.of(job)
+        return replace(
+            self,
+            shown=Fingerprint(
+                delivery_type=self.shown.delivery_type or fresh.delivery_type,
+                snapshot_id=self.shown.snapshot_id or fresh.snapshot_id,
+                snapshot_time=self.shown.snapshot_time or fresh.snapshot_time,
+            ),
+            read_at=read_at,
+            cancelled=self.cancelled or job.cancelled,
+            failed=self.failed or job.failed,
+            expired=self.expired or job.expired,
+            is_gone=False,
+            finished_at=self.finished_at or job.finished_at,
+            expires_at=self.expires_at or job.link_expires_at,
+            has_link=job.link_is_live,
+            link_seen_at=self.link_seen_at or (read_at if shows_link else None),
+        )
+
+
+def new_download(ref: JobRef, job: RestoreJob, *, read_at: datetime, now: datetime) -> Download:
+    """Return the download of a job that is not stored yet."""
+    first = Download(ref=ref, shown=Fingerprint.of(job), stored_at=now, read_at=read_at)
+    return first.observed(job, read_at)
+
+
+def is_new(ref: JobRef, watch_started_at: datetime | None) -> bool:
+    """Whether a download started after the first start of its project's watch."""
+    return watch_started_at is not None and ref.started_at > watch_started_at
+
+
+def auto_cancel_time(
+    download: Download, policy: Policy, watch_started_at: datetime | None, now: datetime
+) -> datetime | None:
+    """Return the time that a download gets in the transaction that stores it, or None."""
+    if policy.auto_cancel_after is None or not policy.auto_cancels or download.ended:
+        return None
+    is_due = is_new(download.ref, watch_started_at) and is_download(download.shown)
+    return now + policy.auto_cancel_after if is_due else None
+
+
+def is_download(shown: Fingerprint) -> bool:
+    return shown.delivery_type == DeliveryType.DOWNLOAD

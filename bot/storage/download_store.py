@@ -1,0 +1,196 @@
+"""Stores what Atlas says about downloads: lists of the watch, single reads, and the feed."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete, insert, select
+
+from bot.atlas import JobRef, RestoreJob
+from bot.cancellation.download import Download, is_download, is_new, new_download
+from bot.cancellation.policy import Policy
+from bot.cancellation.request import OPEN, Request
+from bot.cancellation.starter import READ_AGAIN_FOR, Starters
+from bot.storage import download_rows, request_rows
+from bot.storage.tables import download_from_row, downloads, replies, requests, watches
+from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
+
+KEEP_FOR = timedelta(days=90)  #: after which ended downloads and their requests are deleted
+DELETE_AT_ONCE = 200  #: rows in one transaction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """The restore jobs of one cluster, as one read of the watch has them."""
+
+    project_id: str
+    cluster: str
+    jobs: Sequence[RestoreJob]
+    read_at: datetime  #: when the read began
+    unread: Collection[str] = ()  #: ids of items that could not be read; "" for one without id
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a listing changed, for log lines and metrics."""
+
+    seen: tuple[Download, ...] = ()  #: stored by this listing
+    ended: tuple[Download, ...] = ()
+    link_seen: tuple[Download, ...] = ()
+
+
+class DownloadStore(Store):
+    """Every method raises `StorageError`."""
+
+    @writes
+    def start_watch(self, uow: UnitOfWork, project_id: str) -> datetime:
+        """Return the first start of a project's watch, which is stored once."""
+        if started := download_rows.watch_start(uow, project_id):
+            return started
+        uow.execute(insert(watches), {"project_id": project_id, "started_at": uow.now})
+        return uow.now
+
+    @reads
+    def get(self, uow: UnitOfWork, project_id: str, job_id: str) -> Download | None:
+        return uow.download(project_id, job_id)
+
+    @reads
+    def with_request(
+        self, uow: UnitOfWork, project_id: str, job_id: str
+    ) -> tuple[Download | None, Request | None]:
+        """Return a download and its open or last request."""
+        return uow.download(project_id, job_id), request_rows.newest(uow, project_id, job_id)
+
+    @reads
+    def going_on(self, uow: UnitOfWork) -> list[Download]:
+        """Return the downloads that Atlas's last answers show as going on."""
+        return download_rows.going_on(uow)
+
+    @reads
+    def due_to_auto_cancel(self, uow: UnitOfWork) -> list[Download]:
+        """Return the downloads whose auto-cancel time has come and is not used."""
+        is_due = (
+            downloads.c.auto_cancel_at <= uow.now,
+            downloads.c.auto_cancelled_at.is_(None),
+            downloads.c.let_run_at.is_(None),
+        )
+        statement = select(downloads).where(*download_rows.GOES_ON, *is_due)
+        return [download_from_row(row) for row in uow.execute(statement)]
+
+    @writes
+    def record_listing(self, uow: UnitOfWork, listing: Listing, policy: Policy) -> Changes:
+        """Store a list of a cluster's jobs: announce new downloads, follow the stored ones."""
+        going = download_rows.going_on(uow, listing.project_id)
+        start = download_rows.watch_start(uow, listing.project_id)
+        before: dict[str, Download | None] = {}
+        after: list[Download] = []
+        for job in reversed(listing.jobs):  # oldest first
+            ref = JobRef(listing.project_id, job.cluster_name or listing.cluster, job.id)
+            stored = uow.download(ref.project_id, ref.job_id)
+            if stored is None and not _is_announced(ref, job, start, listing.read_at):
+                continue
+            before[job.id] = stored
+            after.append(download_rows.store_job(uow, ref, job, listing.read_at, policy))
+        ids = {job.id for job in listing.jobs}
+        for download in download_rows.unlisted(going, listing.cluster, ids, listing.unread):
+            before[download.ref.job_id] = download
+            after.append(self._lose(uow, download, listing.read_at))
+        return self._follow(uow, policy, before, after)
+
+    @writes
+    def record_job(
+        self, uow: UnitOfWork, ref: JobRef, job: RestoreJob, read_at: datetime, policy: Policy
+    ) -> Changes:
+        """Store a read of one download that is stored already."""
+        before = uow.download(ref.project_id, ref.job_id)
+        if before is None:
+            return Changes()
+        after = download_rows.store_job(uow, ref, job, read_at, policy)
+        return self._follow(uow, policy, {ref.job_id: before}, [after])
+
+    @writes
+    def record_starters(
+        self, uow: UnitOfWork, project_id: str, starters: Mapping[str, Starters]
+    ) -> None:
+        """Store what the feed shows about the starts of downloads, by their job ids."""
+        for job_id, found in starters.items():
+            before = uow.download(project_id, job_id)
+            if before is None or (merged := before.starters.merged(found)) == before.starters:
+                continue
+            uow.update_download(replace(before, starters=merged))
+            was_read = before.starters.read_at is not None
+            if merged.names != before.starters.names or not was_read:
+                uow.show(before.ref)
+
+    @reads
+    def without_final_starters(self, uow: UnitOfWork, project_id: str) -> list[Download]:
+        """Return the stored downloads whose events the feed may show later."""
+        recent = downloads.c.stored_at >= uow.now - 2 * READ_AGAIN_FOR
+        of = (downloads.c.project_id == project_id, recent)
+        found = [download_from_row(row) for row in uow.execute(select(downloads).where(*of))]
+        return [item for item in found if not _has_final_starters(item)]
+
+    @writes
+    def delete_old(self, uow: UnitOfWork) -> int:
+        """Delete a batch of downloads that ended long ago; events stay. Return how many went."""
+        of_request = (
+            requests.c.project_id == downloads.c.project_id,
+            requests.c.job_id == downloads.c.job_id,
+            requests.c.state.in_([str(state) for state in OPEN]),
+        )
+        is_old = (
+            downloads.c.stored_at < uow.now - KEEP_FOR,
+            ~select(requests.c.id).where(*of_request).exists(),
+        )
+        statement = select(downloads.c.project_id, downloads.c.job_id).where(*is_old)
+        rows = uow.execute(statement.limit(DELETE_AT_ONCE)).all()
+        for project_id, job_id in rows:
+            request_rows.delete_of_download(uow, project_id, job_id)
+            for table in (replies, downloads):
+                of = (table.c.project_id == project_id, table.c.job_id == job_id)
+                uow.execute(delete(table).where(*of))
+        return len(rows)
+
+    def _lose(self, uow: UnitOfWork, download: Download, read_at: datetime) -> Download:
+        """Mark a download that a complete list, read after its last answer, does not have."""
+        if read_at <= download.read_at:
+            return download
+        lost = replace(download, is_gone=True)
+        uow.update_download(lost)
+        uow.show(lost.ref)
+        return lost
+
+    def _follow(
+        self,
+        uow: UnitOfWork,
+        policy: Policy,
+        before: Mapping[str, Download | None],
+        after: Sequence[Download],
+    ) -> Changes:
+        """Announce what is new, and add the replies for a live link and for an end."""
+        seen, ended, link_seen = [], [], []
+        for download in after:
+            earlier = before[download.ref.job_id]
+            if earlier is None:
+                seen.append(download)
+            placed = download_rows.place_message(uow, download, policy)
+            if download.link_existed and not (earlier and earlier.link_existed):
+                link_seen.append(placed)
+                download_rows.notify_of_link(uow, policy, placed)
+            if download.ended and not (earlier and earlier.ended):
+                ended.append(placed)
+                download_rows.notify_of_end(uow, policy, placed)
+        return Changes(tuple(seen), tuple(ended), tuple(link_seen))
+
+
+def _is_announced(
+    ref: JobRef, job: RestoreJob, watch_started_at: datetime | None, read_at: datetime
+) -> bool:
+    """Whether a job that is not stored is a download to announce: the ended ones must be new."""
+    first = new_download(ref, job, read_at=read_at, now=read_at)
+    return is_download(first.shown) and (not first.ended or is_new(ref, watch_started_at))
+
+
+def _has_final_starters(download: Download) -> bool:
+    read_at = download.starters.read_at
+    return read_at is not None and read_at >= download.stored_at + READ_AGAIN_FOR

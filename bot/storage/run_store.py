@@ -1,0 +1,101 @@
+"""Stores the steps of a run: each DELETE is recorded before it is sent, and its answer after."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from bot.atlas import RestoreJob
+from bot.cancellation.decisions import Judgement
+from bot.cancellation.download import Download
+from bot.cancellation.events import EventName
+from bot.cancellation.policy import Policy
+from bot.cancellation.replies import ReplyKind
+from bot.cancellation.request import RUNNING, Attempts, Ending, Request, State
+from bot.storage import download_rows, request_rows
+from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
+
+
+class RunStore(Store):
+    """Every method raises `StorageError`, and `NothingChanged` where the request has moved."""
+
+    @reads
+    def running(self, uow: UnitOfWork) -> list[Request]:
+        """Return the requests that must run: after a restart all of them run again."""
+        return request_rows.in_states(uow, *RUNNING)
+
+    @reads
+    def download_of(self, uow: UnitOfWork, request: Request) -> Download:
+        return download_rows.get(uow, request.ref)
+
+    @writes
+    def begin(self, uow: UnitOfWork, request_id: str) -> Request:
+        """Begin a run, or continue one: an attempt without an answer may have taken effect."""
+        request = request_rows.get(uow, request_id)
+        if request.state is State.APPROVED:
+            started = request.run_started_at or uow.now
+            request = request_rows.move(uow, request, State.CANCELLING, run_started_at=started)
+        return request
+
+    @writes
+    def record_read(
+        self, uow: UnitOfWork, request: Request, job: RestoreJob, read_at: datetime, policy: Policy
+    ) -> Download:
+        """Store what a read of the run showed."""
+        return download_rows.store_job(uow, request.ref, job, read_at, policy)
+
+    @writes
+    def record_sent(self, uow: UnitOfWork, request: Request) -> Request:
+        """Record a DELETE before it is sent: without an answer it may have taken effect."""
+        attempts = replace(request.attempts, count=request.attempts.count + 1, is_unknown=True)
+        uow.record(EventName.CANCEL_SENT, request, detail={"attempt": attempts.count})
+        return request_rows.set_attempts(uow, request, attempts)
+
+    @writes
+    def record_answer(
+        self, uow: UnitOfWork, request: Request, attempts: Attempts, answer: Mapping[str, Any]
+    ) -> Request:
+        """Record Atlas's answer to a DELETE, or that none came."""
+        uow.record(EventName.CANCEL_ANSWERED, request, detail=answer)
+        return request_rows.set_attempts(uow, request, attempts)
+
+    @writes
+    def record_trouble(
+        self, uow: UnitOfWork, request: Request, trouble: str, policy: Policy, *, is_long: bool
+    ) -> Request:
+        """Show what a run waits for; `is_long` adds the reply that asks people to look."""
+        request_rows.change(uow, request, trouble=trouble)
+        uow.show(request.ref)
+        if is_long:
+            download = download_rows.get(uow, request.ref)
+            detail = {"trouble": trouble}
+            uow.reply(ReplyKind.TROUBLE, policy, download, request, detail=detail)
+        return replace(request, trouble=trouble)
+
+    @writes
+    def settle(self, uow: UnitOfWork, request: Request, ending: Ending, policy: Policy) -> Request:
+        """End a run."""
+        ended = request_rows.move(uow, request, ending.state, outcome=ending.outcome)
+        download = download_rows.get(uow, request.ref)
+        uow.reply(ReplyKind.ENDED, policy, download, ended)
+        return ended
+
+    @writes
+    def await_again(
+        self, uow: UnitOfWork, request: Request, judgement: Judgement, policy: Policy
+    ) -> Request:
+        """Let a request wait on for approvals, since some do not count any more."""
+        download = download_rows.get(uow, request.ref)
+        for user in sorted(judgement.voided):
+            request_rows.remove_approval(uow, request, user)
+        waiting = request_rows.move(
+            uow,
+            request,
+            State.AWAITING,
+            needed=judgement.needed,
+            expires_at=max(request.expires_at, uow.now + policy.approval_ttl),
+            alone=None,
+        )
+        detail = {"voided": sorted(judgement.voided)}
+        uow.reply(ReplyKind.WAITS_AGAIN, policy, download, waiting, detail=detail)
+        return waiting
