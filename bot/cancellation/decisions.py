@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from bot.atlas import JobRef, RestoreJob
 from bot.cancellation import errors
-from bot.cancellation.download import Download, Fingerprint, is_download
+from bot.cancellation.download import Download, Fingerprint
 from bot.cancellation.errors import CancellationError
 from bot.cancellation.people import Person, is_operator
 from bot.cancellation.policy import Act, Policy, may, refusal
@@ -34,13 +35,18 @@ def is_blank(text: str) -> bool:
 class Submission:
     """What a person submits: the dialog, or `cancel` at the command line."""
 
-    key: str  #: the dialog's view id, or one that the command line makes from the job
-    shown: Fingerprint  #: what the person was shown
-    is_cancellable: bool  #: whether the job could be cancelled then
+    key: str  #: the dialog's view id, or one that the command line makes
+    ref: JobRef
+    job: RestoreJob  #: as the person was shown it
+    read_at: datetime  #: when that read began
     reason: str = ""
     alone: bool = False  #: whether the person asks to cancel without approval
     asked_in: str | None = None  #: the channel of the command
-    channel: str | None = None  #: for the message, where the download has none yet
+    channel: str | None = None  #: for the message, where the policy names none
+
+    @property
+    def shown(self) -> Fingerprint:
+        return Fingerprint.of(self.job)
 
 
 class SubmitResult(StrEnum):
@@ -73,7 +79,7 @@ def submit(
     if error := _submit_refusal(policy, person, submission):
         raise error
     if request is None:
-        if download.ended or not submission.is_cancellable or not is_download(submission.shown):
+        if download.ended or not submission.job.can_be_cancelled:
             raise errors.CannotCancel
         return SubmitResult.CREATED
     if request.state is not State.AWAITING:

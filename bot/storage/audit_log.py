@@ -32,7 +32,7 @@ class AuditLog(Store):
     def page(
         self, uow: UnitOfWork, after: int, since: datetime | None, until: datetime | None
     ) -> list[tuple[int, dict[str, Any]]]:
-        """Return the next events as lines, each with the number after which the next page begins."""
+        """Return the next events as lines, each with the number to continue after."""
         statement = select(audit_events).where(audit_events.c.id > after)
         if since:
             statement = statement.where(audit_events.c.at >= _text(since))

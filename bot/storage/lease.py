@@ -84,7 +84,7 @@ class Lease:
         row, now = db.execute(select(lease)).one(), _now(db)
         # No lease ends later than this: the clock was set back since.
         latest = now + 2 * timedelta(seconds=self.seconds)
-        return row.expires_at <= now or row.expires_at > latest
+        return bool(row.expires_at <= now or row.expires_at > latest)
 
     def _renew(self, db: Connection) -> bool:
         expires_at = _now(db) + timedelta(seconds=self.seconds)

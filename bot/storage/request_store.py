@@ -3,9 +3,9 @@
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from bot.atlas import JobRef, RestoreJob
+from bot.atlas import JobRef
 from bot.cancellation import decisions, errors
 from bot.cancellation.decisions import (
     AutoCancelStep,
@@ -71,19 +71,16 @@ class RequestStore(Store):
     def submit(
         self,
         uow: UnitOfWork,
-        ref: JobRef,
-        job: RestoreJob,
-        read_at: datetime,
         person: ActingPerson,
         policy: Policy,
         submission: Submission,
     ) -> Submitted:
         """Create a request, or join or decide the open one; raises `CancellationError`.
 
-        `job` is the answer that the person was shown, or a later one. The same key gives the same
-        request.
+        The same key gives the same request.
         """
-        download = download_rows.store_job(uow, ref, job, read_at, policy)
+        ref = submission.ref
+        download = download_rows.store_job(uow, ref, submission.job, submission.read_at, policy)
         if repeated := request_rows.with_key(uow, submission.key):
             return Submitted(SubmitResult.CREATED, repeated, download)
         request = request_rows.open_one(uow, ref.project_id, ref.job_id)
@@ -94,7 +91,9 @@ class RequestStore(Store):
         elif result is SubmitResult.APPROVED:
             request = self._approve(uow, policy, download, request, person)
         elif result is SubmitResult.ACTED_ALONE:
-            request = self._act_alone(uow, policy, download, request, person, submission.reason)
+            request = self._act_alone(
+                uow, policy, download, request, person=person, reason=submission.reason
+            )
         return Submitted(result, request, download)
 
     @writes
@@ -144,7 +143,7 @@ class RequestStore(Store):
         is_withdrawn = decision.result is LetRunResult.WITHDRAWN
         state = State.WITHDRAWN if is_withdrawn else State.DENIED
         outcome = Outcome(by=person.id, reason=reason)
-        self._end(uow, policy, download, request, state, outcome, actor=person)
+        self._end(uow, policy, download, request, state=state, outcome=outcome, actor=person)
         return decision
 
     @writes
@@ -174,7 +173,7 @@ class RequestStore(Store):
         request = request_rows.get(uow, request_id)
         if request.state is State.AWAITING and request.expires_at <= uow.now:
             download = download_rows.get(uow, request.ref)
-            self._end(uow, policy, download, request, State.EXPIRED, Outcome())
+            self._end(uow, policy, download, request, state=State.EXPIRED, outcome=Outcome())
 
     @writes
     def end_with_download(self, uow: UnitOfWork, request_id: str, policy: Policy) -> None:
@@ -184,7 +183,7 @@ class RequestStore(Store):
         has_ended = download.ended not in {None, Ended.GONE}
         if request.state is State.AWAITING and has_ended:
             state = end_of_download(request, download)
-            self._end(uow, policy, download, request, state, Outcome())
+            self._end(uow, policy, download, request, state=state, outcome=Outcome())
 
     @writes
     def remind(self, uow: UnitOfWork, request_id: str, policy: Policy) -> None:
@@ -203,7 +202,7 @@ class RequestStore(Store):
         if request.is_open:
             download = download_rows.get(uow, request.ref)
             outcome = Outcome(is_read_only=True)
-            self._end(uow, policy, download, request, State.WITHDRAWN, outcome)
+            self._end(uow, policy, download, request, state=State.WITHDRAWN, outcome=outcome)
 
     @reads
     def due(self, uow: UnitOfWork) -> DueRequests:
@@ -294,6 +293,7 @@ class RequestStore(Store):
         policy: Policy,
         download: Download,
         request: Request,
+        *,
         person: Person,
         reason: str,
     ) -> Request:
@@ -326,6 +326,7 @@ class RequestStore(Store):
         policy: Policy,
         download: Download,
         request: Request,
+        *,
         state: State,
         outcome: Outcome,
         actor: Person | None = None,

@@ -1,7 +1,6 @@
 """The first version; `bot.storage.migrate.create_tables` creates its tables.
 
-An upgrade begins at the version of existing tables, so this one is never run. The tests keep its
-statements, and begin their upgrades with them.
+An upgrade begins at the version of existing tables, so this one is never run.
 """
 
 revision = "0001"
