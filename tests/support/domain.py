@@ -1,103 +1,101 @@
-"""Values of the domain for tests: people, a job as shown, a request."""
+"""Values for tests: people, policies, jobs, downloads and requests."""
 
-from collections.abc import Collection
-from dataclasses import fields
-from datetime import timedelta
-from itertools import count
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bot.atlas import JobRef, RestoreJob
-from bot.cancellation.judgement import Judgement
-from bot.cancellation.lifecycle import Ask, JobFingerprint, Request, State
-from bot.cancellation.people import ActingPerson, Person
-from tests.support.clock import NOON
+from bot.cancellation.decisions import Submission
+from bot.cancellation.download import Download, Fingerprint, new_download
+from bot.cancellation.people import ActingPerson, Kind, People, Person
+from bot.cancellation.policy import Policy
+from bot.cancellation.request import Request, State
 
-PROJECT_ID = "5b6212af90dc76637950a2c6"
-JOB_ID = "6b06cdc087d9d6039fafe03f"  #: its first eight digits are its start, noon
-
-RINA = ActingPerson(Person(id="U0RINA", team="T0HOME"))
-ADA = ActingPerson(Person(id="U0ADA", team="T0HOME"))
-ABE = ActingPerson(Person(id="U0ABE", team="T0HOME"))
-
-SHOWN = JobFingerprint(
-    delivery_type="download",
-    snapshot_id="5b622e3587d9d6039faf713f",
-    snapshot_time=NOON - timedelta(hours=3),
-    cancellable=True,
-)
-
-_numbers = count(1)
+PROJECT = "5b6212af90dc76637950a2c6"
+SNAPSHOT = "5b622f7087d9d6039fafe03f"
+START = datetime(2026, 12, 2, 12, 0, tzinfo=UTC)
+TEAM = "T0ACME"
 
 
-async def resolve_members(users: Collection[str], groups: Collection[str]) -> dict[str, Person]:
-    """A Slack in which each user is a full member, and in every group."""
-    return {user: Person(id=user, team=RINA.team, groups=frozenset(groups)) for user in users}
+def job_id(started_at: datetime = START, number: int = 1) -> str:
+    """Return the id of a job that was started then."""
+    return f"{int(started_at.timestamp()):08x}{number:016x}"
 
 
-def allow(_request: Request) -> None:
-    """Allow every request."""
+def job_ref(started_at: datetime = START, number: int = 1, cluster: str = "prod-eu") -> JobRef:
+    return JobRef(PROJECT, cluster, job_id(started_at, number))
 
 
-def keep_all(request: Request) -> Judgement:
-    """Judge that everything still counts."""
-    return Judgement(
-        refusal=None,
-        voided=frozenset(),
-        approvals_needed=request.approvals_needed,
-        approvals_missing=request.approvals_missing,
-    )
+REF = job_ref()
 
 
-def job_ref(job_id: str = JOB_ID) -> JobRef:
-    return JobRef(project_id=PROJECT_ID, cluster_name="prod-eu", job_id=job_id)
-
-
-def new_job_id() -> str:
-    return f"{next(_numbers):024x}"
-
-
-def an_ask(**changes: Any) -> Ask:
-    """What Rina asks, with `changes` applied."""
-    values: dict[str, Any] = {"ref": job_ref(), "shown": SHOWN, "asked_in": "C0OPS"}
-    return Ask(**{**values, "reason": "wrong cluster", **changes})
-
-
-def a_request(**changes: Any) -> Request:
-    """A request for a job of its own, ready to run, with `changes` to it or to what was asked."""
-    number = next(_numbers)
-    asked = {each.name: changes.pop(each.name) for each in fields(Ask) if each.name in changes}
-    values: dict[str, Any] = {
-        "id": f"request-{number}",
-        "key": f"V{number}",
-        "state": State.APPROVED,
-        "ask": an_ask(**{"ref": job_ref(f"{number:024x}"), **asked}),
-        "project_name": "shop-prod",
-        "team": RINA.team,
-        "requester": RINA.id,
-        "channel": "C0OPS",
-        "approvals_needed": 0,
-        "created_at": NOON,
-        "changed_at": NOON,
-        "expires_at": NOON + timedelta(minutes=30),
-    }
-    return Request(**values | changes)
-
-
-def a_waiting_request(approvals: int = 1, **changes: Any) -> Request:
-    """A request that waits for `approvals` other people."""
-    return a_request(state=State.AWAITING, approvals_needed=approvals, **changes)
-
-
-def a_job(**changes: Any) -> RestoreJob:
-    """The job that `SHOWN` shows, as Atlas would answer it, with `changes` to its fields."""
-    values: dict[str, Any] = {
-        "id": JOB_ID,
+def restore_job(ref: JobRef = REF, /, **changes: Any) -> RestoreJob:
+    """Return a download in progress, as Atlas describes it."""
+    values = {
+        "id": ref.job_id,
         "deliveryType": "download",
-        "snapshotId": SHOWN.snapshot_id,
-        "timestamp": "2026-11-25T09:00:00Z",
-        "cancelled": False,
-        "expired": False,
-        "failed": False,
+        "snapshotId": SNAPSHOT,
+        "timestamp": START - timedelta(minutes=40),
         "deliveryUrl": [],
     }
     return RestoreJob.model_validate(values | changes)
+
+
+LINK = {
+    "deliveryUrl": ["https://link.example/secret"],
+    "expiresAt": START + timedelta(minutes=63),
+}
+
+
+def download(ref: JobRef = REF, /, **changes: Any) -> Download:
+    stored = new_download(ref, restore_job(ref), read_at=START, now=START)
+    return replace(stored, **changes)
+
+
+def person(user: str, kind: Kind = Kind.MEMBER, **values: Any) -> ActingPerson:
+    return ActingPerson(Person(id=user, team=TEAM, kind=kind, **values))
+
+
+#: Rina may ask, Ada and Alan may approve, Gil breaks the glass, Eve may nothing.
+RINA, ADA, ALAN = person("U0RINA"), person("U0ADA"), person("U0ALAN")
+GIL, EVE = person("U0GIL"), person("U0EVE")
+OPERATOR = ActingPerson(Person(id="cli:root", team="", kind=Kind.OPERATOR))
+
+
+def users(*ids: str) -> People:
+    return People(users=frozenset(ids))
+
+
+POLICY = Policy(
+    channel="C0OPS",
+    requesters=users("U0RINA"),
+    approvals=1,
+    approvers=users("U0ADA", "U0ALAN"),
+    break_glass=users("U0GIL"),
+)
+AUTO_CANCEL = replace(POLICY, auto_cancel_after=timedelta(seconds=90))
+
+
+def submission(key: str = "V1", **changes: Any) -> Submission:
+    first = Submission(
+        key=key, ref=REF, job=restore_job(), read_at=START, reason="wrong cluster", asked_in="C0DEV"
+    )
+    return replace(first, **changes)
+
+
+def request(state: State = State.AWAITING, **changes: Any) -> Request:
+    first = Request(
+        id="0" * 32,
+        key="V1",
+        ref=REF,
+        state=state,
+        requester="U0RINA",
+        team=TEAM,
+        reason="wrong cluster",
+        shown=Fingerprint.of(restore_job()),
+        needed=1,
+        created_at=START,
+        changed_at=START,
+        expires_at=START + timedelta(minutes=30),
+    )
+    return replace(first, **changes)

@@ -1,0 +1,285 @@
+"""What a submit, a click and a deadline do: person × act × state → answer."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from bot.cancellation import decisions, errors
+from bot.cancellation.decisions import AutoCancelStep, LetRunDecision, LetRunResult, SubmitResult
+from bot.cancellation.download import Download, LetRun
+from bot.cancellation.people import ActingPerson, Person
+from bot.cancellation.policy import Policy
+from bot.cancellation.request import Approval, Request, State
+from bot.cancellation.starter import Starters
+from tests.support.domain import (
+    ADA,
+    ALAN,
+    AUTO_CANCEL,
+    EVE,
+    GIL,
+    OPERATOR,
+    POLICY,
+    RINA,
+    START,
+    download,
+    person,
+    request,
+    restore_job,
+    submission,
+)
+
+FREE = replace(POLICY, approvals=0)
+DUE = START + timedelta(seconds=90)
+TIMED = download(auto_cancel_at=DUE)
+PLAIN = download()
+CREATED, JOINED = SubmitResult.CREATED, SubmitResult.JOINED
+APPROVED, ALONE = SubmitResult.APPROVED, SubmitResult.ACTED_ALONE
+
+SUBMITS = [
+    # policy, open request, person, changes of the submission → result or error
+    (POLICY, None, RINA, {}, CREATED),
+    (POLICY, None, EVE, {}, errors.MayNotAsk),
+    (POLICY, None, GIL, {"alone": True}, CREATED),
+    (POLICY, None, RINA, {"alone": True}, errors.MayNotActAlone),
+    (FREE, None, RINA, {"alone": True}, CREATED),  # the box means nothing here
+    (POLICY, None, GIL, {"alone": True, "reason": " \u3164"}, errors.ReasonMissing),
+    (replace(POLICY, require_reason=True), None, RINA, {"reason": ""}, errors.ReasonMissing),
+    (POLICY, None, RINA, {"reason": ""}, CREATED),
+    (POLICY, None, RINA, {"job": restore_job(cancelled=True)}, errors.CannotCancel),
+    (POLICY, None, RINA, {"job": restore_job(deliveryType="automated")}, errors.CannotCancel),
+    (replace(POLICY, read_only=True), None, RINA, {}, errors.ReadOnly),
+    (POLICY, request(), RINA, {}, JOINED),
+    (POLICY, request(), GIL, {}, JOINED),
+    (POLICY, request(), ADA, {}, APPROVED),
+    (POLICY, request(requester="U0ADA"), ADA, {}, JOINED),
+    (POLICY, request(), GIL, {"alone": True}, ALONE),
+    (POLICY, request(), OPERATOR, {"alone": True}, ALONE),
+    (POLICY, request(State.APPROVED), ADA, {}, JOINED),
+    (POLICY, request(State.CANCELLING), GIL, {"alone": True}, JOINED),
+]
+
+
+@pytest.mark.parametrize(("policy", "opened", "someone", "changes", "answer"), SUBMITS)
+def test_submit(
+    policy: Policy,
+    opened: Request | None,
+    someone: ActingPerson,
+    changes: dict[str, Any],
+    answer: Any,
+) -> None:
+    def act() -> SubmitResult:
+        return decisions.submit(policy, PLAIN, opened, someone, submission(**changes))
+
+    if isinstance(answer, SubmitResult):
+        assert act() is answer
+    else:
+        with pytest.raises(answer):
+            act()
+
+
+def test_submit_about_a_download_that_has_ended_is_refused() -> None:
+    with pytest.raises(errors.CannotCancel):
+        decisions.submit(POLICY, download(failed=True), None, RINA, submission())
+
+
+@pytest.mark.parametrize(
+    ("policy", "stored", "someone", "needed"),
+    [
+        (FREE, PLAIN, RINA, 0),
+        (POLICY, PLAIN, RINA, 1),
+        (POLICY, PLAIN, ADA, 1),
+        (AUTO_CANCEL, TIMED, ADA, 0),
+        (replace(AUTO_CANCEL, approvals=3), TIMED, RINA, 1),
+        (replace(AUTO_CANCEL, approvals=3), PLAIN, RINA, 3),
+        (replace(AUTO_CANCEL, approvals=0), TIMED, RINA, 0),
+        (replace(POLICY, approvals=3), TIMED, RINA, 3),  # today's policy has no auto-cancel
+    ],
+)
+def test_auto_cancel_time_makes_one_decision_of_an_approver_enough(
+    policy: Policy, stored: Download, someone: ActingPerson, needed: int
+) -> None:
+    assert decisions.approvals_needed(policy, stored, someone) == needed
+
+
+TWO = request(needed=2, approvals=(Approval(user="U0ALAN", at=START),))
+APPROVALS = [
+    (PLAIN, request(), ADA, True),
+    (PLAIN, request(needed=2), ADA, False),
+    (PLAIN, TWO, ADA, True),
+    (PLAIN, TWO, ALAN, errors.AlreadyApproved),
+    (PLAIN, request(), RINA, errors.MayNotApprove),
+    (PLAIN, request(requester="U0ADA"), ADA, errors.OwnRequest),
+    (PLAIN, request(State.DENIED), ADA, errors.NothingChanged),
+    (PLAIN, request(State.CANCELLING), ADA, errors.NothingChanged),
+    (download(cancelled=True), request(), ADA, errors.DownloadEnded),
+    (TIMED, request(needed=2), ADA, True),
+]
+
+
+@pytest.mark.parametrize(("stored", "opened", "someone", "answer"), APPROVALS)
+def test_approve(stored: Download, opened: Request, someone: ActingPerson, answer: Any) -> None:
+    if isinstance(answer, bool):
+        assert decisions.approve(AUTO_CANCEL, stored, opened, someone) is answer
+    else:
+        with pytest.raises(answer):
+            decisions.approve(AUTO_CANCEL, stored, opened, someone)
+
+
+LATER = START + timedelta(seconds=40)
+READ = Starters(read_at=START + timedelta(seconds=21), names=("dana@shop.example",))
+SEEN = replace(TIMED, starters=READ)
+ADA_OF_SLACK = person("U0ADA", email="ada@shop.example")
+DANA = person("U0ALAN", email="Dana@Shop.example")
+DENIED, WITHDRAWN, LET_RUN = LetRunResult.DENIED, LetRunResult.WITHDRAWN, LetRunResult.LET_RUN
+LET_RUNS = [
+    # download, open request, person, reason → result and whether the time ends, or error
+    (PLAIN, request(), ADA, "test", (DENIED, False)),
+    (PLAIN, request(), ADA, " ", errors.ReasonMissing),
+    (PLAIN, request(), RINA, "", (WITHDRAWN, False)),
+    (PLAIN, request(), GIL, "test", errors.MayNotLetRun),
+    (PLAIN, None, ADA, "test", errors.NothingChanged),
+    (PLAIN, request(State.APPROVED), ADA, "test", errors.NothingChanged),
+    (download(expired=True), request(), ADA, "test", errors.DownloadEnded),
+    (SEEN, None, ADA_OF_SLACK, "test", (LET_RUN, True)),
+    (SEEN, request(), ADA_OF_SLACK, "test", (DENIED, True)),
+    (SEEN, request(), RINA, "", (WITHDRAWN, False)),
+    (SEEN, request(requester="U0ADA"), ADA_OF_SLACK, "", (WITHDRAWN, True)),
+    (SEEN, None, DANA, "test", errors.MayBeStarter),
+    (SEEN, request(), DANA, "test", errors.MayBeStarter),
+    (SEEN, request(requester="U0ALAN"), DANA, "", (WITHDRAWN, False)),
+    (TIMED, None, ADA_OF_SLACK, "test", errors.TooEarly),
+    (TIMED, None, ADA, "test", (LET_RUN, True)),  # Slack tells no address
+]
+
+
+@pytest.mark.parametrize(("stored", "opened", "someone", "reason", "answer"), LET_RUNS)
+def test_let_run(
+    stored: Download, opened: Request | None, someone: ActingPerson, reason: str, answer: Any
+) -> None:
+    def act() -> LetRunDecision:
+        return decisions.let_run(AUTO_CANCEL, stored, opened, someone, now=LATER, reason=reason)
+
+    if isinstance(answer, tuple):
+        assert act() == LetRunDecision(*answer)
+    else:
+        with pytest.raises(answer):
+            act()
+
+
+def test_let_run_checks_only_the_right_where_the_feed_cannot_be_read() -> None:
+    decision = decisions.let_run(
+        AUTO_CANCEL, TIMED, None, DANA, now=LATER, reason="x", feed_is_readable=False
+    )
+
+    assert decision.ends_auto_cancel
+
+
+EXEMPT = replace(AUTO_CANCEL, auto_cancel_exempt=frozenset({"dana@shop.example"}))
+AUTO_CANCELS = [
+    # policy, download, open request, fresh feed → step
+    (AUTO_CANCEL, TIMED, None, False, AutoCancelStep.CREATE),
+    (AUTO_CANCEL, TIMED, request(), False, AutoCancelStep.APPROVE),
+    (AUTO_CANCEL, TIMED, request(State.CANCELLING), False, AutoCancelStep.WAIT),
+    (AUTO_CANCEL, PLAIN, None, False, AutoCancelStep.WAIT),
+    (POLICY, TIMED, None, False, AutoCancelStep.WAIT),
+    (replace(AUTO_CANCEL, read_only=True), TIMED, None, False, AutoCancelStep.WAIT),
+    (EXEMPT, SEEN, None, True, AutoCancelStep.LET_RUN),
+    (EXEMPT, SEEN, request(), True, AutoCancelStep.LET_RUN),
+    (EXEMPT, SEEN, None, False, AutoCancelStep.CREATE),
+    (EXEMPT, replace(TIMED, starters=Starters()), None, True, AutoCancelStep.CREATE),
+    (
+        EXEMPT,
+        replace(TIMED, starters=Starters(names=("dana@shop.example", "eve@shop.example"))),
+        None,
+        True,
+        AutoCancelStep.CREATE,
+    ),
+    (
+        AUTO_CANCEL,
+        replace(TIMED, let_run=LetRun(by="U0ADA", at=START)),
+        None,
+        False,
+        AutoCancelStep.WAIT,
+    ),
+    (AUTO_CANCEL, replace(TIMED, auto_cancelled_at=START), None, False, AutoCancelStep.WAIT),
+    (AUTO_CANCEL, replace(TIMED, expired=True), None, False, AutoCancelStep.WAIT),
+]
+
+
+@pytest.mark.parametrize(("policy", "stored", "opened", "is_fresh", "step"), AUTO_CANCELS)
+def test_auto_cancel_at_its_time(
+    policy: Policy, stored: Download, opened: Request | None, is_fresh: bool, step: AutoCancelStep
+) -> None:
+    assert decisions.auto_cancel(policy, stored, opened, DUE, feed_is_fresh=is_fresh) is step
+
+
+def test_auto_cancel_waits_until_its_time() -> None:
+    early = DUE - timedelta(milliseconds=1)
+
+    assert (
+        decisions.auto_cancel(EXEMPT, SEEN, None, early, feed_is_fresh=True) is AutoCancelStep.WAIT
+    )
+
+
+APPROVED_BY_ADA = request(State.APPROVED, approvals=(Approval(user="U0ADA", at=START),))
+PEOPLE = {"U0RINA": RINA, "U0ADA": ADA, "U0GIL": GIL}
+NO_RINA = {**PEOPLE, "U0RINA": person("U0RINA2")}
+NO_ADA = {**PEOPLE, "U0ADA": person("U0EVE")}
+JUDGEMENTS = [
+    # policy, request, people → allowed, lost right, voided, missing
+    (POLICY, APPROVED_BY_ADA, PEOPLE, (True, False, set(), 0)),
+    (POLICY, APPROVED_BY_ADA, NO_ADA, (False, False, {"U0ADA"}, 1)),
+    (POLICY, APPROVED_BY_ADA, NO_RINA, (False, True, set(), 0)),
+    (replace(POLICY, approvals=2), APPROVED_BY_ADA, PEOPLE, (False, False, set(), 1)),
+    (POLICY, request(State.APPROVED, alone="U0GIL"), PEOPLE, (True, False, set(), 0)),
+    (POLICY, request(State.APPROVED, alone="U0ADA"), PEOPLE, (False, True, set(), 0)),
+    (POLICY, request(State.APPROVED, alone="cli:root"), {}, (True, False, set(), 0)),
+    (POLICY, request(State.APPROVED, is_automatic=True), {}, (True, False, set(), 0)),
+    (FREE, request(State.APPROVED, needed=0), PEOPLE, (True, False, set(), 0)),
+    (POLICY, request(State.APPROVED, needed=0, requester="cli:root"), {}, (True, False, set(), 0)),
+]
+
+
+@pytest.mark.parametrize(("policy", "approved", "people", "answer"), JUDGEMENTS)
+def test_judgement_right_before_the_delete(
+    policy: Policy, approved: Request, people: dict[str, Person], answer: Any
+) -> None:
+    judgement = decisions.judge(policy, PLAIN, approved, people)
+
+    found = (
+        judgement.allows_delete,
+        judgement.has_lost_right,
+        set(judgement.voided),
+        judgement.missing,
+    )
+    assert found == answer
+
+
+@pytest.mark.parametrize(
+    ("opened", "expected"),
+    [
+        (APPROVED_BY_ADA, {"U0RINA", "U0ADA"}),
+        (request(alone="U0GIL"), {"U0GIL"}),
+        (request(alone="cli:root"), set()),
+        (request(is_automatic=True), set()),
+        (request(requester="cli:root"), set()),
+    ],
+)
+def test_people_to_judge(opened: Request, expected: set[str]) -> None:
+    assert decisions.people_to_judge(opened) == expected
+
+
+def test_read_only_project_allows_no_delete() -> None:
+    automatic = request(State.APPROVED, is_automatic=True)
+
+    assert not decisions.judge(replace(POLICY, read_only=True), PLAIN, automatic, {}).allows_delete
+
+
+def test_one_approval_is_enough_while_the_auto_cancel_time_stands() -> None:
+    policy = replace(AUTO_CANCEL, approvals=2)
+    approved = replace(APPROVED_BY_ADA, needed=2)
+
+    assert decisions.judge(policy, TIMED, approved, PEOPLE).allows_delete
+    assert not decisions.judge(policy, PLAIN, approved, PEOPLE).allows_delete

@@ -1,0 +1,137 @@
+"""The facts of a download: what later answers change, the link's line, newness, the time."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.cancellation.download import (
+    Download,
+    Ended,
+    LetRun,
+    LinkPhase,
+    auto_cancel_time,
+    is_new,
+)
+from bot.cancellation.policy import Policy
+from tests.support.domain import AUTO_CANCEL, LINK, POLICY, REF, START, download, restore_job
+
+MINUTE = timedelta(minutes=1)
+
+
+def after(*answers: dict[str, Any]) -> Download:
+    """Return the download after answers that were read a minute apart."""
+    stored = download()
+    for number, changes in enumerate(answers, 1):
+        stored = stored.observed(restore_job(**changes), START + number * MINUTE)
+    return stored
+
+
+GONE_LINK = {**LINK, "deliveryUrl": []}
+LINES = [
+    # answers, minutes after the start → phase
+    ([], 2, LinkPhase.EXPECTED),
+    ([], 3, LinkPhase.ANY_MOMENT),
+    ([LINK], 4, LinkPhase.LIVE),
+    ([LINK, GONE_LINK], 4, LinkPhase.GONE),
+    ([GONE_LINK], 4, LinkPhase.GONE),
+    ([{"cancelled": True}], 4, LinkPhase.NEVER_SEEN),
+    ([LINK, {"cancelled": True}], 4, LinkPhase.WAS_LIVE),
+    ([{"expired": True, **GONE_LINK}], 4, LinkPhase.WAS_LIVE),
+]
+
+
+@pytest.mark.parametrize(("answers", "minutes", "phase"), LINES)
+def test_link_line_says_what_the_answers_showed(
+    answers: list[dict[str, Any]], minutes: int, phase: LinkPhase
+) -> None:
+    assert after(*answers).link(START + minutes * MINUTE).phase is phase
+
+
+def test_link_is_live_for_the_hour_before_it_expires() -> None:
+    link = after(LINK).link(START + 4 * MINUTE)
+
+    assert (link.since, link.until) == (START + 3 * MINUTE, START + 63 * MINUTE)
+
+
+ENDS = [
+    ({"cancelled": True}, Ended.CANCELLED),
+    ({"cancelled": True, "failed": True}, Ended.CANCELLED_AND_FAILED),
+    ({"failed": True, "finishedAt": START}, Ended.FAILED),
+    ({"expired": True}, Ended.EXPIRED),
+    ({"finishedAt": START}, Ended.FINISHED),
+    (LINK, None),
+]
+
+
+@pytest.mark.parametrize(("changes", "ended"), ENDS)
+def test_flags_of_atlas_say_how_a_download_ended(
+    changes: dict[str, Any], ended: Ended | None
+) -> None:
+    assert after(changes).ended is ended
+
+
+ANSWERS = st.lists(
+    st.sampled_from([{}, LINK, GONE_LINK, {"cancelled": True}, {"failed": True}]), max_size=5
+)
+
+
+@given(ANSWERS)
+def test_nothing_that_was_seen_is_forgotten(answers: list[dict[str, Any]]) -> None:
+    before = after(*answers)
+    later = before.observed(restore_job(), START + 9 * MINUTE)
+
+    assert later.link_existed == before.link_existed
+    assert (later.cancelled, later.failed) == (before.cancelled, before.failed)
+
+
+def test_answer_that_began_earlier_changes_nothing() -> None:
+    ended = after({}, {"cancelled": True})
+
+    assert ended.observed(restore_job(**LINK), START + MINUTE) == ended
+
+
+def test_download_that_atlas_lists_again_goes_on() -> None:
+    lost = replace(download(), is_gone=True)
+
+    assert lost.ended is Ended.GONE
+    assert lost.observed(restore_job(), START + MINUTE).ended is None
+
+
+NEW = START - MINUTE
+TIMES = [
+    (AUTO_CANCEL, NEW, {}, START + timedelta(seconds=95)),
+    (AUTO_CANCEL, START, {}, None),  # it ran already when the watch first started
+    (AUTO_CANCEL, None, {}, None),
+    (POLICY, NEW, {}, None),
+    (replace(AUTO_CANCEL, read_only=True), NEW, {}, None),
+    (AUTO_CANCEL, NEW, {"failed": True}, None),
+]
+
+
+@pytest.mark.parametrize(("policy", "watch_started_at", "changes", "time"), TIMES)
+def test_new_download_gets_its_time_when_it_is_stored(
+    policy: Policy,
+    watch_started_at: datetime | None,
+    changes: dict[str, Any],
+    time: datetime | None,
+) -> None:
+    stored = download(**changes)
+
+    assert auto_cancel_time(stored, policy, watch_started_at, START + timedelta(seconds=5)) == time
+
+
+def test_newness_follows_from_the_id_and_the_first_start_of_the_watch() -> None:
+    assert is_new(REF, START - MINUTE)
+    assert not is_new(REF, START + MINUTE)
+
+
+def test_time_stands_until_it_is_used_or_let_run() -> None:
+    timed = download(auto_cancel_at=START)
+
+    assert timed.auto_cancel(AUTO_CANCEL) == START
+    assert replace(timed, auto_cancelled_at=START).auto_cancel(AUTO_CANCEL) is None
+    assert replace(timed, let_run=LetRun(by=None, at=START)).auto_cancel(AUTO_CANCEL) is None
