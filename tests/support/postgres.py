@@ -39,11 +39,13 @@ DO $$
 DECLARE each record;
 BEGIN
     FOR each IN SELECT tablename AS name FROM pg_tables
-        WHERE schemaname = 'public' AND tablename <> 'alembic_version'
+        WHERE schemaname = 'public' AND tablename NOT IN ('alembic_version', 'lease')
     LOOP EXECUTE format('DELETE FROM %I', each.name); END LOOP;
     FOR each IN SELECT sequencename AS name FROM pg_sequences
     LOOP EXECUTE format('ALTER SEQUENCE %I RESTART', each.name); END LOOP;
-    INSERT INTO chain_head (id, reference) VALUES (1, '');
+    IF to_regclass('lease') IS NOT NULL THEN
+        UPDATE lease SET holder = '', number = 0, expires_at = 0;
+    END IF;
 END $$
 """
 

@@ -1,262 +1,226 @@
-"""Creating requests and deciding on them, on both databases."""
+"""The transactions of decisions: what is stored, recorded and wanted in Slack with each of them."""
 
 import asyncio
-from dataclasses import asdict, replace
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
-from sqlalchemy import text
-from structlog.testing import capture_logs
 
-from bot.atlas import JobState
-from bot.cancellation.errors import (
-    AlreadyApproved,
-    AlreadyHandled,
-    JobAlreadyRequested,
-    NotAllowed,
-    NotRecorded,
-)
-from bot.cancellation.judgement import Judgement
-from bot.cancellation.lifecycle import JobFingerprint, Outcome, Request, State
-from bot.cancellation.policy import Policy, may_approve_once
-from bot.storage.job_store import change
-from bot.storage.request_store import add_request
-from bot.storage.unit_of_work import UnitOfWork
-from tests.integration.storage.conftest import Stores
-from tests.support.clock import NOON
+from bot.cancellation.decisions import LetRunResult, SubmitResult
+from bot.cancellation.errors import NothingChanged
+from bot.cancellation.people import ActingPerson
+from bot.cancellation.policy import Policy
+from bot.cancellation.replies import ReplyKind
+from bot.cancellation.request import State
+from bot.storage.audit_log import AuditLog
+from bot.storage.database import Database
+from bot.storage.download_store import DownloadStore, Listing
+from bot.storage.outbox_store import OutboxStore
+from bot.storage.request_store import RequestStore, Submitted
 from tests.support.domain import (
-    ABE,
     ADA,
+    ALAN,
+    AUTO_CANCEL,
+    GIL,
+    POLICY,
+    PROJECT,
+    REF,
     RINA,
-    a_job,
-    a_request,
-    a_waiting_request,
-    allow,
-    an_ask,
-    job_ref,
-    keep_all,
+    START,
+    restore_job,
+    submission,
 )
 
-TTL = timedelta(minutes=30)
+
+@dataclass
+class Stores:
+    database: Database
+    now: datetime = START
+    requests: RequestStore = field(init=False)
+
+    def __post_init__(self) -> None:
+        over = (self.database, lambda: self.now, None)
+        self.requests, self.downloads = RequestStore(*over), DownloadStore(*over)
+        self.outbox, self.log = OutboxStore(*over), AuditLog(*over)
+
+    async def events(self) -> list[str]:
+        return [line["event"] for _, line in await self.log.page(0, None, None)]
+
+    async def replies(self) -> list[tuple[ReplyKind, bool]]:
+        deliveries = await self.outbox.due(10)
+        return [(reply.kind, reply.is_broadcast) for item in deliveries for reply in item.replies]
+
+    async def list_new(self) -> None:
+        """Let the watch list the download as a new one."""
+        self.now = START - timedelta(minutes=1)
+        await self.downloads.start_watch(PROJECT)
+        self.now = START
+        listing = Listing(
+            project_id=PROJECT, cluster="prod-eu", jobs=[restore_job()], read_at=START
+        )
+        await self.downloads.record_listing(listing, AUTO_CANCEL)
+
+    async def ask(
+        self, policy: Policy = POLICY, person: ActingPerson = RINA, **changes: Any
+    ) -> Submitted:
+        return await self.requests.submit(person, policy, submission(**changes))
 
 
-async def test_created_request_is_read_back_unchanged(env: Stores) -> None:
-    request = a_request(moved_because="a direct message")
-
-    created = await env.store.create(request, RINA)
-
-    assert created == request
-    assert await env.store.get(request.id) == request
+@pytest.fixture
+def stores(database: Database) -> Stores:
+    return Stores(database)
 
 
-async def test_link_that_was_shown_is_read_back_unchanged(env: Stores) -> None:
-    """Two fingerprints are equal without it."""
-    live = a_job(link_is_live=True, expires_at=NOON + timedelta(hours=1))
-    request = await env.store.create(a_request(shown=JobFingerprint.of(live)), RINA)
+async def test_submit_stores_request_event_message_and_reply_together(stores: Stores) -> None:
+    submitted = await stores.ask()
 
-    assert asdict((await env.store.get(request.id)).shown) == asdict(request.shown)
-
-
-async def test_concurrent_requests_for_one_job_create_one_and_name_it_to_the_other(
-    env: Stores,
-) -> None:
-    one, two = a_request(ref=job_ref()), a_request(ref=job_ref(), requester=ADA.id)
-
-    results = await asyncio.gather(
-        env.store.create(one, RINA), env.store.create(two, ADA), return_exceptions=True
-    )
-
-    lost = [result for result in results if isinstance(result, JobAlreadyRequested)]
-    won = [result for result in results if not isinstance(result, BaseException)]
-    assert (len(won), len(lost)) == (1, 1)
-    assert lost[0].request == won[0]
+    assert submitted.result is SubmitResult.CREATED
+    assert submitted.request.state is State.AWAITING
+    assert await stores.events() == ["request:created"]
+    assert await stores.replies() == [(ReplyKind.WAITS, True)]
+    (delivery,) = await stores.outbox.due(10)
+    assert (delivery.download.channel, delivery.needs_message) == ("C0OPS", True)
 
 
-async def test_concurrent_deliveries_of_one_submission_create_one_request(env: Stores) -> None:
-    ref = job_ref()
-    made = [a_request(key="V1", ref=ref) for _ in range(20)]
+async def test_same_view_twice_is_one_request(stores: Stores) -> None:
+    first, second = await stores.ask(), await stores.ask()
 
-    results = await asyncio.gather(*(env.store.create(each, RINA) for each in made))
-
-    assert len({result.id for result in results}) == 1
-    assert await env.events() == ["request:created", "request:approved"]
+    assert first.request.id == second.request.id
+    assert await stores.events() == ["request:created"]
 
 
-async def test_concurrent_approvals_of_two_people_complete_the_quorum(env: Stores) -> None:
-    request = await env.store.create(a_waiting_request(approvals=2), RINA)
+async def test_two_submits_at_once_make_one_request_and_one_joins(stores: Stores) -> None:
+    found = await asyncio.gather(stores.ask(key="V1"), stores.ask(key="V2", person=GIL))
+
+    assert {item.result for item in found} == {SubmitResult.CREATED, SubmitResult.JOINED}
+    assert found[0].request.id == found[1].request.id
+
+
+async def test_submit_of_an_approver_approves_what_waits(stores: Stores) -> None:
+    await stores.ask()
+
+    submitted = await stores.ask(key="V2", person=ADA)
+
+    assert (submitted.result, submitted.request.state) == (SubmitResult.APPROVED, State.APPROVED)
+    assert await stores.events() == ["request:created", "request:approved"]
+
+
+async def test_acting_alone_turns_the_waiting_request_into_an_approved_one(stores: Stores) -> None:
+    first = await stores.ask()
+
+    second = await stores.ask(key="V2", person=GIL, alone=True)
+
+    assert second.request.id == first.request.id
+    assert (second.request.state, second.request.alone) == (State.APPROVED, "U0GIL")
+    names = ["request:created", "request:acted_alone", "request:approved"]
+    assert await stores.events() == names
+
+
+async def test_two_approvals_at_once_each_count_once(stores: Stores) -> None:
+    policy = replace(POLICY, approvals=2)
+    request = (await stores.ask(policy)).request
 
     await asyncio.gather(
-        env.store.approve(request.id, ADA, allow, keep_all),
-        env.store.approve(request.id, ABE, allow, keep_all),
+        *(stores.requests.approve(request.id, person, policy) for person in (ADA, ALAN))
     )
 
-    assert (await env.store.get(request.id)).state is State.APPROVED
+    stored = await stores.requests.get(request.id)
+    assert (stored.state, stored.approved_by) == (State.APPROVED, {"U0ADA", "U0ALAN"})
+    names = ["request:created", "request:approval_given", "request:approved"]
+    assert await stores.events() == names
 
 
-async def test_concurrent_approvals_of_one_person_count_once(env: Stores) -> None:
-    request = await env.store.create(a_waiting_request(approvals=2), RINA)
+async def test_let_run_of_an_approver_ends_request_and_time_together(stores: Stores) -> None:
+    await stores.list_new()
+    request = (await stores.ask(AUTO_CANCEL)).request
 
-    def again(now: Request) -> NotAllowed | None:
-        return may_approve_once(Policy(), now, ADA)
-
-    results = await asyncio.gather(
-        *(env.store.approve(request.id, ADA, again, keep_all) for _ in range(5)),
-        return_exceptions=True,
+    decision = await stores.requests.let_run(
+        REF, request.id, ADA, AUTO_CANCEL, reason="restore test", feed_is_readable=True
     )
 
-    assert sum(isinstance(result, AlreadyApproved) for result in results) == 4
-    assert (await env.store.get(request.id)).approved_by == {ADA.id}
+    download = await stores.downloads.get(PROJECT, REF.job_id)
+    assert download is not None
+    assert decision.result is LetRunResult.DENIED
+    assert (download.auto_cancel(AUTO_CANCEL), download.let_run and download.let_run.by) == (
+        None,
+        "U0ADA",
+    )
+    assert await stores.events() == ["request:created", "download:let_run", "request:denied"]
 
 
-async def test_approval_and_its_end_concern_one_person_and_one_request(env: Stores) -> None:
-    first, second = [await env.store.create(a_waiting_request(3), RINA) for _ in range(2)]
-    for person in (ADA, ABE):
-        for each in (first, second):
-            await env.store.approve(each.id, person, allow, keep_all)
-
-    def void_ada(request: Request) -> Judgement:
-        return replace(keep_all(request), voided=frozenset({ADA.id}))
-
-    await env.store.approve(second.id, RINA, allow, void_ada)
-
-    approved_by = {
-        each.id: each.approved_by for each in await env.history.in_states(State.AWAITING)
-    }
-    assert approved_by == {first.id: {ADA.id, ABE.id}, second.id: {ABE.id, RINA.id}}
-
-
-async def test_refused_decision_changes_nothing(env: Stores) -> None:
-    request = await env.store.create(a_waiting_request(), RINA)
-
-    with pytest.raises(NotAllowed):
-        await env.store.approve(request.id, RINA, lambda _request: AlreadyApproved(), keep_all)
-
-    assert await env.store.get(request.id) == request
-    assert await env.events(request=request.id) == ["request:created"]
-
-
-async def test_waiting_request_expires(env: Stores) -> None:
-    request = await env.store.create(a_waiting_request(), RINA)
-    assert await env.store.end_due() == []
-    env.clock.advance(1800)
-
-    first, second = await asyncio.gather(env.store.end_due(), env.store.end_due())
-
-    assert len(first) + len(second) == 1
-    assert (await env.store.get(request.id)).state is State.EXPIRED
-
-
-@pytest.mark.parametrize("how", [state for state in JobState if state.is_over])
-async def test_waiting_request_ends_with_its_download_unless_atlas_only_does_not_list_it(
-    env: Stores, how: JobState
+async def test_click_about_another_request_than_the_open_one_changes_nothing(
+    stores: Stores,
 ) -> None:
-    request = await env.store.create(a_waiting_request(), RINA)
-    other = await env.store.create(a_waiting_request(), RINA)
+    request = (await stores.ask()).request
 
-    def end(uow: UnitOfWork) -> None:
-        change(uow, request.ref, lambda job: job.entering(how, uow.now))
+    with pytest.raises(NothingChanged) as caught:
+        await stores.requests.let_run(REF, "f" * 32, ADA, POLICY, reason="x", feed_is_readable=True)
 
-    await env.jobs._write(end)
-    ended = [each.id for each in await env.store.end_due()]
-    now = await env.store.get(request.id)
-
-    if how is JobState.GONE:
-        assert (ended, now.state) == ([], State.AWAITING)
-    else:
-        assert (ended, now.state) == ([request.id], State.OVER)
-        assert how.sentence in now.outcome.sentence
-    assert (await env.store.get(other.id)).state is State.AWAITING
+    assert caught.value.request is not None
+    assert caught.value.request.id == request.id
+    assert await stores.events() == ["request:created"]
 
 
-async def test_more_requests_than_one_transaction_can_take_expire_in_several(env: Stores) -> None:
-    for _ in range(25):
-        await env.store.create(a_waiting_request(), RINA)
-    env.clock.advance(1800)
+async def test_withdrawn_or_expired_request_changes_nothing_about_the_time(stores: Stores) -> None:
+    await stores.list_new()
+    request = (await stores.ask(replace(AUTO_CANCEL, approval_ttl=timedelta(seconds=1)))).request
+    stores.now = START + timedelta(seconds=89)
+    await stores.requests.expire(request.id, AUTO_CANCEL)
+    await stores.requests.auto_cancel(REF, AUTO_CANCEL, feed_is_fresh=False)
+    assert (await stores.events())[-1] == "request:expired"
 
-    assert [len(await env.store.end_due()) for _ in range(3)] == [20, 5, 0]
+    stores.now = START + timedelta(seconds=90)
+    for _ in range(2):
+        await stores.requests.auto_cancel(REF, AUTO_CANCEL, feed_is_fresh=False)
 
-
-async def test_failed_request_can_be_retried_at_any_time(env: Stores) -> None:
-    request = await env.store.create(a_request(), RINA)
-    claimed = await env.claim_run(request)
-    await env.leases.settle(claimed, State.FAILED, Outcome(sentence="Atlas was away"))
-
-    again = await env.store.retry(request.id, RINA, allow, needed_for=lambda _request: 0, ttl=TTL)
-
-    assert (again.state, again.outcome) == (State.APPROVED, Outcome())
-    with pytest.raises(AlreadyHandled):
-        await env.store.retry(request.id, RINA, allow, needed_for=lambda _request: 0, ttl=TTL)
-    await env.end_run(request, State.FAILED)
-    env.clock.advance(1800)
-
-    late = await env.store.retry(request.id, RINA, allow, needed_for=lambda _request: 1, ttl=TTL)
-
-    assert (late.state, late.approvals_needed) == (State.AWAITING, 1)
-    assert late.expires_at == env.clock() + TTL
+    (request, _) = await stores.requests.of_download(PROJECT, REF.job_id)
+    assert (request.state, request.requester, request.is_automatic) == (State.APPROVED, None, True)
+    assert (await stores.events())[-2:] == ["request:created", "request:approved"]
 
 
-async def test_retry_keeps_approvals_until_the_approval_time_is_over(env: Stores) -> None:
-    request = await env.store.create(a_waiting_request(), RINA)
-    other = await env.store.create(a_waiting_request(2), RINA)
-    for each in (request, other):
-        await env.store.approve(each.id, ADA, allow, keep_all)
-    await env.end_run(request, State.FAILED)
+async def test_auto_cancel_approves_the_open_request(stores: Stores) -> None:
+    await stores.list_new()
+    request = (await stores.ask(AUTO_CANCEL)).request
+    stores.now = START + timedelta(seconds=91)
 
-    again = await env.store.retry(request.id, RINA, allow, needed_for=lambda _request: 1, ttl=TTL)
+    await stores.requests.auto_cancel(REF, AUTO_CANCEL, feed_is_fresh=False)
 
-    assert (again.state, again.approved_by) == (State.APPROVED, frozenset({ADA.id}))
-    assert again.expires_at == request.expires_at
-    await env.end_run(request, State.FAILED)
-    env.clock.now = request.expires_at
-
-    late = await env.store.retry(request.id, RINA, allow, needed_for=lambda _request: 1, ttl=TTL)
-
-    assert (late.state, late.approved_by) == (State.AWAITING, frozenset())
-    assert late.expires_at == env.clock() + TTL
-    assert (await env.store.get(other.id)).approved_by == {ADA.id}
-    assert await env.record.verify() == []
+    stored = await stores.requests.get(request.id)
+    assert (stored.state, stored.requester, stored.is_automatic) == (State.APPROVED, "U0RINA", True)
 
 
-async def test_retry_of_the_bots_own_request_is_an_approval(env: Stores) -> None:
-    own = a_request(requester="", approvals_needed=1)
-    await env.store._write(lambda uow: add_request(uow, own, None))
-    await env.end_run(own, State.FAILED)
+async def test_request_expires_and_is_reminded_once_at_its_times(stores: Stores) -> None:
+    request = (await stores.ask()).request
+    assert not (await stores.requests.due()).to_remind
 
-    again = await env.store.retry(own.id, ADA, allow, needed_for=lambda _request: 1, ttl=TTL)
+    stores.now = START + timedelta(seconds=60)
+    assert [item.id for item in (await stores.requests.due()).to_remind] == [request.id]
+    for _ in range(2):
+        await stores.requests.remind(request.id, POLICY)
+    stores.now = START + timedelta(minutes=30)
+    assert [item.id for item in (await stores.requests.due()).expiring] == [request.id]
+    await stores.requests.expire(request.id, POLICY)
 
-    assert (again.state, again.approved_by) == (State.APPROVED, frozenset({ADA.id}))
-    assert await env.events(actor=ADA.id) == ["request:retried", "request:approved"]
-    assert await env.record.verify() == []
-
-
-async def test_typed_text_is_not_logged(env: Stores, caplog: pytest.LogCaptureFixture) -> None:
-    with capture_logs() as logs:
-        typed = an_ask().with_typed(lambda _text: "typed by Rina")
-        request = await env.store.create(a_waiting_request(ask=typed), RINA)
-        await env.store.decide(request.id, State.DENIED, ADA, allow, reason="typed by Ada")
-        with pytest.raises(NotRecorded):
-            await env.database.write(
-                lambda db: db.execute(text("INSERT INTO nowhere VALUES (:it)"), {"it": "typed"})
-            )
-
-    assert len(logs) == 3
-    assert "typed" not in f"{logs}{caplog.text}"
+    names = ["request:created", "request:reminded", "request:expired"]
+    assert await stores.events() == names
 
 
-async def test_late_redelivery_returns_its_own_request_while_another_is_open(env: Stores) -> None:
-    first = await env.store.create(a_waiting_request(key="V1", ref=job_ref()), RINA)
-    ended = await env.store.decide(first.id, State.WITHDRAWN, RINA, allow)
-    await env.store.create(a_waiting_request(key="V2", ref=job_ref()), ADA)
+async def test_request_ends_with_its_download(stores: Stores) -> None:
+    request = (await stores.ask()).request
+    later = START + timedelta(seconds=5)
+    await stores.downloads.record_job(REF, restore_job(cancelled=True), later, POLICY)
 
-    again = await env.store.create(a_waiting_request(key="V1", ref=job_ref()), RINA)
+    assert [item.id for item in (await stores.requests.due()).ended] == [request.id]
+    await stores.requests.end_with_download(request.id, POLICY)
 
-    assert again == ended
+    assert (await stores.requests.get(request.id)).state is State.OVER
 
 
-async def test_ended_requests_are_not_counted_as_open(env: Stores) -> None:
-    await env.store.create(a_request(), RINA)
-    waiting = await env.store.create(a_waiting_request(), RINA)
+async def test_request_of_a_project_that_is_read_only_now_ends_as_withdrawn(stores: Stores) -> None:
+    request = (await stores.ask()).request
 
-    assert (await env.history.counts())[0] == 2
-    await env.store.decide(waiting.id, State.WITHDRAWN, RINA, allow)
-    assert (await env.history.counts())[0] == 1
+    await stores.requests.end_read_only(request.id, replace(POLICY, read_only=True))
+
+    stored = await stores.requests.get(request.id)
+    assert (stored.state, stored.outcome.is_read_only) == (State.WITHDRAWN, True)

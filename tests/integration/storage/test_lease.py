@@ -1,0 +1,85 @@
+"""The lease of the active process: one holder, and writes that prove it."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import update
+
+from bot.cancellation.errors import NotActive
+from bot.storage.database import Database, wall_clock
+from bot.storage.download_store import DownloadStore
+from bot.storage.lease import Lease
+from bot.storage.tables import lease
+from tests.support.domain import PROJECT
+
+
+def watches(database: Database, held: Lease) -> DownloadStore:
+    return DownloadStore(database, wall_clock, held)
+
+
+async def test_free_lease_is_taken_by_one_process_alone(database: Database) -> None:
+    leases = [Lease(database, f"process {number}") for number in range(5)]
+
+    taken = await asyncio.gather(*(item.take() for item in leases))
+
+    assert sorted(taken) == [False] * 4 + [True]
+    assert await leases[0].is_taken()
+
+
+async def test_released_lease_is_free_at_once_and_has_the_next_number(database: Database) -> None:
+    first, second = Lease(database, "first"), Lease(database, "second")
+    assert await first.take()
+    number = first.number
+    await first.release()
+
+    assert await second.take()
+    assert number is not None
+    assert second.number == number + 1
+
+
+async def test_expired_lease_is_taken_over_and_the_old_holder_writes_nothing(
+    database: Database,
+) -> None:
+    first, second = Lease(database, "first", seconds=0.2), Lease(database, "second")
+    assert await first.take()
+    await asyncio.sleep(0.3)
+
+    assert not first.is_held
+    assert await second.take()
+    assert not await first.renew()
+    with pytest.raises(NotActive):
+        await watches(database, first).start_watch(PROJECT)
+    await watches(database, second).start_watch(PROJECT)
+
+
+async def test_holder_that_was_late_and_not_replaced_continues(database: Database) -> None:
+    held = Lease(database, "first", seconds=0.2)
+    assert await held.take()
+    await asyncio.sleep(0.3)
+    with pytest.raises(NotActive):
+        await watches(database, held).start_watch(PROJECT)
+
+    assert await held.renew()
+    await watches(database, held).start_watch(PROJECT)
+
+
+async def test_lease_that_ends_far_ahead_is_free_since_the_clock_was_set_back(
+    database: Database,
+) -> None:
+    far = datetime.now(UTC) + timedelta(hours=1)
+    await database.write(
+        lambda db: db.execute(update(lease).values(holder="dead", number=7, expires_at=far))
+    )
+
+    assert await Lease(database, "next").take()
+
+
+async def test_write_waits_for_the_transaction_that_holds_the_lease(database: Database) -> None:
+    held = Lease(database, "first")
+    assert await held.take()
+    stores = [watches(database, held) for _ in range(8)]
+
+    started = await asyncio.gather(*(store.start_watch(PROJECT) for store in stores))
+
+    assert len(set(started)) == 1

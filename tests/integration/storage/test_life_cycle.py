@@ -1,0 +1,41 @@
+"""The model of downloads and requests, on both databases."""
+
+from hypothesis import settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from bot.storage.database import Database
+from bot.storage.migrate import create_tables, ensure_current
+from tests.support.life_cycle import LifeCycle
+from tests.support.postgres import PostgresServer
+
+EXAMPLES = 30
+STEPS = 60
+#: A shared server is slower, and proves the locks and types of the other database alone.
+EXAMPLES_ON_POSTGRES = 8
+
+
+class OnSqlite(LifeCycle):
+    async def open_database(self) -> Database:
+        database = Database("sqlite:///:memory:")
+        await database.write(create_tables)
+        return database
+
+
+def play(machine: type[LifeCycle], examples: int) -> None:
+    run_state_machine_as_test(
+        machine, settings=settings(max_examples=examples, stateful_step_count=STEPS)
+    )
+
+
+def test_life_cycle_on_sqlite() -> None:
+    play(OnSqlite, EXAMPLES)
+
+
+def test_life_cycle_on_postgresql(postgres: PostgresServer) -> None:
+    class OnPostgres(LifeCycle):
+        async def open_database(self) -> Database:
+            url = postgres.emptied_database()
+            await ensure_current(url)
+            return Database(url)
+
+    play(OnPostgres, EXAMPLES_ON_POSTGRES)
