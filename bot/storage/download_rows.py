@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from bot.atlas import JobRef, RestoreJob
 from bot.cancellation.download import Download, auto_cancel_time, is_download, new_download
@@ -12,14 +12,12 @@ from bot.cancellation.errors import RequestNotFound
 from bot.cancellation.policy import Policy
 from bot.cancellation.replies import ReplyKind, link_needs_decision
 from bot.cancellation.request import Request, State
-from bot.storage import request_rows
+from bot.storage import request_rows, tables
 from bot.storage.tables import download_from_row, downloads, requests, watches
 from bot.storage.unit_of_work import UnitOfWork
 
-GOES_ON = (
-    ~(downloads.c.cancelled | downloads.c.failed | downloads.c.expired | downloads.c.is_gone),
-    downloads.c.finished_at.is_(None),
-)
+#: The condition of the partial index of running downloads, word for word.
+GOES_ON = text(tables.GOES_ON)
 
 
 def get(uow: UnitOfWork, ref: JobRef) -> Download:
@@ -31,7 +29,7 @@ def get(uow: UnitOfWork, ref: JobRef) -> Download:
 
 def going_on(uow: UnitOfWork, project_id: str | None = None) -> list[Download]:
     """Return the downloads that Atlas's last answers show as going on, oldest first."""
-    statement = select(downloads).where(*GOES_ON).order_by(downloads.c.job_id)
+    statement = select(downloads).where(GOES_ON).order_by(downloads.c.job_id)
     if project_id is not None:
         statement = statement.where(downloads.c.project_id == project_id)
     return [download_from_row(row) for row in uow.execute(statement)]
@@ -49,8 +47,8 @@ def awaiting_ended(uow: UnitOfWork) -> list[Request]:
         | downloads.c.expired
         | downloads.c.finished_at.is_not(None)
     )
-    is_waiting = requests.c.state == str(State.AWAITING)
-    statement = select(requests).where(is_waiting, has_ended, *of)
+    is_waiting = (text(f"requests.{tables.IS_OPEN}"), requests.c.state == str(State.AWAITING))
+    statement = select(requests).where(*is_waiting, has_ended, *of)
     return request_rows.load(uow, statement)
 
 

@@ -74,7 +74,7 @@ class DownloadStore(Store):
             downloads.c.auto_cancelled_at.is_(None),
             downloads.c.let_run_at.is_(None),
         )
-        statement = select(downloads).where(*download_rows.GOES_ON, *is_due)
+        statement = select(downloads).where(download_rows.GOES_ON, *is_due)
         return [download_from_row(row) for row in uow.execute(statement)]
 
     @writes

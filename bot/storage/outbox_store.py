@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import and_, func, select, text, union, update
 
 from bot.atlas import JobRef
 from bot.cancellation.download import Download
@@ -14,7 +14,13 @@ from bot.cancellation.people import People
 from bot.cancellation.replies import ReplyKind
 from bot.cancellation.request import Request
 from bot.storage import request_rows
-from bot.storage.tables import download_from_row, downloads, replies
+from bot.storage.tables import (
+    IS_UNPOSTED,
+    NEEDS_DELIVERY,
+    download_from_row,
+    downloads,
+    replies,
+)
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 
 
@@ -56,19 +62,14 @@ class OutboxStore(Store):
     @reads
     def due(self, uow: UnitOfWork, limit: int) -> list[Delivery]:
         """Return what is to be delivered, oldest first."""
-        unposted = (
-            select(replies.c.id)
-            .where(
-                replies.c.project_id == downloads.c.project_id,
-                replies.c.job_id == downloads.c.job_id,
-                replies.c.posted_at.is_(None),
-            )
-            .exists()
-        )
-        is_behind = downloads.c.shown_version < downloads.c.wanted_version
+        behind = select(downloads.c.project_id, downloads.c.job_id).where(text(NEEDS_DELIVERY))
+        unposted = select(replies.c.project_id, replies.c.job_id).where(text(IS_UNPOSTED))
+        due = union(behind, unposted).subquery()
+        of = (due.c.project_id == downloads.c.project_id, due.c.job_id == downloads.c.job_id)
         statement = (
             select(downloads)
-            .where(downloads.c.channel.is_not(None), or_(is_behind, unposted))
+            .join(due, and_(*of))
+            .where(downloads.c.channel.is_not(None))
             .order_by(downloads.c.changed_at)
             .limit(limit)
         )
@@ -95,10 +96,8 @@ class OutboxStore(Store):
     @reads
     def oldest(self, uow: UnitOfWork) -> datetime | None:
         """Return when the oldest undelivered change of a message was written."""
-        is_behind = downloads.c.shown_version < downloads.c.wanted_version
-        statement = select(func.min(downloads.c.changed_at))
-        is_wanted = (downloads.c.channel.is_not(None), is_behind)
-        moment: datetime | None = uow.execute(statement.where(*is_wanted)).scalar()
+        statement = select(func.min(downloads.c.changed_at)).where(text(NEEDS_DELIVERY))
+        moment: datetime | None = uow.execute(statement).scalar()
         return moment
 
     def _delivery(self, uow: UnitOfWork, row: Any) -> Delivery:  # noqa: ANN401 - a database row

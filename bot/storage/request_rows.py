@@ -5,13 +5,14 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, delete, insert, select, update
+from sqlalchemy import Select, delete, insert, select, text, update
 
 from bot.cancellation.errors import NothingChanged, RequestNotFound
 from bot.cancellation.events import EventName
 from bot.cancellation.people import Person
 from bot.cancellation.request import TRANSITIONS, Attempts, Outcome, Request, State
 from bot.storage.tables import (
+    IS_OPEN,
     approvals,
     attempts_to_row,
     outcome_facts,
@@ -22,6 +23,8 @@ from bot.storage.tables import (
 )
 from bot.storage.unit_of_work import UnitOfWork
 
+#: The condition of the partial index of open requests, word for word.
+_OPEN = text(IS_OPEN)
 _APPROVALS = select(approvals).order_by(approvals.c.at, approvals.c.user)
 
 
@@ -138,12 +141,13 @@ def remove_approval(uow: UnitOfWork, request: Request, user: str) -> None:
 
 
 def due_to_expire(uow: UnitOfWork, now: datetime) -> list[Request]:
-    is_due = (requests.c.state == str(State.AWAITING), requests.c.expires_at <= now)
+    is_due = (_OPEN, requests.c.state == str(State.AWAITING), requests.c.expires_at <= now)
     return load(uow, select(requests).where(*is_due).order_by(requests.c.expires_at))
 
 
 def due_to_remind(uow: UnitOfWork, created_before: datetime) -> list[Request]:
     is_due = (
+        _OPEN,
         requests.c.state == str(State.AWAITING),
         requests.c.reminded_at.is_(None),
         requests.c.created_at <= created_before,
@@ -151,9 +155,10 @@ def due_to_remind(uow: UnitOfWork, created_before: datetime) -> list[Request]:
     return load(uow, select(requests).where(*is_due))
 
 
-def in_states(uow: UnitOfWork, *states: State) -> list[Request]:
+def open_in(uow: UnitOfWork, *states: State) -> list[Request]:
+    """Return the open requests in these states, oldest first."""
     is_in = requests.c.state.in_([str(state) for state in states])
-    return load(uow, select(requests).where(is_in).order_by(requests.c.created_at))
+    return load(uow, select(requests).where(_OPEN, is_in).order_by(requests.c.created_at))
 
 
 def delete_of_download(uow: UnitOfWork, project_id: str, job_id: str) -> None:

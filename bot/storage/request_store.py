@@ -60,12 +60,13 @@ class RequestStore(Store):
         return request_rows.of_download(uow, project_id, job_id)
 
     @reads
-    def in_states(self, uow: UnitOfWork, *states: State) -> list[Request]:
-        return request_rows.in_states(uow, *states)
+    def open_in(self, uow: UnitOfWork, *states: State) -> list[Request]:
+        """Return the open requests in these states, oldest first."""
+        return request_rows.open_in(uow, *states)
 
     @reads
     def count_open(self, uow: UnitOfWork) -> int:
-        return len(request_rows.in_states(uow, State.AWAITING, State.APPROVED, State.CANCELLING))
+        return len(request_rows.open_in(uow, State.AWAITING, State.APPROVED, State.CANCELLING))
 
     @writes
     def submit(

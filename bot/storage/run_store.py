@@ -22,7 +22,7 @@ class RunStore(Store):
     @reads
     def running(self, uow: UnitOfWork) -> list[Request]:
         """Return the requests that must run: after a restart all of them run again."""
-        return request_rows.in_states(uow, *RUNNING)
+        return request_rows.open_in(uow, *RUNNING)
 
     @reads
     def download_of(self, uow: UnitOfWork, request: Request) -> Download:

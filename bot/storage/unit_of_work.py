@@ -84,7 +84,12 @@ class UnitOfWork:
         actor: str | None = None,
         detail: Mapping[str, Any] | None = None,
     ) -> None:
-        """Add a reply to the download's thread, which notifies those who must act."""
+        """Add a reply to the download's thread, which notifies those who must act.
+
+        A download without a channel has no message, so that nobody would ever see a reply.
+        """
+        if download.channel is None:
+            return
         notified = audience(kind, policy, download, request)
         row = {
             "project_id": download.ref.project_id,
