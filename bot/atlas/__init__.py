@@ -1,19 +1,25 @@
 '''A client for the MongoDB Atlas Administration API, usable without the bot.
 
     from pydantic import SecretStr
-    from bot.atlas import AtlasCanceller, AtlasHttp, AtlasReader, DigestKey, JobRef
+    from bot.atlas import AtlasCanceller, AtlasGateway, AtlasHttp, AtlasReader
+    from bot.atlas import CallLimiter, DigestKey, JobRef, Priority
 
     async def cancel(project: str, cluster: str, job: str, key: DigestKey) -> bool:
         """Cancel a download restore job; return whether Atlas shows it as cancelled."""
         async with AtlasHttp(key) as http:
-            reader, ref = AtlasReader(http), JobRef(project, cluster, job)
-            if (await reader.restore_job(ref)).can_be_cancelled:
+            atlas = AtlasGateway(project, AtlasReader(http), CallLimiter())
+            ref = JobRef(project, cluster, job)
+            if (await atlas.job(ref, Priority.CANCEL)).can_be_cancelled:
                 await AtlasCanceller(http).cancel_restore_job(ref)
-            return (await reader.restore_job(ref)).cancelled
+            return (await atlas.job(ref, Priority.CANCEL)).cancelled
 
-Each failed call raises an `AtlasError`, whose text is a sentence for people.
+Each failed call raises an `AtlasError`, whose text is a sentence for people. A process has one
+`AtlasHttp` for each credentials, one `CallLimiter`, and one `AtlasGateway` for each project.
 '''
 
+from bot.atlas.activity import RESTORE_REQUESTED as RESTORE_REQUESTED
+from bot.atlas.activity import ActivityEvent as ActivityEvent
+from bot.atlas.backoff import backoff as backoff
 from bot.atlas.canceller import AtlasCanceller as AtlasCanceller
 from bot.atlas.errors import AtlasError as AtlasError
 from bot.atlas.errors import AtlasRejected as AtlasRejected
@@ -21,6 +27,7 @@ from bot.atlas.errors import AtlasUnavailable as AtlasUnavailable
 from bot.atlas.errors import ChallengeNotUnderstood as ChallengeNotUnderstood
 from bot.atlas.errors import ClusterNotFound as ClusterNotFound
 from bot.atlas.errors import ConnectionBroken as ConnectionBroken
+from bot.atlas.errors import ConnectionFailed as ConnectionFailed
 from bot.atlas.errors import JobNotFound as JobNotFound
 from bot.atlas.errors import KeyRefused as KeyRefused
 from bot.atlas.errors import Maintenance as Maintenance
@@ -36,14 +43,20 @@ from bot.atlas.errors import Unavailable as Unavailable
 from bot.atlas.errors import UnreadableAnswer as UnreadableAnswer
 from bot.atlas.errors import VersionGone as VersionGone
 from bot.atlas.errors import WrongClusterKind as WrongClusterKind
+from bot.atlas.gateway import AtlasGateway as AtlasGateway
+from bot.atlas.gateway import LocatedJob as LocatedJob
+from bot.atlas.gateway import NotLocated as NotLocated
 from bot.atlas.http import AtlasHttp as AtlasHttp
+from bot.atlas.key_access import CANCEL_ROLES as CANCEL_ROLES
+from bot.atlas.key_access import OTHER_ROLES as OTHER_ROLES
+from bot.atlas.key_access import READ_ROLES as READ_ROLES
 from bot.atlas.key_access import KeyAccess as KeyAccess
+from bot.atlas.limiter import CallLimiter as CallLimiter
+from bot.atlas.limiter import Priority as Priority
 from bot.atlas.logins import Credentials as Credentials
 from bot.atlas.logins import DigestKey as DigestKey
 from bot.atlas.logins import ServiceAccount as ServiceAccount
 from bot.atlas.models import LINK_LIFETIME as LINK_LIFETIME
-from bot.atlas.models import RESTORE_REQUESTED as RESTORE_REQUESTED
-from bot.atlas.models import ActivityEvent as ActivityEvent
 from bot.atlas.models import Cluster as Cluster
 from bot.atlas.models import DeliveryType as DeliveryType
 from bot.atlas.models import InvalidName as InvalidName
@@ -56,7 +69,6 @@ from bot.atlas.models import created_at as created_at
 from bot.atlas.models import is_cluster_name as is_cluster_name
 from bot.atlas.models import is_object_id as is_object_id
 from bot.atlas.protocol import ApiVersion as ApiVersion
-from bot.atlas.reader import AtlasClock as AtlasClock
 from bot.atlas.reader import AtlasReader as AtlasReader
 from bot.atlas.reader import open_reader as open_reader
 from bot.atlas.transport import CallRecord as CallRecord

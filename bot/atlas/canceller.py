@@ -7,7 +7,7 @@ from bot.atlas.protocol import ApiCall, job_path
 
 
 class AtlasCanceller:
-    """Sends the DELETE of one project's credentials; the runner of requests alone has it."""
+    """Sends the DELETE with one project's credentials; the runs of requests alone have it."""
 
     def __init__(self, http: AtlasHttp) -> None:
         self._http = http

@@ -5,7 +5,8 @@ Each leaf has the sentence for people.
 AtlasError
 ├── AtlasRejected           a definite refusal: a retry changes nothing
 └── AtlasUnavailable        not settled, and possibly temporary
-    └── NoConnection        before anything was sent
+    └── ConnectionFailed
+        ├── NoConnection        before anything was sent
         └── ConnectionBroken    after something was sent
 """
 
@@ -38,10 +39,6 @@ class AtlasError(Exception):
     def __post_init__(self, instead: str | None) -> None:
         super().__init__(instead or self.sentence)
 
-    def of_known_job(self) -> "AtlasError":
-        """Return the error of a call about a job that was read before."""
-        return self
-
 
 class AtlasRejected(AtlasError):
     """Atlas refused what was asked."""
@@ -58,10 +55,6 @@ class RoleMissing(AtlasRejected):
     sentence = (
         "The bot's key lacks a role in Atlas: give it Project Backup Recovery Operator, under "
         "Project Identity & Access, or Project Backup Manager if that is not enough."
-    )
-    of_list = (
-        "Atlas does not let the bot's key list projects: give it the role Organization Member, "
-        "under Organization Access Manager, and a role in each project."
     )
 
 
@@ -83,21 +76,13 @@ class ClusterNotFound(AtlasRejected):
 
 class WrongClusterKind(AtlasRejected):
     sentence = (
-        "Atlas cannot cancel downloads of flex and serverless clusters: it has no call for it."
+        "Atlas has no such downloads of this cluster: it is a flex, serverless or free one, or has "
+        "no cloud backup."
     )
 
 
 class JobNotFound(AtlasRejected):
     sentence = "The cluster has no such download: check its job id, and that the cluster is right."
-
-    def of_known_job(self) -> AtlasError:
-        return JobGone(status=self.status, code=self.code)
-
-
-class JobGone(JobNotFound):
-    """A job that was listed before."""
-
-    sentence = "Atlas does not list this download any more: it ended, or was removed. Whether a copy was taken is not known: see the project's activity feed in Atlas."  # noqa: E501 - shown as it stands
 
 
 class NotCancellable(AtlasRejected):
@@ -122,6 +107,10 @@ class AtlasUnavailable(AtlasError):
 
 class RateLimited(AtlasUnavailable):
     sentence = "Atlas limits how often it may be asked: try again in a minute."
+
+    @staticmethod
+    def sentence_for(seconds: float) -> str:
+        return f"Atlas limits how often it may be asked: try again in {seconds:.0f} s."
 
 
 class Maintenance(AtlasUnavailable):
@@ -152,13 +141,17 @@ class TimedOut(AtlasUnavailable):
     sentence = "Atlas did not answer in time: try again in a minute."
 
 
-class NoConnection(AtlasUnavailable):
+class ConnectionFailed(AtlasUnavailable):
+    """There was no connection, or it broke."""
+
+
+class NoConnection(ConnectionFailed):
     sentence = (
         "Atlas could not be reached: check the address, the network, and the proxy if there is one."
     )
 
 
-class ConnectionBroken(NoConnection):
+class ConnectionBroken(ConnectionFailed):
     sentence = "The connection to Atlas broke before its answer was complete: try again."
 
 
@@ -175,6 +168,7 @@ BY_CODE: dict[str, type[AtlasError]] = {
     "INVALID_CLUSTER_NAME": ClusterNotFound,
     "CANNOT_USE_FLEX_CLUSTER_IN_CLUSTER_API": WrongClusterKind,
     "INCORRECT_BACKUP_API_ENDPOINT": WrongClusterKind,
+    "FEATURE_UNSUPPORTED": WrongClusterKind,  # the smallest clusters have no cloud backup
     "RESTORE_JOB_NOT_FOUND": JobNotFound,
     "INVALID_JOB_ID": JobNotFound,
     "CANNOT_CANCEL_AUTOMATED_RESTORE": NotCancellable,
@@ -207,7 +201,7 @@ _BY_STATUS: dict[int, type[AtlasError]] = {
 
 #: 4xx that are temporary, like a 5xx.
 _TEMPORARY = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY})
-_OWN_LOGIN = re.compile(r"\s*(digest|bearer)\b", re.IGNORECASE)  #: a login that the bot uses
+_BOT_LOGIN = re.compile(r"\s*(digest|bearer)\b", re.IGNORECASE)  #: a login that the bot uses
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_]{1,99}")
 _API_PATH = re.compile(r"/api/[\w/{}-]*")
 _ADDRESS = re.compile(r"[0-9a-fA-F:.]{3,45}")
@@ -256,7 +250,7 @@ def _leaf_of_status(
     if call.startswith("DELETE ") and status == HTTPStatus.METHOD_NOT_ALLOWED:
         return NotCancellable
     is_login = status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
-    is_challenge = _OWN_LOGIN.match(headers.get("WWW-Authenticate", ""))
+    is_challenge = _BOT_LOGIN.match(headers.get("WWW-Authenticate", ""))
     if is_login and not (is_challenge or isinstance(payload, Mapping)):
         return UnreadableAnswer  # a proxy's: Atlas answers in JSON
     return _BY_STATUS.get(status, OtherRefusal)
@@ -275,9 +269,7 @@ def build_error(
         retry_after = max(retry_after or 0.0, MAINTENANCE_PAUSE)
     sentence = None
     if leaf is RateLimited and retry_after:
-        sentence = f"Atlas limits how often it may be asked: try again in {retry_after:.0f} s."
-    if leaf is RoleMissing and call.endswith("/groups"):
-        sentence = RoleMissing.of_list
+        sentence = RateLimited.sentence_for(retry_after)
     if leaf is NotOnAccessList and (address := _address(parameters, detail)):
         sentence = f"The bot's key may not be used from {address}: add that to its access list."
     if leaf is OtherRefusal:
@@ -300,7 +292,7 @@ def build_error(
 def code_of(headers: Mapping[str, str], payload: object) -> str | None:
     fields = payload if isinstance(payload, Mapping) else {}
     given = (fields.get("errorCode"), headers.get("X-Error-Code"))
-    return next((each for each in given if isinstance(each, str) and _CODE.fullmatch(each)), None)
+    return next((code for code in given if isinstance(code, str) and _CODE.fullmatch(code)), None)
 
 
 def cleaned(detail: object) -> str:

@@ -1,11 +1,11 @@
-"""Sends one call: a GET for readers, a DELETE for the canceller; httpx's exceptions are mapped."""
+"""Sends one call: a GET for readers, a DELETE for the canceller; maps httpx's exceptions."""
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import KW_ONLY, dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Self, TypeVar
+from typing import Self, TypeAlias, TypeVar
 
 import anyio
 import httpx
@@ -33,6 +33,9 @@ from bot.atlas.transport import CallRecord, InstrumentedTransport, ResponseTooLa
 
 _T = TypeVar("_T")
 
+#: Sends one GET, and returns the body of its success before the deadline.
+Get: TypeAlias = Callable[[ApiCall, float], Awaitable[bytes]]
+
 #: The share of a call's timeout for connecting, or waiting for a free connection. These timeouts
 #: come before the call's own, so that it is known that nothing was sent.
 CONNECT_SHARE = 0.7
@@ -42,7 +45,7 @@ CONNECT_SHARE = 0.7
 class AtlasHttp:
     """Sends calls with one connection pool and one login; safe for concurrent calls.
 
-    Readers get only its method `get`. `AtlasCanceller` alone calls `delete`.
+    A reader gets the function of `getter` alone. `AtlasCanceller` alone calls `delete`.
     """
 
     credentials: Credentials
@@ -94,9 +97,13 @@ class AtlasHttp:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._client.aclose()
 
-    async def get(self, call: ApiCall, deadline: float) -> bytes:
-        """Send one GET, and return the body of its success before the deadline."""
-        return (await self._send("GET", call, deadline)).content
+    def getter(self) -> Get:
+        """Return a function that sends GETs; unlike a method, it does not lead to `delete`."""
+
+        async def get(call: ApiCall, deadline: float) -> bytes:
+            return (await self._send("GET", call, deadline)).content
+
+        return get
 
     async def delete(self, call: ApiCall) -> int:
         """Send exactly one DELETE, and return the status of its success."""

@@ -1,11 +1,9 @@
-"""What Atlas says about the bot's own key or service account: roles, access list, secrets."""
+"""What Atlas says about the bot's own key or service account: its roles and its access list."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Annotated
 
-from pydantic import AliasPath, AwareDatetime, BeforeValidator, Field
+from pydantic import AliasPath, BeforeValidator, Field
 
 from bot.atlas.models import AtlasModel
 
@@ -17,7 +15,11 @@ CANCEL_ROLES = frozenset(
     }
 )
 
-#: The roles that may not; any other role is not known, and may be newer than this program.
+#: The roles that may read restore jobs. Atlas's pages differ on the two operators of
+#: `CANCEL_ROLES`: only a read shows whether they may.
+READ_ROLES = frozenset({"GROUP_BACKUP_MANAGER", "GROUP_OWNER", "ORG_OWNER"})
+
+#: The roles that may do neither; any other role is not known, and may be newer than this program.
 OTHER_ROLES = frozenset(
     {
         *("ORG_MEMBER", "ORG_READ_ONLY", "ORG_GROUP_CREATOR"),
@@ -38,14 +40,22 @@ OTHER_ROLES = frozenset(
 class KeyAccess:
     """What a key or service account may do in one project; None is not known."""
 
+    key_id: str  #: the public key, or the client id of the service account
     roles: frozenset[str] | None = None  #: in the project; of a key also those in the organization
     addresses: tuple[str, ...] | None = None  #: the entries of its access list
-    secret_expires_at: datetime | None = None  #: of a service account
 
     @property
     def may_cancel(self) -> bool | None:
         """Whether one of the roles may cancel; None where that is not known."""
-        if self.roles and self.roles & CANCEL_ROLES:
+        return self._may(CANCEL_ROLES)
+
+    @property
+    def may_read(self) -> bool | None:
+        """Whether one of the roles may read restore jobs; None where that is not known."""
+        return self._may(READ_ROLES)
+
+    def _may(self, sufficient: frozenset[str]) -> bool | None:
+        if self.roles and self.roles & sufficient:
             return True
         return False if self.roles and self.roles <= OTHER_ROLES else None
 
@@ -74,51 +84,21 @@ class SystemStatus(AtlasModel):
         None, validation_alias=AliasPath("apiKey", "accessList")
     )
 
-    def access_in(self, project_id: str) -> KeyAccess:
+    def access_of(self, key_id: str, project_id: str) -> KeyAccess:
         roles = [r.role_name for r in self.roles or () if r.group_id in {None, project_id}]
         addresses = tuple(entry.address for entry in self.access_list or ())
         return KeyAccess(
+            key_id=key_id,
             roles=None if self.roles is None else frozenset(roles),
             addresses=None if self.access_list is None else addresses,
         )
 
 
-class AccountSecret(AtlasModel):
-    """One of at most two secrets of a service account."""
-
-    #: The secret with all but its last characters replaced by asterisks, or empty.
-    masked: str = Field(default="", alias="maskedSecretValue")
-    expires_at: AwareDatetime | None = None  #: when Atlas stops accepting it
-    last_used_at: AwareDatetime | None = None
-
-
 def _texts(value: object) -> object:
-    return [each for each in value if isinstance(each, str)] if isinstance(value, list) else None
+    return [text for text in value if isinstance(text, str)] if isinstance(value, list) else None
 
 
 class ServiceAccountDetails(AtlasModel):
-    """A service account in one project, without what the bot does not need."""
+    """A service account in one project."""
 
     roles: Annotated[tuple[str, ...] | None, BeforeValidator(_texts)] = None
-    secrets: tuple[AccountSecret, ...] = ()
-
-    def access_with(self, secret: str) -> KeyAccess:
-        """Return what the account may do; `secret` is the one in use."""
-        return KeyAccess(
-            roles=None if self.roles is None else frozenset(self.roles),
-            secret_expires_at=expiry_of(secret, self.secrets),
-        )
-
-
-def expiry_of(secret: str, secrets: Sequence[AccountSecret]) -> datetime | None:
-    """Return when `secret` expires: of those that end like it, the one that was used last.
-
-    Without a match all of them count, because the form of a masked secret is not documented.
-    """
-    ends = {each: each.masked.rpartition("*")[2] for each in secrets}
-    alike = [each for each, end in ends.items() if end and secret.endswith(end)]
-    return max(alike or secrets, key=_use, default=AccountSecret()).expires_at
-
-
-def _use(secret: AccountSecret) -> float:
-    return secret.last_used_at.timestamp() if secret.last_used_at else 0.0

@@ -121,10 +121,10 @@ def select_challenge(headers: Iterable[str]) -> str:
 
 
 def _plain(parameters: dict[str, str]) -> str:
-    known = parameters | ({"qop": "auth"} if "qop" in parameters else {})
-    names = [name for name in ("realm", "nonce", "opaque", "qop") if name in known]
-    quoted = ", ".join(f'{name}="{known[name]}"' for name in names)
-    return f"Digest {quoted}, algorithm={known.get('algorithm', 'MD5')}"
+    answered = parameters | ({"qop": "auth"} if "qop" in parameters else {})
+    names = [name for name in ("realm", "nonce", "opaque", "qop") if name in answered]
+    quoted = ", ".join(f'{name}="{answered[name]}"' for name in names)
+    return f"Digest {quoted}, algorithm={answered.get('algorithm', 'MD5')}"
 
 
 def is_stale(headers: Iterable[str]) -> bool:
@@ -135,15 +135,15 @@ def is_stale(headers: Iterable[str]) -> bool:
 
 def parse_challenges(headers: Iterable[str]) -> list[tuple[str, dict[str, str]]]:
     """Return each scheme with its parameters; one header may hold several (RFC 9110, 11.6.1)."""
-    found: list[tuple[str, dict[str, str]]] = []
+    challenges: list[tuple[str, dict[str, str]]] = []
     for item in chain.from_iterable(map(parse_http_list, headers)):
         name, equals, value = item.partition("=")
         words = name.split()
         if len(words) > 1 or (words and not equals):
-            found.append((words.pop(0), {}))
-        if words and found:
-            found[-1][1].setdefault(words[0].lower(), _unquoted(value.strip()))
-    return found
+            challenges.append((words.pop(0), {}))
+        if words and challenges:
+            challenges[-1][1].setdefault(words[0].lower(), _unquoted(value.strip()))
+    return challenges
 
 
 def _unquoted(value: str) -> str:

@@ -1,25 +1,21 @@
-"""The API's resources and events as frozen models; no field can hold a download link."""
+"""The API's resources as frozen models; no field can hold a download link."""
 
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import MAXYEAR, MINYEAR, UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import (
     AfterValidator,
-    AwareDatetime,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
-    TypeAdapter,
-    ValidationError,
     model_validator,
 )
 from pydantic.alias_generators import to_camel
-from pydantic.dataclasses import dataclass as validated
 
 _OBJECT_ID = re.compile(r"[0-9a-fA-F]{24}")
 _CLUSTER_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9-]{0,63}")
@@ -111,24 +107,20 @@ class DeliveryType(StrEnum):
 
 
 class JobState(StrEnum):
-    """The state of a restore job, derived from several keys of Atlas."""
+    """The state of a restore job, derived from several keys of Atlas.
 
-    sentence: str  #: about a download
-    of_restore: str  #: the same about a restore, which has no link
+    A job that reads cancelled and failed together is over, and Atlas does not say what ended it:
+    Atlas was seen to set both on a download that nobody had cancelled.
+    """
 
-    IN_PROGRESS = "in_progress", "The link is being prepared.", "The restore is running."
-    LINK_LIVE = "link_live", "The download link is live: it can be used once."
-    LINK_USED = "link_used", "The download link was used or withdrawn."
-    FINISHED = "finished", "The download has finished.", "The restore has finished."
-    CANCELLED = "cancelled", "The download is cancelled.", "The restore is cancelled."
-    EXPIRED = "expired", "The download link has expired.", "The restore has expired."
-    FAILED = "failed", "The download has failed.", "The restore has failed."
-    GONE = "gone", "Atlas does not list the download any more."  #: no read of a job has it
-
-    def __new__(cls, value: str, sentence: str = "", of_restore: str = "") -> Self:
-        state = str.__new__(cls, value)
-        state._value_, state.sentence, state.of_restore = value, sentence, of_restore or sentence
-        return state
+    IN_PROGRESS = "in_progress"  #: of a download: its link is being prepared
+    LINK_LIVE = "link_live"
+    LINK_USED = "link_used"  #: there was a link, and no link is left: it was used or withdrawn
+    FINISHED = "finished"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    FAILED = "failed"
+    CANCELLED_AND_FAILED = "cancelled_and_failed"  #: Atlas does not say what ended it
 
     @property
     def is_over(self) -> bool:
@@ -143,6 +135,10 @@ def _aware(moment: datetime) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
+def _cluster_name_or_none(name: str | None) -> str | None:
+    return name if name and is_cluster_name(name) else None
+
+
 _Flag = Annotated[bool, BeforeValidator(lambda value: False if value is None else value)]
 # A text with punctuation may be a link, of which nothing is kept.
 _Name = Annotated[str, AfterValidator(lambda text: text if _PLAIN.match(text) else "unreadable")]
@@ -151,7 +147,7 @@ _Moment = Annotated[datetime, AfterValidator(_aware)]
 _MaybeMoment = Annotated[
     _Moment | None, BeforeValidator(lambda value: None if value == "" else value)
 ]
-_Id = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{24}$"), AfterValidator(str.lower)]
+ObjectId = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{24}$"), AfterValidator(str.lower)]
 # Left to right: a plain string would otherwise win over the enumeration.
 _Word = Annotated[_Name, Field(max_length=_MAX_LENGTH)]
 _Delivery = Annotated[DeliveryType | _Word, Field(union_mode="left_to_right")]
@@ -173,7 +169,7 @@ class AtlasModel(BaseModel):
 class RestoreJob(AtlasModel):
     """A cloud-backup restore job of a dedicated cluster."""
 
-    id: _Id  #: 24 hex digits, lower case
+    id: ObjectId  #: 24 hex digits, lower case
     delivery_type: _Delivery  #: the text of a type that is not known here
     snapshot_id: _Text = ""  #: 24 hex digits, or empty
     snapshot_time: _MaybeMoment = Field(default=None, alias="timestamp")
@@ -183,9 +179,9 @@ class RestoreJob(AtlasModel):
     finished_at: _MaybeMoment = None  #: of an automated job, not of a live download
     expires_at: _MaybeMoment = None  #: of a download: when its link expires; stays without link
     target_cluster_name: _Name | None = None  #: of an automated or point-in-time restore
-    target_project_id: _Name | None = Field(default=None, alias="targetGroupId")
+    #: The cluster that the job's own links name; None where they name none.
+    cluster_name: Annotated[str | None, AfterValidator(_cluster_name_or_none)] = None
     link_is_live: bool = False  #: whether there is a link; parsing drops the link itself
-    shards: int = 0  #: the parts of a sharded download; 0 for a replica set
 
     @model_validator(mode="before")
     @classmethod
@@ -196,8 +192,9 @@ class RestoreJob(AtlasModel):
         kept = {key: value for key, value in data.items() if key not in _LINK_KEYS}
         if any(key in data for key in _LINK_KEYS):
             kept["link_is_live"] = any(_has_link(data.get(key)) for key in _LINK_KEYS)
-            parts = data.get("components")
-            kept["shards"] = len(parts) if isinstance(parts, list) else 0
+        if "links" in data:
+            kept.pop("clusterName", None)
+            kept["cluster_name"] = _linked_cluster(kept.pop("links"))
         return kept
 
     @property
@@ -209,17 +206,10 @@ class RestoreJob(AtlasModel):
         return self.expires_at if self.delivery_type == DeliveryType.DOWNLOAD else None
 
     @property
-    def live_since(self) -> datetime | None:
-        """When the download link became live: an hour before it expires."""
-        return self.link_expires_at - LINK_LIFETIME if self.link_expires_at else None
-
-    @property
     def state(self) -> JobState:
-        """The state; flags take precedence, as a cancelled job may still have its link or an end.
-
-        Atlas itself sets `cancelled` on a job that failed, so that one does not count as cancelled.
-        """
+        """The state; flags come first, as a cancelled job may still have its link or an end."""
         ended = (
+            (self.cancelled and self.failed, JobState.CANCELLED_AND_FAILED),
             (self.failed, JobState.FAILED),
             (self.cancelled, JobState.CANCELLED),
             (self.expired, JobState.EXPIRED),
@@ -257,6 +247,24 @@ def _has_link(value: object, depth: int = 5) -> bool:
     return False
 
 
+#: The address of a cluster, or of a restore job of it.
+_CLUSTER_ADDRESS = re.compile(
+    r"/clusters/([^/?#]+)(/backup/restoreJobs/[0-9a-fA-F]{24})?/?(?:[?#].*)?\Z"
+)
+
+
+def _linked_cluster(links: object) -> str | None:
+    """Return the cluster that the links of a job name: the one of `cluster`, else of `self`."""
+    given = links if isinstance(links, list) else []
+    addresses = {
+        str(link.get("rel")).rpartition("/")[2]: str(link.get("href"))
+        for link in given
+        if isinstance(link, Mapping)
+    }
+    matches = (_CLUSTER_ADDRESS.search(addresses.get(rel, "")) for rel in ("cluster", "self"))
+    return next((match[1] for match in matches if match and is_cluster_name(match[1])), None)
+
+
 class Cluster(AtlasModel):
     """A cluster; its name is unique in the project."""
 
@@ -266,7 +274,7 @@ class Cluster(AtlasModel):
 class Project(AtlasModel):
     """A project, also called a group in the API; its name is unique in the organization."""
 
-    id: _Id
+    id: ObjectId
     name: str
 
 
@@ -274,77 +282,23 @@ _M = TypeVar("_M")
 
 
 class ReadItems(list[_M]):
-    """The items of a list that could be read; `unread` has the ids of the others, or empty ones."""
+    """The items of a list that could be read.
 
-    def __init__(self, items: Iterable[_M] = (), unread: Iterable[str] = ()) -> None:
+    Attributes:
+        unread: the ids of the items that could not be read, or empty texts.
+        read_at: when the read began, if the caller has a clock.
+    """
+
+    def __init__(
+        self,
+        items: Iterable[_M] = (),
+        unread: Iterable[str] = (),
+        read_at: datetime | None = None,
+    ) -> None:
         super().__init__(items)
-        self.unread = tuple(unread)
+        self.unread, self.read_at = tuple(unread), read_at
 
     def unread_text(self, what: str) -> str:
         """Say how many items could not be read, as a clause or empty; `what` is the singular."""
         count = len(self.unread)
         return f"{count} {what}{'s' * (count > 1)} could not be read" if count else ""
-
-
-#: The event of each restore of a dedicated cluster: a download, another restore, or an export.
-RESTORE_REQUESTED = "CPS_RESTORE_REQUESTED_AUDIT"
-
-#: The prefix of a service account's client id. The documentation does not say which field of an
-#: event names a service account, so each field is tried.
-CLIENT_ID_PREFIX = "mdb_sa_id_"
-_MAX_ACTOR = 320  #: characters of the longest e-mail address
-
-
-def _actor_text(value: object) -> str:
-    """Return a text on one line; any other value counts as missing."""
-    return one_line(value)[:_MAX_ACTOR] if isinstance(value, str) else ""
-
-
-_ActorText = Annotated[str, BeforeValidator(_actor_text)]
-_MappingOrNone = BeforeValidator(lambda value: value if isinstance(value, Mapping) else None)
-
-
-class DelegatePrincipal(AtlasModel):
-    """An OAuth application that acted for the user of the event."""
-
-    id: _ActorText = ""
-    name: _ActorText = ""
-    on_behalf_of: _ActorText = ""
-
-
-@validated(slots=True, config=AtlasModel.model_config)  # a model takes three times the memory
-class ActivityEvent:
-    """An event of the activity feed; missing and unreadable fields of the actor are empty."""
-
-    id: _Id  #: 24 hex digits, lower case
-    created: AwareDatetime  #: in whole seconds
-    event_type_name: _ActorText
-    #: Whether an employee of MongoDB acted.
-    is_global_admin: Annotated[bool, BeforeValidator(lambda value: value is True)] = False
-    username: _ActorText = ""
-    user_id: _ActorText = ""
-    public_key: _ActorText = ""
-    api_key_id: _ActorText = ""
-    client_id: _ActorText = ""  #: of the service account that acted
-    delegate_principal: Annotated[DelegatePrincipal | None, _MappingOrNone] = None
-
-    @property
-    def for_user(self) -> str:
-        """Return the user for whom an application acted; empty where the event names none."""
-        application = self.delegate_principal
-        return self.username or (application.on_behalf_of if application else "")
-
-
-_to_event = TypeAdapter(ActivityEvent).validate_python
-
-
-def parse_event(payload: object) -> ActivityEvent | None:
-    """Return the event, or None if its id, time or type is missing."""
-    if not isinstance(payload, Mapping):
-        return None
-    texts = (value for value in payload.values() if isinstance(value, str))
-    found = next((text for text in texts if text.startswith(CLIENT_ID_PREFIX)), "")
-    try:
-        return _to_event({**payload, "clientId": found})
-    except ValidationError:
-        return None

@@ -107,6 +107,6 @@ def unwrap_envelope(status: int, payload: object) -> tuple[int, object]:
 def has_next(page: Mapping[str, object]) -> bool:
     """Whether a page links to a next one; `rel` is a name, or a URL that ends in it."""
     links = page.get("links")
-    found = links if isinstance(links, list) else []
-    rels = [link.get("rel") for link in found if isinstance(link, Mapping)]
+    items = links if isinstance(links, list) else []
+    rels = [link.get("rel") for link in items if isinstance(link, Mapping)]
     return any(isinstance(rel, str) and rel.rsplit("/", 1)[-1] == "next" for rel in rels)

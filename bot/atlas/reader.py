@@ -1,18 +1,22 @@
-"""Reads from the Atlas Administration API: restore jobs, clusters, projects, events, keys."""
+"""Reads from the Atlas Administration API: restore jobs, clusters, events, the key's access."""
 
 import asyncio
+import copy
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from operator import attrgetter
-from typing import TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from pydantic import ValidationError
 
+from bot.atlas.activity import RESTORE_REQUESTED, ActivityEvent, parse_event
+from bot.atlas.backoff import backoff
 from bot.atlas.errors import (
+    AtlasError,
     AtlasUnavailable,
     ClusterNotFound,
     JobNotFound,
@@ -23,8 +27,6 @@ from bot.atlas.http import AtlasHttp
 from bot.atlas.key_access import AccessListEntry, KeyAccess, ServiceAccountDetails, SystemStatus
 from bot.atlas.logins import Credentials, DigestKey
 from bot.atlas.models import (
-    RESTORE_REQUESTED,
-    ActivityEvent,
     AtlasModel,
     Cluster,
     JobRef,
@@ -32,7 +34,6 @@ from bot.atlas.models import (
     ReadItems,
     RestoreJob,
     is_object_id,
-    parse_event,
 )
 from bot.atlas.protocol import (
     ITEMS_PER_PAGE,
@@ -47,10 +48,12 @@ from bot.atlas.protocol import (
     project_path,
 )
 from bot.atlas.transport import CallRecord
-from bot.timings import backoff
 
 _T = TypeVar("_T")
 _M = TypeVar("_M", bound=AtlasModel)
+
+#: Surrounds each HTTP call with its deadline: what a call waits for, and what follows from it.
+Gate: TypeAlias = Callable[[ApiCall, float], AbstractAsyncContextManager[None]]
 
 FIRST_BACKOFF = 0.3  #: seconds between the first two attempts; doubled for each later one
 LONGEST_BACKOFF = 5.0  #: seconds between two attempts, at most
@@ -58,26 +61,11 @@ LONGEST_BACKOFF = 5.0  #: seconds between two attempts, at most
 SHORT_TRY = 1.0
 MAX_PAGES = 20  #: pages of one list, 10,000 items; Atlas has no list as long as that
 ENDLESS = "Atlas's answer is a list without an end: check that the address is Atlas's."
-SLOWEST = 0.999  #: seconds of Atlas's clock in one of the monotonic clock, at least
 MAX_EVENT_PAGES = 5  #: pages of events that are read at most, newest first
 
 
-@dataclass(slots=True)
-class AtlasClock:
-    """What Atlas's clock showed at least: the bot's own clock may differ, and be set."""
-
-    _ahead: float = 0.0  #: seconds ahead of the monotonic clock
-
-    def saw(self, moment: datetime, read_at: float) -> None:
-        """Add the time of an event or a job that was read by `read_at` of the monotonic clock."""
-        self._ahead = max(self._ahead, moment.timestamp() - read_at * SLOWEST)
-
-    def at(self, monotonic: float) -> datetime:
-        return datetime.fromtimestamp(self._ahead + monotonic * SLOWEST, UTC)
-
-
 class AtlasReader:
-    """Reads with retries; it holds no way to send anything but a GET.
+    """Reads with retries; none of its attributes leads to a way to send anything but a GET.
 
     Each read raises `InvalidName` before anything is sent, `AtlasRejected`, and `AtlasUnavailable`
     where there was no readable response in time.
@@ -92,11 +80,25 @@ class AtlasReader:
         jitter: Callable[[], float] = random.random,
     ) -> None:
         """`timeout` is in seconds, for one read (all pages of a list) with its retries."""
-        self.credentials, self.key_id = http.credentials, http.credentials.key_id
-        self.version, self._get, self._monotonic = http.version, http.get, http.monotonic
+        self.key_id = http.credentials.key_id
+        self._has_key = isinstance(http.credentials, DigestKey)  # else it is a service account
+        self.version, self._get, self._monotonic = http.version, http.getter(), http.monotonic
         self._timeout, self._sleep, self._jitter = timeout, sleep, jitter
 
-    async def restore_job(self, ref: JobRef, *, timeout: float | None = None) -> RestoreJob:
+    def through(self, gate: Gate) -> "AtlasReader":
+        """Return a reader that sends each call within `gate`."""
+        reader, get = copy.copy(self), self._get
+
+        async def gated(call: ApiCall, deadline: float) -> bytes:
+            async with gate(call, deadline):
+                return await get(call, deadline)
+
+        reader._get = gated  # noqa: SLF001 - the copy is of this class
+        return reader
+
+    async def restore_job(
+        self, ref: JobRef, *, retry: bool = True, timeout: float | None = None
+    ) -> RestoreJob:
         """Read one job within `timeout` seconds."""
         call = ApiCall(job_path(ref), JobNotFound)
 
@@ -106,7 +108,7 @@ class AtlasReader:
                 raise self._unreadable(call, "it is another job than the requested one")
             return job
 
-        return await self._read(call, parse, self._deadline(timeout))
+        return await self._read(call, parse, self._deadline(timeout), retry=retry)
 
     async def restore_jobs(
         self,
@@ -126,50 +128,63 @@ class AtlasReader:
         )
 
     async def clusters(
-        self, project_id: str, *, timeout: float | None = None
+        self, project_id: str, *, retry: bool = True, timeout: float | None = None
     ) -> ReadItems[Cluster]:
         """Read clusters, in v2 also deleted ones with snapshots."""
         path = f"{project_path(project_id)}/clusters"
         is_v2 = self.version is ApiVersion.V2
         query = {"includeDeletedWithRetainedBackups": "true"} if is_v2 else {}
         call = ApiCall(path, ProjectNotFound, "2024-08-05", parameters=query)
-        return await self._read_all(Cluster, call, attrgetter("name"), timeout=timeout)
-
-    async def projects(self) -> ReadItems[Project]:
-        return await self._read_all(Project, ApiCall("/groups"), attrgetter("id"))
+        return await self._read_all(Cluster, call, attrgetter("name"), retry=retry, timeout=timeout)
 
     async def project(self, project_id: str) -> Project:
         call = ApiCall(project_path(project_id), ProjectNotFound)
         return await self._read_one(Project, call)
 
     async def key_access(self, project_id: str) -> KeyAccess:
-        if isinstance(self.credentials, DigestKey):
+        """Read what the bot's own key or service account may do in a project."""
+        if self._has_key:
             root = await self._read_one(SystemStatus, ApiCall(""))  # of the key that asks
-            return root.access_in(project_id)
+            return root.access_of(self.key_id, project_id)
         path = account_path(project_id, self.key_id)
         call = ApiCall(path, resource_version="2024-08-05")
-        account = await self._read_one(ServiceAccountDetails, call)  # without its access list
-        return account.access_with(self.credentials.secret.get_secret_value())
+        roles = (await self._read_one(ServiceAccountDetails, call)).roles
+        return KeyAccess(
+            key_id=self.key_id,
+            roles=None if roles is None else frozenset(roles),
+            addresses=await self._account_addresses(path),
+        )
 
-    async def account_addresses(self, project_id: str) -> tuple[str, ...]:
-        """Read the access list of the client's service account."""
-        path = f"{account_path(project_id, self.key_id)}/accessList"
-        call = ApiCall(path, resource_version="2024-08-05")
-        entries = await self._read_all(AccessListEntry, call, attrgetter("address"))
+    async def _account_addresses(self, path: str) -> tuple[str, ...] | None:
+        """Read the access list of the service account; None if it cannot be read."""
+        call = ApiCall(f"{path}/accessList", resource_version="2024-08-05")
+        try:
+            entries = await self._read_all(AccessListEntry, call, attrgetter("address"))
+        except AtlasError:
+            return None
         return tuple(entry.address for entry in entries)
 
-    async def events(self, project_id: str, since: datetime) -> list[ActivityEvent]:
-        """Read the requests of restores since then, newest first.
-
-        Each page is tried once, for callers that poll. Unreadable events are left out.
-        """
+    async def events(
+        self,
+        project_id: str,
+        since: datetime,
+        *,
+        retry: bool = True,
+        timeout: float | None = None,
+    ) -> ReadItems[ActivityEvent]:
+        """Read the requests of restores since then, newest first, from at most five pages."""
         # Without the count, which Atlas would compute over all events; the pages then have no link.
         query = {"eventType": RESTORE_REQUESTED, "minDate": instant(since), "includeCount": "false"}
         call = ApiCall(f"{project_path(project_id)}/events", parameters=query)
-        events: dict[str, ActivityEvent] = {}
-        async for items in self._pages(call, parse_event, retry=False, linked=False):
-            events |= {event.id: event for event in items if event}
-        return [each for each in events.values() if each.event_type_name == RESTORE_REQUESTED]
+
+        def parse(payload: object) -> ActivityEvent | str:
+            return parse_event(payload) or ""
+
+        events = await self._read_pages(
+            call, parse, attrgetter("id"), retry=retry, timeout=timeout, has_links=False
+        )
+        requests = (event for event in events if event.event_type_name == RESTORE_REQUESTED)
+        return ReadItems(requests, events.unread)
 
     def _deadline(self, timeout: float | None = None) -> float:
         return self._monotonic() + (self._timeout if timeout is None else timeout)
@@ -217,54 +232,49 @@ class AtlasReader:
         retry: bool = True,
         timeout: float | None = None,
     ) -> ReadItems[_M]:
-        """Read all pages of a list, whose items differ in `key`.
+        """Read all pages of a list, whose items differ in `key`."""
+        parse = partial(self._parse_item, model, call)
+        return await self._read_pages(call, parse, key, retry=retry, timeout=timeout)
 
-        Raises `UnreadableAnswer` where a page with nothing new is not the last one.
+    async def _read_pages(
+        self,
+        call: ApiCall,
+        parse: Callable[[object], _T | str],
+        key: Callable[[_T], str],
+        *,
+        retry: bool,
+        timeout: float | None,
+        has_links: bool = True,
+    ) -> ReadItems[_T]:
+        """Read pages up to the last one; `parse` returns the id of an item that it cannot read.
+
+        A page with nothing new is the last one: a gateway may link each page to itself. So is a
+        short one where pages have no links; of those at most `MAX_EVENT_PAGES` are read. Raises
+        `UnreadableAnswer` after `MAX_PAGES`.
         """
         # By key: an item created between two pages moves another one to the next page, which
         # repeats it.
-        found: dict[str, _M] = {}
+        by_key: dict[str, _T] = {}
         unread: list[str] = []
-        parse, known = partial(self._parse_item, model, call), -1
-        async for items in self._pages(call, parse, retry=retry, timeout=timeout):
-            if known == (known := len({*found, *unread})):
-                raise self._endless(call)
-            found |= {key(item): item for item in items if not isinstance(item, str)}
-            unread += [item for item in items if isinstance(item, str)]
-        return ReadItems(found.values(), unread)
-
-    async def _pages(
-        self,
-        call: ApiCall,
-        parse: Callable[[object], _T],
-        *,
-        retry: bool,
-        timeout: float | None = None,
-        linked: bool = True,
-    ) -> AsyncIterator[list[_T]]:
-        """Yield the parsed items of each page; where pages have no links, a short one is the last.
-
-        Raises `UnreadableAnswer` after `MAX_PAGES`. Pages without links end at `MAX_EVENT_PAGES`.
-        """
-
-        def parse_page(payload: object) -> tuple[list[_T], bool]:
-            results = payload.get("results") if isinstance(payload, Mapping) else None
-            if not isinstance(payload, Mapping) or not isinstance(results, list):
-                raise self._unreadable(call, "it is not a page of a list")
-            return [parse(item) for item in results], has_next(payload)
-
-        deadline = self._deadline(timeout)
-        for number in range(1, (MAX_PAGES if linked else MAX_EVENT_PAGES) + 1):
+        deadline, last = self._deadline(timeout), MAX_PAGES if has_links else MAX_EVENT_PAGES
+        for number in range(1, last + 1):
             page = replace(call, page=number)
-            items, goes_on = await self._read(page, parse_page, deadline, retry=retry)
-            yield items
-            if not goes_on and (linked or len(items) < ITEMS_PER_PAGE):
-                return
-        if linked:
-            raise self._endless(call)
+            payload = await self._read(page, partial(self._page, call), deadline, retry=retry)
+            count, before = len(by_key) + len(unread), {*unread}
+            items = [parse(item) for item in payload["results"]]
+            by_key |= {key(item): item for item in items if not isinstance(item, str)}
+            unread += [item for item in items if isinstance(item, str) and item not in before]
+            goes_on = has_next(payload) if has_links else len(items) >= ITEMS_PER_PAGE
+            if count == len(by_key) + len(unread) or not goes_on:
+                return ReadItems(by_key.values(), unread)
+        if has_links:
+            raise UnreadableAnswer(ENDLESS, status=200, call=f"GET {call.path_for(self.version)}")
+        return ReadItems(by_key.values(), unread)
 
-    def _endless(self, call: ApiCall) -> UnreadableAnswer:
-        return UnreadableAnswer(ENDLESS, status=200, call=f"GET {call.path_for(self.version)}")
+    def _page(self, call: ApiCall, payload: object) -> Mapping[str, Any]:
+        if isinstance(payload, Mapping) and isinstance(payload.get("results"), list):
+            return payload
+        raise self._unreadable(call, "it is not a page of a list")
 
     def _parse_item(self, model: type[_M], call: ApiCall, item: object) -> _M | str:
         """Return the item, or the id of one that cannot be read, if it has one."""
@@ -279,7 +289,7 @@ class AtlasReader:
             return model.model_validate(payload)
         except ValidationError as error:
             # Without the error itself: it may contain a download link.
-            fields = ", ".join(".".join(map(str, each["loc"])) for each in error.errors())
+            fields = ", ".join(".".join(map(str, item["loc"])) for item in error.errors())
         raise self._unreadable(call, f"unreadable: {fields or model.__name__}"[:200])
 
     def _unreadable(self, call: ApiCall, why: str) -> UnreadableAnswer:

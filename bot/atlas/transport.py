@@ -1,12 +1,10 @@
-"""The HTTP transport: connections, the environment's proxy, call records, a cap on responses."""
+"""The HTTP transport: connections, the environment's proxy, call records, capped responses."""
 
 import ipaddress
 import json
 import urllib.request
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from dataclasses import dataclass
 
 import httpx
 
@@ -34,11 +32,6 @@ class CallRecord:
     #: From the request to the response's headers, in envelope mode to the end of its body, or to
     #: the failure.
     seconds: float
-    challenge: bool = False  #: whether the response is a 401 that asks for a login
-    rate_limit_remaining: int | None = None  #: calls left in Atlas's token bucket, if given
-    rate_limit: int | None = field(default=None, compare=False)  #: the size of that bucket
-    path: str = field(default="", compare=False)  #: each family of paths has its own bucket
-    date: datetime | None = field(default=None, compare=False)  #: Atlas's time, if given
 
 
 @dataclass(frozen=True)
@@ -63,9 +56,10 @@ class InstrumentedTransport(httpx.AsyncBaseTransport):
             )
             response = await open_envelope(capped) if self.envelope else capped
         finally:
-            # Failed and cancelled calls are recorded too: they count against the rate limit.
+            # Failed and cancelled calls are recorded too.
             if self.observe is not None:
-                self.observe(_record(request, response, self.monotonic() - began))
+                status = None if response is None else response.status_code
+                self.observe(CallRecord(request.method, status, self.monotonic() - began))
         return response
 
     async def aclose(self) -> None:
@@ -99,33 +93,6 @@ class CappedResponse(httpx.Response):
             if read > MAX_RESPONSE_BYTES:
                 raise ResponseTooLarge
             yield chunk
-
-
-def _record(request: httpx.Request, response: httpx.Response | None, seconds: float) -> CallRecord:
-    status = None if response is None else response.status_code
-    headers = httpx.Headers() if response is None else response.headers
-    return CallRecord(
-        request.method,
-        status,
-        seconds,
-        challenge=status == httpx.codes.UNAUTHORIZED and "WWW-Authenticate" in headers,
-        rate_limit_remaining=_parse_count(headers.get("RateLimit-Remaining", "")),
-        rate_limit=_parse_count(headers.get("RateLimit-Limit", "")),
-        path=request.url.path,
-        date=parse_date(headers.get("Date", "")),
-    )
-
-
-def parse_date(text: str) -> datetime | None:
-    try:
-        date = parsedate_to_datetime(text)
-    except (ValueError, OverflowError):
-        return None
-    return date if date.tzinfo else date.replace(tzinfo=UTC)
-
-
-def _parse_count(text: str) -> int | None:
-    return int(text) if text.isdecimal() and len(text) < 10 else None  # noqa: PLR2004 - more digits are no count
 
 
 def open_transport(base_url: str) -> httpx.AsyncBaseTransport:

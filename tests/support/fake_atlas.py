@@ -1,24 +1,27 @@
-"""An Atlas in memory for searches: clusters, jobs, faults, and the calls."""
+"""One project's Atlas in memory for tests of services: a gateway and a canceller in one."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 
 from bot.atlas import (
     ActivityEvent,
     AtlasCanceller,
-    AtlasReader,
-    Cluster,
+    AtlasGateway,
     ClusterNotFound,
-    Credentials,
     JobNotFound,
     JobRef,
+    LocatedJob,
+    NotLocated,
+    Priority,
     ReadItems,
     RestoreJob,
 )
-from bot.atlas.models import parse_event
-from bot.services.projects import Project
+from bot.atlas.activity import parse_event
+
+PROJECT_ID = "5b6212af90dc76637950a2c6"
+#: The calls that `faults` and `gates` know, beside the names of clusters.
+CLUSTERS, EVENTS, DELETE = "/clusters", "/events", "DELETE"
 
 
 def event_near(job_id: str, name: str, created: datetime) -> ActivityEvent:
@@ -35,103 +38,108 @@ def event_near(job_id: str, name: str, created: datetime) -> ActivityEvent:
     return event
 
 
-def canceller_of(project: Project) -> AtlasCanceller:
-    """Return the project's fake, which cancels too."""
-    assert isinstance(project.atlas, AtlasCanceller)
-    return project.atlas
-
-
-@dataclass
-class UnconnectedAtlas(AtlasReader, AtlasCanceller):
-    """The base of fakes that are dataclasses: without credentials and connections."""
-
-    credentials: Credentials = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        pass
-
-
-class FakeAtlas(AtlasReader, AtlasCanceller):
-    """One project's API.
+class FakeAtlas(AtlasGateway, AtlasCanceller):
+    """A project in memory; it has no limits, and remembers no answer.
 
     Attributes:
-        jobs: every cluster's jobs, newest first.
-        events_found: the events of the activity feed, unless `feed_fault` is raised.
-        feed_gate: what a read of the activity feed waits for.
-        feed_reads: how often the feed was read.
-        faults: what a call about a cluster raises; under the empty name, the list of clusters.
-        gates: what a call about a cluster waits for; under the empty name, the list of clusters.
+        jobs_of: every cluster's jobs, newest first.
+        events: the restore requests of the activity feed.
+        faults: what a call raises, by cluster, or `CLUSTERS`, `EVENTS`, `DELETE`.
+        gates: what a call waits for, by the same names.
         unread: the ids of jobs that cannot be read, in every cluster.
-        calls: the clusters that were read, in that order; empty for their list.
-        most: how many calls were under way at once.
-        left: called after each call about a cluster with the number of calls.
+        calls: the names of the calls in their order.
+        priorities: what each read was for.
+        deleted: the jobs for which a DELETE arrived.
+        is_deaf: whether an accepted DELETE changes nothing.
     """
 
-    def __init__(self, jobs: Mapping[str, Sequence[RestoreJob]] | None = None) -> None:
-        self.jobs: dict[str, Sequence[RestoreJob]] = dict(jobs or {})
-        self.key_id = "botkey"
-        self.events_found: list[ActivityEvent] = []
-        self.feed_fault: Exception | None = None
-        self.feed_gate: asyncio.Event | None = None
-        self.feed_reads = 0
+    def __init__(
+        self,
+        jobs: Mapping[str, Iterable[RestoreJob]] | None = None,
+        *,
+        project_id: str = PROJECT_ID,
+        name: str = "shop-prod",
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.project_id, self.name, self.now = project_id, name, now
+        self.jobs_of: dict[str, list[RestoreJob]] = {n: [*j] for n, j in (jobs or {}).items()}
+        self.events: list[ActivityEvent] = []
         self.faults: dict[str, Exception] = {}
         self.gates: dict[str, asyncio.Event] = {}
         self.unread: list[str] = []
         self.calls: list[str] = []
-        self.left: Callable[[int], None] = lambda _count: None
-        self._now = [0]
+        self.priorities: list[Priority] = []
+        self.deleted: list[JobRef] = []
+        self.is_deaf = False
 
-    @property
-    def most(self) -> int:
-        return max(self._now)
+    async def close(self) -> None:
+        pass
 
-    async def clusters(
-        self, project_id: str, *, timeout: float | None = None
-    ) -> ReadItems[Cluster]:
-        await self._called("")
-        return ReadItems(Cluster(name=name) for name in self.jobs)
+    async def project_name(self) -> str:
+        return self.name
 
-    async def restore_jobs(
-        self,
-        project_id: str,
-        cluster_name: str,
-        *,
-        retry: bool = True,
-        timeout: float | None = None,
+    async def clusters(self, priority: Priority, *, max_age: float = 0.0) -> ReadItems[str]:
+        read_at = await self._read(CLUSTERS, priority)
+        return ReadItems(sorted(self.jobs_of), read_at=read_at)
+
+    async def jobs(
+        self, cluster: str, priority: Priority, *, max_age: float = 0.0
     ) -> ReadItems[RestoreJob]:
-        await self._called(cluster_name)
-        if cluster_name not in self.jobs:
+        read_at = await self._read(cluster, priority)
+        if cluster not in self.jobs_of:
             raise ClusterNotFound
-        return ReadItems(self.jobs[cluster_name], self.unread)
+        return ReadItems(self.jobs_of[cluster], self.unread, read_at)
 
-    async def restore_job(self, ref: JobRef, *, timeout: float | None = None) -> RestoreJob:
-        await self._called(ref.cluster_name)
-        for job in self.jobs.get(ref.cluster_name, ()):
+    async def restore_requests(
+        self, since: datetime, priority: Priority = Priority.WATCH, *, max_age: float = 0.0
+    ) -> ReadItems[ActivityEvent]:
+        read_at = await self._read(EVENTS, priority)
+        recent = (event for event in self.events if event.created >= since)
+        return ReadItems(recent, read_at=read_at)
+
+    async def job(
+        self, ref: JobRef, priority: Priority, *, timeout: float | None = None
+    ) -> RestoreJob:
+        await self._read(ref.cluster_name, priority)
+        for job in self.jobs_of.get(ref.cluster_name, ()):
             if job.id == ref.job_id:
                 return job
         raise JobNotFound
 
-    async def events(self, project_id: str, since: datetime) -> list[ActivityEvent]:
-        self.feed_reads += 1
-        if self.feed_gate:
-            await self.feed_gate.wait()
-        if self.feed_fault:
-            raise self.feed_fault
-        return [event for event in self.events_found if event.created >= since]
+    async def locate(self, job_id: str, priority: Priority) -> LocatedJob:
+        for name, jobs in self.jobs_of.items():
+            await self._read(name, priority)
+            for job in jobs:
+                if job.id == job_id:
+                    own = job.cluster_name or name
+                    return LocatedJob(JobRef(self.project_id, own, job_id), job)
+        raise NotLocated
 
     async def cancel_restore_job(self, ref: JobRef) -> int:
-        raise AssertionError("a search must not cancel")
+        """Cancel the job; a fault is raised after that, as for an answer that got lost."""
+        self.calls.append(DELETE)
+        self.deleted.append(ref)
+        if gate := self.gates.get(DELETE):
+            await gate.wait()
+        if not self.is_deaf:
+            self.change(ref.job_id, cancelled=True)
+        if fault := self.faults.get(DELETE):
+            raise fault
+        return 204
 
-    async def _called(self, cluster: str) -> None:
-        self.calls.append(cluster)
-        self._now.append(self._now[-1] + 1)
-        try:
-            await asyncio.sleep(0)
-            if gate := self.gates.get(cluster):
-                await gate.wait()
-            if fault := self.faults.get(cluster):
-                raise fault
-        finally:
-            self._now.append(self._now[-1] - 1)
-            if cluster:
-                self.left(len([each for each in self.calls if each]))
+    def change(self, job_id: str, **changes: object) -> None:
+        """Change what Atlas says of a job."""
+        for jobs in self.jobs_of.values():
+            jobs[:] = [job.model_copy(update=changes) if job.id == job_id else job for job in jobs]
+
+    async def _read(self, name: str, priority: Priority) -> datetime:
+        """Note a read, and let it wait or fail; return when it began."""
+        began = self.now()
+        self.calls.append(name)
+        self.priorities.append(priority)
+        await asyncio.sleep(0)
+        if gate := self.gates.get(name):
+            await gate.wait()
+        if fault := self.faults.get(name):
+            raise fault
+        return began

@@ -44,6 +44,11 @@ def download_job(**changes: object) -> dict[str, object]:
     } | changes
 
 
+def page(*items: object, rels: tuple[str, ...] = ("self",), **more: object) -> httpx.Response:
+    links = [{"href": "https://cloud.example/x?pageNum=1", "rel": rel} for rel in rels]
+    return httpx.Response(200, json={"links": links, "results": items} | more)
+
+
 def answer_job(request: httpx.Request) -> httpx.Response:
     if request.method == "DELETE":
         return httpx.Response(204)

@@ -6,17 +6,9 @@ from datetime import UTC, datetime, timedelta
 import httpx
 
 from bot.atlas import RESTORE_REQUESTED
-from bot.atlas.models import parse_event
+from bot.atlas.activity import parse_event
 from bot.atlas.reader import MAX_EVENT_PAGES
-from tests.unit.atlas.strict_server import (
-    JOB,
-    PROJECT,
-    REF,
-    ScriptedTransport,
-    client,
-    download_job,
-    read_job,
-)
+from tests.unit.atlas.strict_server import PROJECT, ScriptedTransport, client
 
 SINCE = datetime(2026, 11, 26, 10, 0, tzinfo=UTC)
 
@@ -35,6 +27,10 @@ def page(*events: object) -> httpx.Response:
     return httpx.Response(200, json={"links": [], "results": list(events)})
 
 
+def full_page(number: int) -> httpx.Response:
+    return page(*map(an_event, range(number * 500, number * 500 + 500)))
+
+
 async def test_events_are_filtered_by_their_type_and_a_time() -> None:
     script = ScriptedTransport(page(an_event(username="ada@x.example")))
     async with client(script) as atlas:
@@ -49,22 +45,28 @@ async def test_events_are_filtered_by_their_type_and_a_time() -> None:
 
 
 async def test_full_page_without_a_link_is_followed_by_the_next() -> None:
-    full = page(*map(an_event, range(500)))
-    script = ScriptedTransport(full, page(an_event(499), an_event(500)))
+    script = ScriptedTransport(full_page(0), page(an_event(499), an_event(500)))
     async with client(script) as atlas:
         events = await atlas.events(PROJECT, SINCE)
     assert len(events) == 501
     assert script.requests[-1].url.params["pageNum"] == "2"
 
 
-async def test_endless_feed_is_read_up_to_a_limit() -> None:
-    script = ScriptedTransport(page(*map(an_event, range(500))))
+async def test_page_that_repeats_the_last_one_ends_the_feed() -> None:
+    script = ScriptedTransport(full_page(0))
+    async with client(script) as atlas:
+        events = await atlas.events(PROJECT, SINCE)
+    assert (len(events), len(script.requests)) == (500, 2)
+
+
+async def test_feed_without_an_end_is_read_up_to_a_limit() -> None:
+    script = ScriptedTransport(*map(full_page, range(MAX_EVENT_PAGES + 1)))
     async with client(script) as atlas:
         await atlas.events(PROJECT, SINCE)
-    assert script.requests[-1].url.params["pageNum"] == str(MAX_EVENT_PAGES)
+    assert len(script.requests) == MAX_EVENT_PAGES
 
 
-async def test_events_of_other_types_and_unreadable_ones_are_left_out() -> None:
+async def test_event_of_another_type_is_left_out_and_an_unreadable_one_is_counted() -> None:
     odd: tuple[object, ...] = (
         "text",
         {},
@@ -73,8 +75,9 @@ async def test_events_of_other_types_and_unreadable_ones_are_left_out() -> None:
     )
     script = ScriptedTransport(page(*odd, an_event(3, username=["a"], delegatePrincipal="x")))
     async with client(script) as atlas:
-        (event,) = await atlas.events(PROJECT, SINCE)
-    assert (event.username, event.delegate_principal) == ("", None)
+        events = await atlas.events(PROJECT, SINCE)
+    assert [(e.username, e.delegate_principal) for e in events] == [("", None)]
+    assert events.unread == ("", "", "")
 
 
 def test_thousands_of_events_take_little_memory() -> None:
@@ -86,10 +89,3 @@ def test_thousands_of_events_take_little_memory() -> None:
 
     assert None not in events
     assert taken < 600 * len(events)
-
-
-async def test_job_starts_at_the_time_in_its_id_and_its_link_an_hour_before_it_expires() -> None:
-    answer = httpx.Response(200, json=download_job(expiresAt="2026-11-26T11:03:00Z"))
-    job = await read_job(ScriptedTransport(answer))
-    assert REF.started_at == datetime.fromtimestamp(int(JOB[:8], 16), UTC)
-    assert job.live_since == SINCE + timedelta(minutes=3)

@@ -63,6 +63,7 @@ def of(
         (403, "ORG_REQUIRES_ACCESS_LIST", NotOnAccessList),
         (403, "RESOURCE_REQUIRES_WHITELIST", NotOnAccessList),
         (403, "ACCESS_FORBIDDEN", RoleMissing),
+        (403, "FEATURE_UNSUPPORTED", WrongClusterKind),
         (403, None, RoleMissing),
         (404, "GROUP_NOT_FOUND", ProjectNotFound),
         (404, "INVALID_GROUP_ID", ProjectNotFound),
@@ -100,12 +101,6 @@ def test_status_and_code_map_to_an_error(
     assert error.call == f"{method} /api/atlas/v2/x"
 
 
-def test_role_that_lists_projects_is_not_one_that_cancels() -> None:
-    error = error_for(403, {}, {"error": 403}, "GET /api/atlas/v2/groups")
-
-    assert (type(error), str(error)) == (RoleMissing, RoleMissing.of_list)
-
-
 def test_maintenance_may_be_tried_again_and_changed_nothing() -> None:
     error = of(405, "WRITES_NOT_ALLOWED_DURING_APP_UPGRADES")
 
@@ -135,7 +130,6 @@ def test_refusal_without_json_that_asks_for_the_bots_login_is_of_its_key(login: 
         (lambda atlas: atlas.restore_jobs(PROJECT, CLUSTER), ClusterNotFound),
         (lambda atlas: atlas.clusters(PROJECT), ProjectNotFound),
         (lambda atlas: atlas.project(PROJECT), ProjectNotFound),
-        (lambda atlas: atlas.projects(), OtherRefusal),
     ],
 )
 async def test_404_without_a_code_refers_to_the_resource(

@@ -1,6 +1,5 @@
-"""The bot's own key in Atlas: its roles, its access list, the expiry of its secret."""
+"""The bot's own key in Atlas: its roles and its access list."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -8,41 +7,19 @@ import pytest
 from pydantic import SecretStr
 
 from bot.atlas import DigestKey, KeyAccess, KeyRefused, ServiceAccount
-from bot.atlas.key_access import AccountSecret, SystemStatus, expiry_of
+from bot.atlas.key_access import SystemStatus
 from tests.support.atlas_client import AtlasClient
 from tests.unit.atlas.strict_server import PROJECT, REF, StrictAtlas, client
 
 ACCOUNT = ServiceAccount("mdb_sa_id_123", SecretStr("mdb_sa_sk_s3cr3t"))
 
 
-def secret(day: int, masked: str = "", used: int | None = None) -> dict[str, Any]:
-    last = f"2026-11-{used:02}T00:00:00Z" if used else None
-    return {
-        "maskedSecretValue": masked,
-        "expiresAt": f"2026-12-{day:02}T00:00:00Z",
-        "lastUsedAt": last,
-    }
-
-
 @pytest.mark.parametrize(
-    ("secrets", "day"),
-    [
-        ([secret(5, "mdb_sa_sk_***r3t"), secret(9, "mdb_sa_sk_***old", used=20)], 5),
-        ([secret(5, "***r3t", used=3), secret(9, "***r3t", used=4)], 9),
-        ([secret(5, "***", used=8), secret(9, "", used=4)], 5),
-        ([], None),
-    ],
-    ids=["its end", "two alike", "no end shown", "none"],
+    ("status", "addresses"), [(200, ("203.0.113.7",)), (403, None)], ids=["readable", "refused"]
 )
-def test_own_secret_is_found_by_its_end_then_by_its_use(
-    secrets: list[dict[str, Any]], day: int | None
+async def test_roles_and_access_list_of_an_account_are_read_from_its_project(
+    status: int, addresses: tuple[str, ...] | None
 ) -> None:
-    found = expiry_of("mdb_sa_sk_s3cr3t", [AccountSecret.model_validate(each) for each in secrets])
-
-    assert found == (datetime(2026, 12, day, tzinfo=UTC) if day else None)
-
-
-async def test_roles_and_expiry_are_read_from_the_project_of_the_account() -> None:
     asked: list[str] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -50,19 +27,14 @@ async def test_roles_and_expiry_are_read_from_the_project_of_the_account() -> No
             return httpx.Response(200, json={"access_token": "t0k3n", "expires_in": 3600})
         asked.append(f"{request.url.path} {request.headers['Accept']}")
         if request.url.path.endswith("/accessList"):
-            return httpx.Response(200, json={"results": [{"ipAddress": "203.0.113.7"}]})
-        return httpx.Response(
-            200, json={"roles": ["GROUP_OWNER", {"odd": 1}], "secrets": [secret(5, "***r3t")]}
-        )
+            return httpx.Response(status, json={"results": [{"ipAddress": "203.0.113.7"}]})
+        return httpx.Response(200, json={"roles": ["GROUP_OWNER", {"odd": 1}]})
 
     async with AtlasClient(ACCOUNT, transport=httpx.MockTransport(answer)) as atlas:
         found = await atlas.key_access(PROJECT)
-        addresses = await atlas.account_addresses(PROJECT)
 
-    assert found == KeyAccess(
-        roles=frozenset({"GROUP_OWNER"}), secret_expires_at=datetime(2026, 12, 5, tzinfo=UTC)
-    )
-    assert addresses == ("203.0.113.7",)
+    roles = frozenset({"GROUP_OWNER"})
+    assert found == KeyAccess(key_id="mdb_sa_id_123", roles=roles, addresses=addresses)
     path = f"/api/atlas/v2/groups/{PROJECT}/serviceAccounts/mdb_sa_id_123"
     media = "application/vnd.atlas.2024-08-05+json"
     assert asked == [f"{path} {media}", f"{path}/accessList {media}"]
@@ -91,6 +63,7 @@ async def test_roles_and_access_list_of_a_key_are_read_from_the_root() -> None:
 
     assert asked == ["/api/atlas/v2"]
     assert found == KeyAccess(
+        key_id="abcdwxyz",
         roles=frozenset({"GROUP_READ_ONLY", "ORG_MEMBER"}),
         addresses=("198.51.100.7/32", "2001:db8::1"),
     )
@@ -98,10 +71,25 @@ async def test_roles_and_access_list_of_a_key_are_read_from_the_root() -> None:
 
 @pytest.mark.parametrize("root", [{}, {"apiKey": None}, {"apiKey": {"id": "x"}}])
 def test_root_without_roles_leaves_the_key_unknown(root: dict[str, Any]) -> None:
-    found = SystemStatus.model_validate(root).access_in(PROJECT)
+    assert SystemStatus.model_validate(root).access_of("key", PROJECT) == KeyAccess(key_id="key")
 
-    assert found == KeyAccess()
-    assert found.may_cancel is None
+
+@pytest.mark.parametrize(
+    ("roles", "may_read", "may_cancel"),
+    [
+        (None, None, None),
+        ({"GROUP_BACKUP_MANAGER", "ORG_MEMBER"}, True, True),
+        ({"GROUP_BACKUP_RECOVERY_OPERATOR"}, None, True),
+        ({"GROUP_READ_ONLY", "ORG_MEMBER"}, False, False),
+        ({"GROUP_READ_ONLY", "GROUP_BACKUP_WIZARD"}, None, None),
+    ],
+)
+def test_roles_say_what_the_key_may_do(
+    roles: set[str] | None, may_read: bool | None, may_cancel: bool | None
+) -> None:
+    access = KeyAccess(key_id="key", roles=None if roles is None else frozenset(roles))
+
+    assert (access.may_read, access.may_cancel) == (may_read, may_cancel)
 
 
 async def test_refused_key_is_counted_and_a_challenge_is_not() -> None:

@@ -31,6 +31,7 @@ def test_download_job_is_parsed() -> None:
     assert read(expiresAt="2026-11-01T12:00:00Z") == RestoreJob(
         id=JOB,
         delivery_type=DeliveryType.DOWNLOAD,
+        cluster_name=CLUSTER,
         snapshot_id="5b622f7087d9d6039fafe000",
         snapshot_time=datetime(2026, 11, 1, 10, tzinfo=UTC),
         expires_at=datetime(2026, 11, 1, 12, tzinfo=UTC),
@@ -46,17 +47,34 @@ def test_automated_job_has_its_target() -> None:
         finishedAt="2026-11-01T11:00:00Z",
     )
 
-    assert (job.target_cluster_name, job.target_project_id) == ("staging", PROJECT)
+    assert job.target_cluster_name == "staging"
     assert (job.delivery_type, job.state) == (DeliveryType.AUTOMATED, JobState.FINISHED)
 
 
-def test_parts_of_a_sharded_download_are_counted() -> None:
-    parts = [
-        {"downloadUrl": LINK, "replicaSetName": "shard-0"},
-        {"downloadUrl": None, "replicaSetName": "shard-1"},
-    ]
+V2, V1 = "https://cloud.mongodb.com", "http://mms.mongodb.com"
+CLUSTER_HREF = f"https://cloud.example/api/atlas/v2/groups/{PROJECT}/clusters/prod-eu"
+SELF_HREF = f"{CLUSTER_HREF}/backup/restoreJobs/{JOB}"
 
-    assert (read(components=parts).shards, read(components=parts).link_is_live) == (2, True)
+
+@pytest.mark.parametrize(
+    ("links", "cluster"),
+    [
+        ([{"rel": f"{V2}/cluster", "href": CLUSTER_HREF}], "prod-eu"),
+        ([{"rel": f"{V1}/cluster", "href": f"{CLUSTER_HREF}/?pretty=true"}], "prod-eu"),
+        ([{"rel": "cluster", "href": CLUSTER_HREF}], "prod-eu"),
+        ([{"rel": "self", "href": SELF_HREF}], "prod-eu"),
+        ([{"rel": "cluster", "href": 7}, {"rel": "self", "href": SELF_HREF}], "prod-eu"),
+        ([{"rel": f"{V2}/snapshot", "href": f"{CLUSTER_HREF}/backup/snapshots/{JOB}"}], None),
+        ([{"rel": "cluster", "href": f"{V2}/clusters/-bad"}], None),
+        ([{"rel": "cluster", "href": f"{V2}/flexClusters/flexible"}], None),
+        ([{"rel": "self", "href": f"{CLUSTER_HREF}/backup/exports/{JOB}"}], None),
+        ([None, [], {}, {"href": CLUSTER_HREF}], None),
+        ("text", None),
+        (None, None),
+    ],
+)
+def test_cluster_is_the_one_that_the_jobs_links_name(links: object, cluster: str | None) -> None:
+    assert read(links=links, clusterName="other").cluster_name == cluster
 
 
 @pytest.mark.parametrize(
@@ -92,6 +110,7 @@ def test_link_is_detected_in_each_place(changes: dict[str, object], live: bool) 
         ({"expired": True, "deliveryUrl": [LINK]}, JobState.EXPIRED, True),
         ({"failed": True, "finishedAt": "2026-11-01T11:00:00Z"}, JobState.FAILED, True),
         ({"cancelled": True, "deliveryUrl": [LINK], "expired": True}, JobState.CANCELLED, True),
+        ({"cancelled": True, "failed": True}, JobState.CANCELLED_AND_FAILED, True),
     ],
 )
 def test_state_is_derived_from_the_keys(
@@ -164,9 +183,7 @@ def test_planted_link_is_not_in_the_model(
     assert "S3CR3T" not in repr(everything)
 
 
-@pytest.mark.parametrize(
-    "key", ["snapshotId", "targetClusterName", "targetGroupId", "deliveryType"]
-)
+@pytest.mark.parametrize("key", ["snapshotId", "targetClusterName", "deliveryType"])
 def test_link_in_a_text_field_is_replaced(key: str) -> None:
     job = read(**{key: "https://a.mongodb.net:27017/S3CR3T"})
 

@@ -22,10 +22,12 @@ from bot.atlas import (
 )
 from bot.atlas.logins import Token
 from tests.support.atlas_client import AtlasClient
+from tests.support.atlas_facts import atlas_answer
 from tests.support.clock import FakeClock
 from tests.unit.atlas.strict_server import REF, answer_job, refusal
 
 ACCOUNT = ServiceAccount("mdb_sa_id_123", SecretStr("mdb_sa_sk_s3cr3t"))
+REFUSED = atlas_answer("token-refused").body
 ENDED_TOKEN = httpx.Response(200, json={"access_token": "t0k3n", "expires_in": -1})
 BASIC = "Basic " + base64.b64encode(b"mdb_sa_id_123:mdb_sa_sk_s3cr3t").decode()
 
@@ -63,8 +65,8 @@ class TokenAtlas:
     def _give(self) -> httpx.Response:
         self.given.append(f"t0k3n-{len(self.given)}")
         self.live.add(self.given[-1])
-        body = {"access_token": self.given[-1], "expires_in": self.lasts, "token_type": "Bearer"}
-        return httpx.Response(200, json=body)
+        changes = {"access_token": self.given[-1], "expires_in": self.lasts}
+        return httpx.Response(200, json=atlas_answer("token").body | changes)
 
 
 def speak(atlas: TokenAtlas, clock: FakeClock | None = None) -> AtlasClient:
@@ -126,7 +128,7 @@ async def test_lasting_401_does_not_use_up_tokens() -> None:
 @pytest.mark.parametrize(
     ("answer", "leaf", "code"),
     [
-        (httpx.Response(401, json={"error": "invalid_client"}), KeyRefused, "invalid_client"),
+        (httpx.Response(401, json=REFUSED), KeyRefused, "invalid_client"),
         (httpx.Response(400, json={"error": "invalid_grant"}), KeyRefused, "invalid_grant"),
         (httpx.Response(401), KeyRefused, None),
         (httpx.Response(400, json={"error": "invalid_request"}), OtherRefusal, "invalid_request"),
