@@ -10,7 +10,7 @@ import re
 import secrets
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, TextIO
@@ -236,6 +236,14 @@ class LogThrottle:
             return 0
         events, self._count, self._last = self._count, 0, now
         return events
+
+
+_audit = structlog.get_logger("bot.audit")
+
+
+def log_audit_event(fields: Mapping[str, object]) -> None:
+    """Write a line of the audit log, after its commit; `event` is `audit`, `name` its name."""
+    _audit.info("audit", name=fields["event"], **{k: v for k, v in fields.items() if k != "event"})
 
 
 @contextmanager

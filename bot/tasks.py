@@ -1,13 +1,11 @@
-"""Supervised background tasks, whose errors are logged, and a cache of async loads."""
+"""Supervised background tasks and loops, whose errors are logged."""
 
 import asyncio
-import math
 import secrets
 import signal
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import structlog
 
@@ -16,14 +14,11 @@ from bot.cancellation.errors import CancellationError, MaybeRecorded
 #: Reports a failed task to the person who waits for it, with the reference of the log line.
 OnFailure = Callable[[str], Awaitable[object]]
 
-Loop: TypeAlias = Callable[[], Coroutine[Any, Any, None]]  #: starts a loop; a failed one again
+#: A coroutine function that runs one loop; it is called again after a failure.
+Loop: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 
 T = TypeVar("T")
-K = TypeVar("K")
-V = TypeVar("V")
 REPORT_TIMEOUT = 0.8  #: seconds at the end of `drain` in which cancelled tasks may still report
-MAX_ENTRIES = 5000  #: entries of a cache above which those older than `EXPIRY` seconds are removed
-EXPIRY = 600.0
 
 log = structlog.get_logger(__name__)
 
@@ -45,21 +40,17 @@ def log_errors(event: str, **place: object) -> Iterator[None]:
 
 
 async def repeat(
-    work: Callable[[], Awaitable[float | None]],
+    work: Callable[[], Awaitable[object]],
     interval: float,
     event: str,
     *,
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
 ) -> None:
-    """Do `work` until cancelled, with pauses of `interval` seconds; log its errors as `event`.
-
-    The work may return further seconds to wait.
-    """
+    """Do `work` until cancelled, with pauses of `interval` seconds; log its errors as `event`."""
     while True:
-        more = None
         with log_errors(event):
-            more = await work()
-        await sleep(interval + (more or 0.0))
+            await work()
+        await sleep(interval)
 
 
 class Supervisor:
@@ -114,28 +105,6 @@ def stop_event() -> asyncio.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     return stop
-
-
-class InFlight:
-    """Counts answers in flight, each from `begin` to `end`."""
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
-
-    def begin(self) -> None:
-        self._count += 1
-        self._idle.clear()
-
-    def end(self) -> None:
-        self._count -= 1
-        if not self._count:
-            self._idle.set()
-
-    async def wait_until_idle(self, seconds: float) -> None:
-        """Wait up to `seconds` until nothing is in flight."""
-        await wait_up_to(seconds, self._idle)
 
 
 class BackgroundTasks:
@@ -211,56 +180,3 @@ async def run_until_deadline(
 async def _wait_for(task: asyncio.Future[Any]) -> None:
     """Wait for the task without its error, since the person has an uncertain answer already."""
     await asyncio.gather(task, return_exceptions=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Load(Generic[V]):
-    """A load that runs or succeeded, and when it began."""
-
-    task: asyncio.Task[V]
-    began: float
-
-
-@dataclass(eq=False)
-class AsyncCache(Generic[K, V]):
-    """Values by key; an error of `load` removes no older one."""
-
-    load: Callable[[K], Coroutine[Any, Any, V]]
-    monotonic: Callable[[], float]
-    _entries: dict[K, Load[V]] = field(default_factory=dict, init=False)
-    _loads: dict[K, Load[V]] = field(default_factory=dict, init=False)
-
-    async def get(self, key: K, *, max_age: float, timeout: float, since: float = -math.inf) -> V:
-        """Return a value that is at most `max_age` seconds old and was not loaded before `since`.
-
-        `since` is a time of `monotonic`. Raises `TimeoutError` after `timeout` seconds, and what
-        the load raised. The load goes on after a timeout, so that the next call finds its value.
-        """
-        entry = self._fresh_entry(key, max_age)
-        if entry and entry.began >= since:
-            return entry.task.result()
-        async with asyncio.timeout(timeout):
-            while (load := self._loads.get(key)) and load.began < since:
-                await asyncio.wait({load.task})  # it may give what was true before `since`
-            return await asyncio.shield((load or self._start(key)).task)
-
-    async def close(self) -> None:
-        await cancel_and_wait(*(load.task for load in self._loads.values()))
-
-    def _fresh_entry(self, key: K, max_age: float) -> Load[V] | None:
-        entry = self._entries.get(key)
-        return entry if entry and self.monotonic() - entry.began <= max_age else None
-
-    def _start(self, key: K) -> Load[V]:
-        load = Load(asyncio.create_task(self.load(key)), self.monotonic())
-        self._loads[key] = load
-        load.task.add_done_callback(lambda _: self._store(key, load))
-        return load
-
-    def _store(self, key: K, load: Load[V]) -> None:
-        self._loads.pop(key, None)
-        if load.task.cancelled() or load.task.exception():
-            return
-        if len(self._entries) >= MAX_ENTRIES:
-            self._entries = {k: e for k, e in self._entries.items() if self._fresh_entry(k, EXPIRY)}
-        self._entries[key] = load

@@ -1,215 +1,129 @@
-"""Builds the Atlas clients, the stores and the services from the settings."""
+"""Builds what `serve` and the command line share: Atlas's clients, the projects, the stores."""
 
-import re
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import TypeAlias
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
 
-import structlog
-
-from bot.atlas import AtlasCanceller, AtlasError, AtlasHttp, AtlasReader, CallRecord, Credentials
-from bot.services.job_search import JobFinder
-from bot.services.jobs import ActivityFeeds, Jobs
-from bot.services.projects import Organization, Organizations, Project, Projects
-from bot.services.rate_limit import CallPacer
-from bot.services.rights import ResolvePeople, RightsCheck
-from bot.services.runner import Runner
-from bot.services.service import CancellationService
-from bot.settings import AtlasSettings, OrganizationSettings, ProjectSettings, Settings
-from bot.slack.errors import CallLimits
-from bot.storage.database import Database, DatabaseClock
-from bot.storage.history import History
-from bot.storage.job_store import JobStore
-from bot.storage.lease_store import LeaseStore
-from bot.storage.replicas import CallBudget, ConnectionStore
+from bot.atlas import (
+    AtlasCanceller,
+    AtlasGateway,
+    AtlasHttp,
+    AtlasReader,
+    CallLimiter,
+    CallRecord,
+    Credentials,
+)
+from bot.services.feed import Feed
+from bot.services.projects import Project, Projects
+from bot.settings import ProjectSettings, Settings
+from bot.storage.database import Database, wall_clock
+from bot.storage.download_store import DownloadStore
+from bot.storage.lease import Lease
+from bot.storage.outbox_store import OutboxStore
 from bot.storage.request_store import RequestStore
-from bot.tasks import repeat
-from bot.timings import DEFAULT_TIMINGS, Timings
+from bot.storage.run_store import RunStore
 from bot.web.metrics import Metrics
 
-#: Takes the number of connections that a process holds, returns that of the others.
-Report: TypeAlias = Callable[[int], Awaitable[int]]
-KEY_ACCESS_INTERVAL = 300.0  #: seconds between two reads of what a key may do
-#: These paths share one rate limit per project.
-BACKUP_PATH = re.compile(r"/groups/([0-9a-f]{24})/.*/backup/")
-#: The end of the path of the activity feed.
-EVENTS_PATH = "/events"
-FEED_REFUSALS = frozenset({400, 401, 403, 404})
 
-log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class AtlasClients:
-    """Readers and cancellers: projects with the same credentials share both, and so a login."""
-
-    settings: AtlasSettings
-    metrics: Metrics
-    projects: Projects
-    _clients: dict[Credentials, tuple[AtlasHttp, AtlasReader]] = field(default_factory=dict)
-
-    def reader(self, credentials: Credentials) -> AtlasReader:
-        """Return the reader of these credentials; it is built at its first use."""
-        if credentials not in self._clients:
-            http = AtlasHttp(
-                credentials,
-                base_url=self.settings.base_url,
-                version=self.settings.api_version,
-                envelope=self.settings.envelope,
-                observe=self._observe,
-                on_login_refused=self.metrics.login_refused.inc,
-            )
-            self._clients[credentials] = http, AtlasReader(http)
-        return self._clients[credentials][1]
-
-    def canceller_of(self, project: Project) -> AtlasCanceller:
-        """Return what sends the DELETE of a project's request, for the runner alone."""
-        return AtlasCanceller(self._clients[project.atlas.credentials][0])
-
-    def project(self, project: ProjectSettings) -> Project:
-        return Project(
-            id=project.id,
-            name=project.label,
-            policies=project.policies,
-            atlas=self.reader(project.credentials),
-        )
-
-    def organization(self, organization: OrganizationSettings) -> Organization:
-        return Organization(
-            label=organization.label,
-            atlas=self.reader(organization.credentials),
-            include=organization.include,
-            exclude=organization.exclude,
-            build=lambda project_id, name: replace(
-                self.project(organization.project(project_id, name)), atlas_name=name
-            ),
-        )
-
-    async def close(self) -> None:
-        for http, _ in self._clients.values():
-            await http.aclose()
-
-    def _observe(self, call: CallRecord) -> None:
-        """Update limits and metrics by an answer."""
-        # A feed that is refused is no fault: only the starters of jobs are not known then.
-        if not (call.path.endswith(EVENTS_PATH) and call.status in FEED_REFUSALS):
-            self.metrics.observe_atlas_call(call.method, call.status, call.seconds)
-        found = BACKUP_PATH.search(call.path)
-        project = self.projects.get_or_none(found[1]) if found else None
-        if project and call.status and not call.challenge:
-            project.backups.update(call.rate_limit_remaining, call.rate_limit)
+def new_holder() -> str:
+    """Return a name for this process, new at each start, so that an old lease is not its own."""
+    return uuid.uuid4().hex[:12]
 
 
 @dataclass(eq=False)
-class CoreServices:
-    """Everything below Slack: Atlas clients, stores, the runner and the cancellation service.
-
-    This process holds leases under the name `owner`. `resolve` reads people from Slack for the
-    check before each DELETE, and is None without Slack.
-    """
+class AtlasClients:
+    """The clients of Atlas: projects with the same credentials share one login."""
 
     settings: Settings
     metrics: Metrics
-    owner: str
-    resolve: ResolvePeople | None = None
-    timings: Timings = DEFAULT_TIMINGS
+    now: Callable[[], datetime] = wall_clock
+    limiter: CallLimiter = field(default_factory=CallLimiter)
+    _https: dict[Credentials, AtlasHttp] = field(default_factory=dict, init=False)
+    _credentials: dict[str, Credentials] = field(default_factory=dict, init=False)
+    _gateways: list[AtlasGateway] = field(default_factory=list, init=False)
 
-    def __post_init__(self) -> None:
-        url = self.settings.database_url.get_secret_value()
-        self.database = Database(url, timeout=self.timings.transaction_timeout)
-        self.clock = DatabaseClock(self.database)
-        self.projects = Projects()
-        self.clients = AtlasClients(self.settings.atlas, self.metrics, self.projects)
-        for project in self.settings.projects:
-            self.projects.add(self.clients.project(project))
-        self.organizations = Organizations(self.projects, self.timings.organization_interval)
-        self.apply(self.settings)
-        self.pacer = CallPacer(self.timings.watch_call_interval)
-        self._build_stores()
-        self._build_services()
-
-    def _build_stores(self) -> None:
-        database, clock = self.database, self.clock
-        database.on_event = self.metrics.count_event
-        self.requests = RequestStore(database, clock)
-        lease = self.timings.request_lease
-        self.leases = LeaseStore(database, clock, self.owner, lease=lease)
-        self.limits = CallLimits(shared=CallBudget(database, clock))
-        self._connections = ConnectionStore(database, clock, self.owner)
-
-    def _build_services(self) -> None:
-        database, clock, projects = self.database, self.clock, self.projects
-        self.jobs = Jobs(
-            projects,
-            JobStore(database, clock),
-            ActivityFeeds(projects, clock),
-            interval=self.timings.job_facts_interval,
-        )
-        rights = RightsCheck(projects, self.resolve, self.jobs.starter_of)
-        self.runner = Runner(
-            self.leases,
-            projects,
-            rights,
-            self.clients.canceller_of,
-            timings=self.timings,
-        )
-        self.finder = JobFinder()
-        self.history = History(database, clock)
-        self.cancellation = CancellationService(
-            self.requests,
-            projects,
-            self.runner,
-            rights,
-            jobs=self.jobs,
+    def project(self, settings: ProjectSettings) -> Project:
+        """Return a project with its gateway."""
+        self._credentials[settings.id] = settings.credentials
+        reader = AtlasReader(self._http(settings.credentials))
+        gateway = AtlasGateway(settings.id, reader, self.limiter, now=self.now)
+        self._gateways.append(gateway)
+        return Project(
+            id=settings.id, name=settings.label, policies=settings.policies, gateway=gateway
         )
 
-    def apply(self, settings: Settings) -> None:
-        """Apply the names and policies of settings with the same projects."""
-        for project in settings.projects:
-            name = {"name": project.name} if project.name else {}
-            self.projects.update(project.id, policies=project.policies, **name)
-        self.organizations.set(map(self.clients.organization, settings.organizations))
-
-    async def count(self) -> None:
-        """Update the metrics of open requests until cancelled."""
-
-        async def update() -> None:
-            self.metrics.set_open(*await self.history.counts())
-
-        await repeat(update, self.timings.sweep_interval, "requests not counted")
+    def canceller_of(self, project: Project) -> AtlasCanceller:
+        """Return what sends the DELETE of a project's request, for the runner alone."""
+        return AtlasCanceller(self._http(self._credentials[project.id]))
 
     async def close(self) -> None:
-        """Cancel the reads in flight, and close all connections to Atlas and the database."""
-        await self.jobs.feeds.close()
-        await self.finder.close()
+        for gateway in self._gateways:
+            await gateway.close()
+        for http in self._https.values():
+            await http.aclose()
+
+    def _http(self, credentials: Credentials) -> AtlasHttp:
+        if credentials not in self._https:
+            atlas = self.settings.atlas
+            self._https[credentials] = AtlasHttp(
+                credentials,
+                base_url=atlas.base_url,
+                version=atlas.api_version,
+                envelope=atlas.envelope,
+                observe=self._observe,
+                on_login_refused=self.metrics.login_refused.inc,
+            )
+        return self._https[credentials]
+
+    def _observe(self, call: CallRecord) -> None:
+        self.metrics.observe_atlas_call(call.method, call.status, call.seconds)
+
+
+@dataclass(eq=False)
+class Core:
+    """Everything below Slack."""
+
+    settings: Settings
+    metrics: Metrics = field(default_factory=Metrics)
+    holder: str = field(default_factory=new_holder)
+    now: Callable[[], datetime] = wall_clock
+
+    def __post_init__(self) -> None:
+        self.database = Database(self.settings.database_url.get_secret_value())
+        self.database.on_event = self.metrics.count_event
+        self.lease = Lease(self.database, self.holder)
+        self.clients = AtlasClients(self.settings, self.metrics, self.now)
+        self.projects = Projects(map(self.clients.project, self.settings.projects))
+        self._feeds: dict[str, Feed] = {}
+
+    def stores(self, lease: Lease | None, on_messages: Callable[[], None]) -> "Stores":
+        """Return the stores; without a lease they write beside the active process."""
+        return Stores(self, lease, on_messages)
+
+    def feed_of(self, project: Project) -> Feed:
+        """Return the one feed of a project."""
+        if project.id not in self._feeds:
+            downloads = DownloadStore(self.database, self.now, self.lease)
+            self._feeds[project.id] = Feed(project, downloads, self.now)
+        return self._feeds[project.id]
+
+    def feed_is_readable(self, project_id: str) -> bool:
+        project = self.projects.get_or_none(project_id)
+        return project is not None and self.feed_of(project).is_readable
+
+    async def close(self) -> None:
+        """Close all connections to Atlas and the database."""
         await self.clients.close()
         await self.database.close()
 
-    async def share_connections(self, share: Callable[[Report], Awaitable[None]]) -> None:
-        """Call `share` with what stores the own connections and returns those of other replicas."""
-        if not self.database.is_sqlite:  # it has one replica
-            work = partial(share, self._connections.report)
-            await repeat(work, self.timings.connection_count_interval, "connections not counted")
 
-    async def follow_key(self, project: Project) -> None:
-        """Read what the key of a project may do, until cancelled."""
+class Stores:
+    """The stores over one database."""
 
-        async def read() -> None:
-            await self.pacer.wait()
-            try:
-                access = await project.atlas.key_access(project.id)
-            except AtlasError as error:
-                log.info("what the key may do is not known", project=project.id, why=str(error))
-                return
-            if access.secret_expires_at:
-                expires, name = access.secret_expires_at, self.projects.get(project.id).name
-                self.metrics.secret_expires.labels(project=name).set(expires.timestamp())
-            self.projects.update(project.id, key_may_cancel=access.may_cancel)
-
-        await repeat(read, KEY_ACCESS_INTERVAL, "key not read")
-
-    async def check_database(self) -> str | None:
-        """Return a sentence for `/readyz` unless the database can be written."""
-        problem = await self.database.check_writable()
-        return problem and f"The database cannot be written ({problem}): check DATABASE_URL."
+    def __init__(self, core: Core, lease: Lease | None, on_messages: Callable[[], None]) -> None:
+        over = (core.database, core.now, lease)
+        self.requests = RequestStore(*over, on_messages=on_messages)
+        self.runs = RunStore(*over, on_messages=on_messages)
+        self.downloads = DownloadStore(*over, on_messages=on_messages)
+        self.outbox = OutboxStore(*over)

@@ -1,329 +1,309 @@
-"""`cancel-restore cancel`: cancels a restore job through the service of Slack, without Slack."""
+"""`cancel-restore cancel`: cancels a download without Slack, with the same checks and record."""
 
 import asyncio
 import sys
 import uuid
-from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, field, replace
-from itertools import chain
-from typing import Annotated
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Annotated, Any
 
 import typer
 
-from bot.atlas import AtlasError, ClusterNotFound, JobNotFound, RestoreJob
-from bot.cancellation import errors
-from bot.cancellation.job import NO_COPY
-from bot.cancellation.lifecycle import UNDECIDED, Ask, JobFingerprint, Request, State
-from bot.cancellation.policy import Mode, Policy, check_reason, check_typed_name, may_cancel
-from bot.cancellation.posts import are_reached_directly, can_reach_approvers
-from bot.cli import jobs, output
-from bot.cli.jobs import FormatOption, Target, TargetArgument
-from bot.cli.output import Progress, fields_of, lines_of
+from bot.app import StartError, migrate
+from bot.atlas import AtlasError, InvalidName, Priority, is_cluster_name, is_object_id
+from bot.cancellation.decisions import Submission, SubmitResult, is_blank
+from bot.cancellation.errors import CancellationError, NothingChanged, StorageError
+from bot.cancellation.events import EventName
+from bot.cancellation.request import Request, State
+from bot.cancellation.text import plain, printable
+from bot.cancellation.words import IN_ATLAS, ONLY_WATCHES, link_line
+from bot.cli import output
+from bot.cli.common import (
+    chosen_projects,
+    current_operator,
+    opened_core,
+    settings_without_slack,
+)
+from bot.cli.list import fields_of, lookup_of, why_not
+from bot.cli.output import OutputFormat
 from bot.log_config import without_secrets
-from bot.services.jobs import JobDetails
-from bot.services.projects import Project
-from bot.services.service import Submission
+from bot.services.lookup import JobDetails
+from bot.services.rights import Rights, nobody_answers
+from bot.services.runner import Runner
 from bot.settings import Settings
-from bot.slack import deployment, job_lines, mrkdwn
-from bot.slack.dialog.job_details import why_not_cancellable
-from bot.startup_checks import StartError, migrate
 from bot.storage.audit_log import AuditLog
-from bot.wiring import CoreServices
+from bot.tasks import cancel_and_wait
+from bot.wiring import Core
 
-POLL_INTERVAL = 0.3  #: seconds between two reads of the request
-BOT_TIMEOUT = 60.0  #: seconds to wait for a bot that carries out what was approved in Slack
+POLL = 0.3  #: seconds between two looks at the request
+RENEW_INTERVAL = 2.0
+REASON_MISSING = "A reason is needed: add --reason TEXT."
+NEEDS_APPROVAL = (
+    "This needs approval in Slack. In an emergency, add --without-approval and --reason TEXT."
+)
+WAITS = "The request waits for approval in Slack. In an emergency, add --without-approval."
+GO_ON = "Call the same command again: it continues with the same request."
+STOPPED = f"Interrupted. A DELETE may have been sent. {GO_ON}"
+SENTENCES = {
+    EventName.CREATED: "The request is recorded.",
+    EventName.ACTED_ALONE: "It runs without approval.",
+    EventName.APPROVED: "It may run.",
+    EventName.CANCELLING: "The bot reads the download.",
+    EventName.CANCEL_SENT: "The DELETE is being sent.",
+    EventName.CANCEL_ANSWERED: "Atlas answered the DELETE.",
+    EventName.CANCELLED: "Cancelled. Atlas confirms it.",
+    EventName.OVER: "The download ended by other means.",
+    EventName.REFUSED: f"Atlas refused to cancel it. {IN_ATLAS}",
+    EventName.CHANGED: "Not cancelled: Atlas shows another job than the one confirmed.",
+    EventName.FAILED: "Not cancelled: the bot gave up. Look in Atlas.",
+    EventName.DENIED: "Somebody lets this download run.",
+    EventName.WITHDRAWN: "The request was withdrawn.",
+    EventName.EXPIRED: "Nobody approved in time.",
+    EventName.AWAITING: "The request waits for approval.",
+}
 
-ENDED_BY_ITSELF = (
-    "The download reads cancelled and failed, and no DELETE of this bot is on record: it ended "
-    "by itself or by Atlas."
-)
-CANCELLED_ALREADY = "The download is cancelled already{by}: nothing was sent now."
-NOTHING_RECORDED = "Nothing was recorded, and nothing was sent."
-STOPPED = (
-    "Interrupted: a DELETE may have been sent. Call the same command again: it goes on with its "
-    "request, and says how it ended."
-)
-GO_ON = "Call the same command again: it goes on with this request, or shows who does."
-REASON_MISSING = "A reason is needed: add --reason TEXT, why the download is to be cancelled."
-REASON_DROPPED = "The open request keeps its own reason; the one given now is not recorded."
-REPLACED = "Request {request} of {of} waited: this one takes its place."
-SENT_DIRECTLY = "a running bot sends its card to each approver directly"
-NO_CHANNEL = (
-    "no channel has its card, because neither BOT_AUDIT_CHANNEL nor BOT_WATCH_CHANNEL names one"
-)
-NO_CARD = f"{NO_CHANNEL}; an approver types {{approve}} in Slack"
-NO_REVIEWER = f"{NO_CHANNEL}: ask an approver to review it on the bot's Home tab in Slack"
-NO_BOT = (
-    "Request {request} was approved in Slack, and no running bot carries it out. The command line "
-    "cannot check approvals: start the bot."
-)
 
-
-def cancel_job(
-    target: TargetArgument,
-    reason: Annotated[str, typer.Option(help="Why; it is shown and recorded.")] = "",
+def cancel_download(
+    target: Annotated[
+        list[str], typer.Argument(metavar="[PROJECT] CLUSTER JOB_ID", show_default=False)
+    ],
+    reason: Annotated[str, typer.Option(help="Why; it is recorded.", show_default=False)] = "",
     *,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for the cluster's name.")] = False,
     alone: Annotated[
-        bool, typer.Option("--without-approval", help="Skip required approvals, with a reason.")
+        bool, typer.Option("--without-approval", help="Act alone; needs a reason.")
     ] = False,
-    how: FormatOption = "",
+    how: Annotated[
+        str, typer.Option("--format", help="table or json; json where no terminal reads.")
+    ] = "",
 ) -> None:
-    """Cancel a download with the checks and the audit log of the bot; Slack is not needed.
+    """Cancel a download with the checks and the record of the bot; Slack is not needed.
 
-    It may be interrupted at any moment and called again: it goes on with the same request.
-    Exit codes: 0 Atlas reads cancelled, 1 failed (Atlas, the job or the database prevents it),
-    2 wrong usage or settings (they prevent it), 3 waits for approval, 130 ended by Ctrl-C.
-
-    \u0008
-    Examples:
-    cancel-restore cancel prod-eu 5b622f7087d9d6039fafe03f --reason "started by mistake"
-    cancel-restore cancel shop-prod prod-eu 5b622f7087d9d6039fafe03f --reason "INC-7" --yes
-    cancel-restore cancel 5b622f7087d9d6039fafe03f --reason "INC-7" --without-approval
+    It may be killed at any moment and called again: the same request continues.
+    Exit codes: 0 Atlas reads cancelled, 1 failed, 2 wrong usage or settings.
     """
-    why = reason.encode(errors="surrogateescape").decode(errors="replace")  # as databases take it
-    options = CancelOptions(target=Target.parse(target), reason=why.strip(), yes=yes, alone=alone)
-    progress = Progress(output.format_of(how), sys.stdout)
-    raise typer.Exit(_run(jobs.load_atlas_settings(), options, progress))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CancelOptions:
-    target: Target
-    reason: str
-    yes: bool  #: whether not to ask for the cluster's name
-    alone: bool  #: whether to run without the approvals that the policy requires
-
-    def refusal(self, policy: Policy) -> str:
-        """Return why the policy does not allow it; empty if it does."""
-        alone = self.alone and policy.approvals > 0
-        is_unexplained = check_reason(policy, self.reason, alone=alone)
-        return str(may_cancel(policy) or (REASON_MISSING if is_unexplained else ""))
-
-
-def _run(settings: Settings, options: CancelOptions, progress: Progress) -> int:
-    """Run the command and return its exit code; an error ends it with its sentence."""
-    cluster, holders = options.target.cluster, settings.policy_holders
-    policies = chain.from_iterable(each.policies.possible(cluster) for each in holders)
-    refusals = [*map(options.refusal, policies)]
-    if refusals and all(refusals):  # so Atlas need not be asked which project has the job
-        output.fail(refusals[0], output.WRONG_USAGE)
-    interrupted = NOTHING_RECORDED
-    with asyncio.Runner() as runner:
-        stack = AsyncExitStack()
-        try:
-            command = runner.run(_open(stack, settings, options, progress))
-            if not options.yes:
-                command.confirm()  # not in `runner`, so that Ctrl-C ends the prompt
-            interrupted = STOPPED
-            return runner.run(command.cancel())
-        except (KeyboardInterrupt, typer.Abort):
-            typer.echo(interrupted, err=True)
-            return output.INTERRUPTED
-        except errors.NotAllowed as error:
-            output.fail(str(error), output.WRONG_USAGE)
-        except (AtlasError, errors.CancellationError, StartError) as error:
-            hint = f" {GO_ON}" if isinstance(error, errors.StorageError) else ""
-            output.fail(f"{error}{hint}")
-        finally:
-            runner.run(stack.aclose())
-
-
-async def _open(
-    stack: AsyncExitStack, settings: Settings, options: CancelOptions, progress: Progress
-) -> "CancelCommand":
-    await migrate(settings.database_url.get_secret_value())
-    with jobs.reading_atlas(settings):
-        services = await stack.enter_async_context(jobs.open_services(settings))
-        await services.clock.set()
-        project, ref = await jobs.find_job(services, options.target)
-        if refusal := options.refusal(project.policies.of(ref.cluster_name)):
-            output.fail(refusal, output.WRONG_USAGE)
-        try:
-            shown = await services.jobs.look_up(ref, timeout=jobs.READ_TIMEOUT)
-        except (ClusterNotFound, JobNotFound) as error:
-            await jobs.explain_missing(services, project, ref, error)
-    progress.fields = fields_of(shown)
-    return CancelCommand(services, project, options, shown, progress)
+    wanted = Target.parse(target)
+    text = without_secrets(reason.encode(errors="surrogateescape").decode(errors="replace"))
+    command = CancelCommand(
+        settings_without_slack(), wanted, text.strip(), yes, alone, output.format_of(how)
+    )
+    try:
+        raise typer.Exit(asyncio.run(command.run()))
+    except KeyboardInterrupt:
+        typer.echo(STOPPED, err=True)
+        raise typer.Exit(output.INTERRUPTED) from None
 
 
 @dataclass(frozen=True, slots=True)
+class Target:
+    """The job that the arguments name."""
+
+    project: str
+    cluster: str
+    job_id: str
+
+    @classmethod
+    def parse(cls, words: Sequence[str]) -> "Target":
+        """Parse `[PROJECT] CLUSTER JOB_ID`; anything else ends the command."""
+        match [word.strip() for word in words]:
+            case [cluster, job_id]:
+                found = cls("", cluster, job_id.lower())
+            case [project, cluster, job_id]:
+                found = cls(project, cluster, job_id.lower())
+            case _:
+                output.fail("Name the download: [PROJECT] CLUSTER JOB_ID.", output.WRONG_USAGE)
+        if not is_cluster_name(found.cluster):
+            output.fail(f"{found.cluster!r} is not the name of a cluster.", output.WRONG_USAGE)
+        if not is_object_id(found.job_id):
+            why = f"{found.job_id!r} is not a job's id: 24 characters 0-9 or a-f."
+            output.fail(why, output.WRONG_USAGE)
+        return found
+
+
+@dataclass(slots=True)
 class CancelCommand:
-    services: CoreServices
-    project: Project
-    options: CancelOptions
-    shown: JobDetails  #: with the open request of an earlier call or person
-    progress: Progress
-    key: str = field(default_factory=lambda: f"cli:{uuid.uuid4().hex}")  #: of its request
+    """One call of the command."""
 
-    @property
-    def policy(self) -> Policy:
-        return self.project.policies.of(self.shown.ref.cluster_name)
+    settings: Settings
+    target: Target
+    reason: str
+    is_confirmed: bool
+    alone: bool
+    form: OutputFormat
+    _shown: int = field(default=0, init=False)  #: events that were shown
+    _fields: dict[str, Any] = field(default_factory=dict, init=False)
 
-    def confirm(self) -> None:
-        """Ask for the cluster's name where a request is made; another name ends the command."""
-        goes_on = self.shown.open_request and not self.options.alone
-        if not self.shown.job.can_be_cancelled or goes_on:
+    async def run(self) -> int:
+        """Run the command, and return its exit code; an error ends it with its sentence."""
+        try:
+            await migrate(self.settings.database_url.get_secret_value())
+            async with opened_core(self.settings) as core:
+                return await self._cancel(core)
+        except StorageError as error:
+            output.fail(f"{error} {GO_ON}")
+        except (AtlasError, CancellationError, StartError) as error:
+            output.fail(str(error))
+        except InvalidName as error:
+            output.fail(str(error), output.WRONG_USAGE)
+
+    async def _cancel(self, core: Core) -> int:
+        projects = chosen_projects(core, self.target.project)
+        lookup = await lookup_of(core, self.settings)
+        details = await lookup.find(projects, self.target.cluster, self.target.job_id)
+        self._fields = fields_of(details, core)
+        opened = details.open_request
+        if details.job.is_over and opened is None:
+            return self._report_ended(details)
+        self._check_policy(details, opened)
+        if opened is None or self.alone:
+            self._confirm(details)
+        request = await self._submit(core, details)
+        return await self._follow(core, request)
+
+    def _report_ended(self, details: JobDetails) -> int:
+        """Report a job that is over: a success where it is cancelled already."""
+        job = details.job
+        if not job.cancelled or job.failed:
+            link = plain(link_line(details.download.link(details.read_at)))
+            output.fail(f"The download has ended, and is not cancelled. {link}.")
+        self._say("The download is cancelled already. Nothing was sent.")
+        return 0
+
+    def _check_policy(self, details: JobDetails, opened: Request | None) -> None:
+        """End the command where the policy or the input does not allow it."""
+        policy = details.policy
+        if policy.read_only:
+            output.fail(ONLY_WATCHES, output.WRONG_USAGE)
+        if opened is None and (why := why_not(details)):
+            output.fail(why)
+        needs_approval = policy.approvals > 0 and (opened is None or opened.state is State.AWAITING)
+        if needs_approval and not self.alone:
+            output.fail(WAITS if opened else NEEDS_APPROVAL, output.WRONG_USAGE)
+        needs_reason = policy.require_reason or (self.alone and policy.approvals > 0)
+        if needs_reason and is_blank(self.reason) and (opened is None or needs_approval):
+            output.fail(REASON_MISSING, output.WRONG_USAGE)
+
+    def _confirm(self, details: JobDetails) -> None:
+        """Ask for the cluster's name; another name ends the command."""
+        if self.is_confirmed:
             return
-        output.write_fields(lines_of(self.shown), sys.stderr)
-        name = self.shown.ref.cluster_name
-        asked = f"Type the cluster's name, {name}, to cancel the download"
-        while not (typed := read_line(asked)):
-            typer.echo("Nothing was typed. Ctrl-C ends the command.", err=True)
-        if check_typed_name(replace(self.policy, confirm_by_typing=True), name, typed):
+        name = details.ref.cluster_name
+        if not (sys.stdin and sys.stdin.isatty()):
+            output.fail(
+                "No terminal can ask for the cluster's name: add --yes.", output.WRONG_USAGE
+            )
+        link = plain(link_line(details.download.link(details.read_at)))
+        typer.echo(f"{name} in {details.project.name}, job {details.ref.job_id}. {link}.", err=True)
+        typed = typer.prompt("Type the cluster's name to cancel", default="", err=True)
+        if typed.strip().casefold() != name.casefold():
             output.fail(f"That is not {name}, so nothing was done.", output.WRONG_USAGE)
 
-    async def cancel(self) -> int:
-        """Cancel the job, or join the open request for it; return the exit code."""
-        earlier = self.shown.open_request
-        runs = earlier is not None and earlier.state not in UNDECIDED
-        if not (self.shown.job.can_be_cancelled or runs):
-            return await self._report_ended()
-        replaceable = UNDECIDED if self.options.alone else {State.QUARANTINED}
-        if earlier and earlier.state not in replaceable:
-            return await self._join(earlier)
-        try:
-            request = await self.services.cancellation.submit(self._submission())
-        except errors.JobAlreadyRequested as error:
-            return await self._join(error.request)
-        if earlier and (replaced := await self.services.requests.get(earlier.id)).was_replaced:
-            self.progress.note(
-                REPLACED.format(request=earlier.id, of=earlier.requester or "the bot"), replaced
-            )
-        return await self._follow(request)
-
-    def _submission(self) -> Submission:
-        channel = next(iter(self.policy.post_channels.values()), "")
-        return Submission(
-            key=self.key,
-            person=jobs.current_operator(),
-            ask=Ask(
-                ref=self.shown.ref,
-                shown=JobFingerprint.of(self.shown.job),
-                asked_in=channel,
-                reason=self.options.reason,
+    async def _submit(self, core: Core, details: JobDetails) -> Request:
+        """Write the request, or join or decide the open one, beside a bot or without one."""
+        opened = details.open_request
+        if opened and opened.state is not State.AWAITING:
+            self._say(f"{opened.requester or 'Auto-cancel'} asked already.", opened)
+            return opened
+        store = core.stores(None, lambda: None).requests
+        submitted = await store.submit(
+            current_operator(),
+            details.policy,
+            Submission(
+                key=f"cli:{uuid.uuid4().hex}",
+                ref=details.ref,
+                job=details.job,
+                read_at=details.read_at,
+                reason=self.reason,
+                alone=self.alone,
             ),
-            channel=channel,
-            typed=self.shown.ref.cluster_name,
-            approver_members=None,
-            alone=self.options.alone,
         )
+        if submitted.result is SubmitResult.JOINED:
+            self._say("Somebody has asked already.", submitted.request)
+        return submitted.request
 
-    async def _join(self, request: Request) -> int:
-        when = output.TERMINAL.date(request.created_at, seconds=True)
-        what = f"{request.requester or 'The bot'} asked to cancel this download already,"
-        if request.state is State.QUARANTINED:
-            what = "This download is in quarantine already, since"
-        is_same = without_secrets(self.options.reason) in {"", request.ask.reason}
-        dropped = "" if is_same else f" {REASON_DROPPED}"
-        self.progress.note(f"{what} {when}.{dropped}", request)
-        return await self._follow(request)
-
-    async def _report_ended(self) -> int:
-        """Report a job that cannot be cancelled: it is a success if it was cancelled before."""
-        job, known = self.shown.job, self.shown.known
-        link = job_lines.past_link_sentence(known.live_since, known.link_unknown)
-        earlier = await self.services.history.newest_request_for(self.shown.ref)
-        if exit_code(earlier, job) == 0:
-            by = ""
-            if earlier and earlier.sent.may_have_taken_effect:
-                self.progress.request = earlier.id
-                by = f", by request {earlier.id} of {earlier.requester or 'the bot'}"
-            self.progress.note(f"{CANCELLED_ALREADY.format(by=by)}{link}")
-            return 0
-        no_copy = f" {NO_COPY}" if known.has_failed_without_link else ""
-        sentence = ENDED_BY_ITSELF if job.cancelled else why_not_cancellable(job)
-        sentence = f"{sentence}{link or no_copy}"
-        self.progress.note(sentence)
-        self.progress.fail(sentence)
-        return output.FAILED
-
-    async def _follow(self, request: Request) -> int:
-        """Show each step of a request until it ends or waits for approval; run it if it is free."""
-        self.progress.review = who_reviews(self.policy, request)
-        clock = asyncio.get_running_loop().time
-        deadline = clock() + BOT_TIMEOUT
-        with self.progress.waiting():
+    async def _follow(self, core: Core, request: Request) -> int:
+        """Show each step until the request ends; run it where no bot is active."""
+        stores = core.stores(core.lease, lambda: None)
+        log = AuditLog(core.database, core.now, None)
+        runner = Runner(
+            stores.runs,
+            core.projects,
+            Rights(nobody_answers),
+            core.clients.canceller_of,
+            core.lease,
+            core.now,
+        )
+        renewing: asyncio.Task[None] | None = None
+        try:
             while True:
-                request = await self.services.requests.get(request.id)
-                async for event in AuditLog(self.services.database).events(request=request.id):
-                    self.progress.step(event, request)
-                if request.state in UNDECIDED:
-                    waits = describe_progress(request, self.policy)
-                    self.progress.note(f"{waits} {output.link_of(self.shown)}", request)
-                    return output.WAITS_FOR_APPROVAL
-                if request.state.ended:
-                    return await self._outcome(request)
-                if not request.approvals:
-                    self.services.runner.start(request.id)
-                elif request.state is State.APPROVED and clock() > deadline:
-                    output.fail(NO_BOT.format(request=request.id))
-                await asyncio.sleep(POLL_INTERVAL)
+                request = await stores.requests.get(request.id)
+                await self._show_events(log, request)
+                if request.state.has_ended:
+                    return await self._exit_code(core, request)
+                if request.state is State.AWAITING:
+                    output.fail(WAITS)
+                if renewing is None and await core.lease.take():
+                    renewing = asyncio.create_task(_renew(core))
+                if renewing:
+                    runner.start(request.id)
+                await asyncio.sleep(POLL)
+        finally:
+            await runner.stop()
+            if renewing:
+                await cancel_and_wait(renewing)
+                with suppress(StorageError):
+                    await core.lease.release()
 
-    async def _outcome(self, request: Request) -> int:
-        """Return the exit code; a job may read cancelled although the request did not do it."""
-        job_ref, job = self.shown.ref, self.shown.job
-        if request.state is not State.CANCELLED:
-            with suppress(AtlasError):
-                job = await self.project.atlas.restore_job(job_ref, timeout=jobs.READ_TIMEOUT)
-        if code := exit_code(request, job):
-            self.progress.fail(describe_progress(request, self.policy))
-        return code
+    async def _show_events(self, log: AuditLog, request: Request) -> None:
+        """Show the events of the request that were not shown yet."""
+        for line in (await log.of_request(request.id))[self._shown :]:
+            self._shown += 1
+            name = str(line["event"])
+            sentence = SENTENCES.get(EventName(name), name)
+            answer = " ".join(str(line[key]) for key in ("status", "code") if line.get(key))
+            detail = str(line.get("error") or answer or "")
+            self._say(f"{sentence} {detail}".strip(), request, name, str(line["at"]))
 
+    async def _exit_code(self, core: Core, request: Request) -> int:
+        """Return 0 only if Atlas reads cancelled."""
+        if request.state is State.CANCELLED:
+            return 0
+        project = core.projects.get(request.ref.project_id)
+        try:
+            job = await project.gateway.job(request.ref, Priority.CANCEL, timeout=10.0)
+        except AtlasError:
+            return output.FAILED
+        is_cancelled = job.cancelled and not job.failed
+        if not is_cancelled and self.form is OutputFormat.JSON:
+            typer.echo(SENTENCES[EventName.entering(request.state)], err=True)
+        return 0 if is_cancelled else output.FAILED
 
-def read_line(asked: str) -> str:
-    """Ask on a terminal, or read a line of a pipe, at whose end the command ends."""
-    if sys.stdin and sys.stdin.isatty():
-        return str(typer.prompt(asked, default="", show_default=False, err=True)).strip()
-    typer.echo(f"{asked}.", err=True)
-    line = sys.stdin.buffer.readline() if sys.stdin else b""
-    if not line:
-        output.fail("No terminal can ask for the cluster's name: add --yes.", output.WRONG_USAGE)
-    return line.decode(errors="replace").strip()
-
-
-def who_reviews(policy: Policy, request: Request) -> str:
-    """Say who learns of a request that runs without approval (pure)."""
-    if request.channel:
-        return f"Its card in channel {request.channel} asks an approver to review it."
-    who = f"{SENT_DIRECTLY}, for a review" if can_reach_approvers(policy) else NO_REVIEWER
-    return f"{mrkdwn.capitalised(who)}."
-
-
-def describe_progress(request: Request, policy: Policy) -> str:
-    """Say how far a request is, or how it ended (pure)."""
-    if request.state in UNDECIDED:
-        is_sent = are_reached_directly(policy, request.requester)
-        without = SENT_DIRECTLY if is_sent else NO_CARD
-        posted = "its card is" if request.card else "a running bot posts its card"
-        where = f"{posted} in channel {request.channel}" if request.channel else without
-        where = where.format(approve=deployment.command(f"approve {request.id}"))
-        if request.state is State.QUARANTINED:
-            return f"Request {request.id}: {what_follows(request, policy)}; {where}."
-        missing = mrkdwn.count(request.approvals_missing, "approval")
-        return f"Request {request.id} waits for {missing}: {where}."
-    ended = mrkdwn.predicate_of(request)
-    return f"Request {request.id} {ended}. {request.outcome.sentence}".strip()
-
-
-def what_follows(request: Request, policy: Policy) -> str:
-    """Say what the bot does about a download in quarantine (pure)."""
-    if policy.quarantine is not Mode.ENFORCE:
-        return "the bot only observes, and does not cancel it"
-    grace = mrkdwn.duration(request.expires_at - request.created_at)
-    when = f"{grace} after its card is seen"
-    if request.grace_ends_at:
-        when = f"at {output.TERMINAL.date(request.grace_ends_at, seconds=True)}"
-    does = "tries again" if request.outcome.tries_again else "cancels it"
-    return f"the bot {does} {when}, unless an approver keeps it"
+    def _say(
+        self,
+        sentence: str,
+        request: Request | None = None,
+        event: str | None = None,
+        at: str | None = None,
+    ) -> None:
+        """Show one step: a sentence on a terminal, a JSON line elsewhere."""
+        at = at or datetime.now(UTC).isoformat(timespec="milliseconds")
+        if self.form is OutputFormat.JSON:
+            step = {
+                "at": at,
+                "event": event,
+                "state": str(request.state) if request else self._fields.get("state"),
+                "request": request.id if request else None,
+                "sentence": sentence,
+            }
+            output.write_json({**self._fields, **step}, sys.stdout)
+        else:
+            typer.echo(f"{at[11:19]}  {printable(sentence)}")
 
 
-def exit_code(request: Request | None, job: RestoreJob) -> int:
-    """Return 0 if Atlas reads cancelled, else 1 (pure).
-
-    A job that reads cancelled and failed ended otherwise, unless a DELETE of the request was sent.
-    """
-    if request and request.state is State.CANCELLED:
-        return 0
-    was_sent = request is not None and request.sent.may_have_taken_effect
-    return 0 if job.cancelled and (was_sent or not job.failed) else output.FAILED
+async def _renew(core: Core) -> None:
+    while True:
+        await asyncio.sleep(RENEW_INTERVAL)
+        with suppress(StorageError, NothingChanged):
+            await core.lease.renew()

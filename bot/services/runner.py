@@ -1,347 +1,289 @@
-"""Runs approved requests: claim, GET and compare, check rights, DELETE, GET until cancelled."""
+"""Runs approved requests: read, compare, judge, record, send, read back."""
 
 import asyncio
-import math
-import time
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import KW_ONLY, dataclass, replace
-from http import HTTPStatus
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import KW_ONLY, dataclass, field, replace
+from datetime import datetime
 from itertools import chain, repeat
 
 import structlog
 
-from bot.atlas import AtlasCanceller, AtlasError, AtlasReader, AtlasRejected, JobState, RestoreJob
-from bot.cancellation.errors import CancellationError, RightsNotChecked
-from bot.cancellation.job import ENDED, READ_STEP
-from bot.cancellation.judgement import Judgement
-from bot.cancellation.lifecycle import (
-    DeleteAttempts,
-    Ending,
-    Outcome,
-    Request,
-    State,
-    Step,
-    next_step,
+from bot.atlas import (
+    AtlasCanceller,
+    AtlasError,
+    AtlasGateway,
+    AtlasRejected,
+    JobNotFound,
+    Priority,
+    RestoreJob,
 )
-from bot.cancellation.people import Person
-from bot.cancellation.quarantine import after_fault, try_again_at
+from bot.cancellation.decisions import Judgement
+from bot.cancellation.download import Download
+from bot.cancellation.errors import NothingChanged, RightsNotChecked
+from bot.cancellation.policy import Policy
+from bot.cancellation.request import Ending, Outcome, Request, State
+from bot.cancellation.run import LONGEST_PAUSE, Step, is_over_time, next_step
 from bot.log_config import bind_to_log
 from bot.services.projects import Project, Projects
-from bot.services.rights import RightsCheck
-from bot.storage.lease_store import LeaseStore
-from bot.tasks import log_errors
-from bot.timings import DEFAULT_TIMINGS, Timings
+from bot.services.rights import Rights
+from bot.storage.lease import Lease, boot_time
+from bot.storage.run_store import RunStore
+from bot.tasks import cancel_and_wait, log_errors, wait_up_to
 
-#: Seconds before each GET after a DELETE; the first one follows immediately.
-READ_BACKOFF = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
-ENOUGH_NOT_FOUND = 5  #: 404s in a row, in 1.75 s or more: Atlas may show the job after fewer
-#: Seconds before each further check of rights while Slack does not answer.
-CHECK_BACKOFF = (0.25, 0.5, 1.0, 2.0, 4.0)
-CHECK_REPORT_DELAY = 10.0  #: seconds without an answer from Slack until the requester is notified
-SLOW_SLACK = "Slack answers too slowly."
-#: Concurrent runs. More would wait for each other's transactions until their leases run out; the
-#: others wait unclaimed, in order.
-MAX_CONCURRENT_RUNS = 64
-UNKNOWN_PROJECT = (
-    "The bot has no key for this project any more. Ask an admin of the bot, then try again."
-)
-NOTHING_DONE = "Nothing was done."
-NOTHING_MORE_SENT = "Nothing more was sent."
-SENT_BUT_UNREADABLE = (
-    "The cancellation was sent, but the download could not be read again, so look in Atlas."
-)
-JOB_STILL_THERE = "The download is still there."
-ACCEPTED_BUT_NOT_CANCELLED = (
-    "Atlas accepted the cancellation, but does not show the download as cancelled. {state}"
-    " Look at it in Atlas, or try again."
-)
-SENT_BUT_NOT_CANCELLED = (
-    "The cancellation was sent and its answer is not known. {state} Look at it in Atlas, or try"
-    " again."
-)
-ENDED_OTHERWISE = "The download ended by other means. {state}"
-CANCELLED_AND_FAILED = (
-    "The download is over. It reads cancelled and failed, so Atlas does not say whether the"
-    " cancellation ended it."
-)
-ANOTHER_JOB = "Its type or its snapshot is not the one that was shown."
-APPROVALS_MISSING = "By the current policy, approvals are missing."
-CONFIRMED = "Atlas confirms that the download is cancelled."
+#: Seconds before each further read; the first read follows a DELETE at once.
+PAUSES = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+READ_TIMEOUT = 10.0  #: seconds for one GET
+#: Seconds from the begin of the transaction that records a DELETE to the DELETE.
+SEND_WITHIN = 5.0
+#: Seconds for which a judgement counts, with the time that the database takes.
+JUDGEMENT_HOLDS = 25.0
+ENOUGH_NOT_FOUND = 5  #: 404s in a row: Atlas may show a new job only after some
+SHOW_TROUBLE_AFTER = 10.0  #: seconds without progress until the message says what is tried
+CALL_PEOPLE_AFTER = 600.0  #: seconds until a reply asks people to look
+POLL = 1.0  #: seconds between two looks for requests that another process has approved
+STOP_WITHIN = 3.0  #: seconds in which the answer of an attempt that is out is awaited
+NOT_CANCELLED_YET = "Atlas accepted the DELETE and does not show the download as cancelled yet."
 
 log = structlog.get_logger(__name__)
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(eq=False, kw_only=True)
 class Run:
-    """One claimed request, from the first GET to its result."""
+    """One run of one request, from the first GET to its end."""
 
-    request: Request  #: as it was claimed, and then with its DELETEs
-    atlas: AtlasReader  #: of its project
+    request: Request
+    download: Download
+    policy: Policy
+    gateway: AtlasGateway
     canceller: AtlasCanceller
     runner: "Runner"
-    judgement: Judgement | None = None  #: why the request waits for approvals again, if it does
-    job: RestoreJob | None = None  #: as it was read last
+    is_sending: bool = field(default=False, init=False)  #: whether a DELETE is out
 
     def __post_init__(self) -> None:
-        self.store = self.runner.store  # records each DELETE and its answer under the lease
-        self.timings, self.monotonic = self.runner.timings, self.runner.monotonic
-        self._deadline = self.monotonic() + self.timings.run_timeout
-        self._backoff = chain(READ_BACKOFF, repeat(READ_BACKOFF[-1]))
-        self._check_backoff = chain(CHECK_BACKOFF, repeat(CHECK_BACKOFF[-1]))
-        self._report_check_at = 0.0  # set at the first failure
-        self._people: Mapping[str, Person] | RightsNotChecked = {}
-        self._people_read_at = -math.inf
-        self._delete_error: AtlasError | None = None  # of the last DELETE that failed
-        self._recorded: RestoreJob | None = None  # as it was read for the record last
-        # When the last read began, and the last recorded one: the first DELETE waits for no record.
-        self.read_at = self._recorded_at = self.store.now()
-        self._recording: asyncio.Task[Request] | None = None  # of the last DELETE's answer
-        self.retry_at = self.monotonic()  # earliest moment that Atlas's Retry-After allows
+        self.runs = self.runner.runs
+        self._pauses = _new_pauses()
+        self._not_found = 0
+        self._refusal: AtlasRejected | None = None  # of the last DELETE
+        self._stuck_since: float | None = None
+        self._called_people = False
 
-    async def execute(self) -> Ending:
-        """GET the job; DELETE it while it matches what was shown; repeat until the result is known.
-
-        Before each DELETE the requester and the approvals are judged by the current policy. While
-        Slack does not answer, nothing is sent and the job is read again.
-
-        Raises `CancellationError` if another runner holds the request, or the database does not
-        answer. The next owner starts with a GET.
-        """
-        not_found = 0
+    async def execute(self) -> None:
+        """Try until the download is over; raises `CancellationError` if that cannot be stored."""
         while True:
-            began = self.store.now()
+            read_at = self.runner.now()
             try:
-                self.job = job = await self._read_job()
+                job = await self.gateway.job(
+                    self.request.ref, Priority.CANCEL, timeout=READ_TIMEOUT
+                )
             except AtlasError as error:
-                self.retry_at = max(self.retry_at, self.monotonic() + (error.retry_after or 0.0))
-                not_found += 1
-                is_early = not_found < ENOUGH_NOT_FOUND and self.monotonic() < self._deadline
-                if error.status == HTTPStatus.NOT_FOUND and is_early:
-                    await self._wait_before_read()
-                    continue
-                return self._result_of_failed_read(error.of_known_job())
-            not_found, self.read_at = 0, began
-            step = next_step(self.request.shown, self.request.sent, job)
-            if result := self._result(step, job):
-                return result
-            await self._record_read(job)
-            if step is Step.SEND:
-                try:
-                    judgement = await self._judge()
-                except RightsNotChecked as error:
-                    await self._wait_for_slack(error)
-                    continue
-                if not judgement.allows_delete:
-                    self.judgement = judgement
-                    return self._result_of_judgement(judgement)
-                await self._send_delete()
-            await self._wait_before_read()
+                if ending := self._ending_of_failed_read(error):
+                    return await self._settle(ending)
+                await self._wait(str(error), error.retry_after)
+                continue
+            self._not_found = 0
+            await self._store_link(job, read_at)
+            step = next_step(self.request, job)
+            if step.step is Step.SEND and self._refusal:
+                step = replace(step, ending=_refused(self._refusal))
+            if ending := step.ending or self._ending_of_time():
+                return await self._settle(ending, job, read_at)
+            if step.step is Step.READ:
+                await self._wait(NOT_CANCELLED_YET)
+            elif not await self._judge_and_send():
+                return None
 
-    async def _read_job(self) -> RestoreJob:
-        """Read the job; while Atlas answers, read the people or record the DELETE's answer."""
-        timeout = max(self._deadline - self.monotonic(), self.timings.final_read_timeout)
-        reading = self.atlas.restore_job(self.request.ref, timeout=timeout)
-        if not self.request.sent.count:
-            job, _ = await asyncio.gather(reading, self._read_people())
-            return job
+    async def _judge_and_send(self) -> bool:
+        """Send one DELETE if policy and people allow it; False if the run ends without it."""
+        judged_at = boot_time()
         try:
-            return await reading
-        finally:
-            if self._recording:
-                self.request = await self._recording
-
-    async def _read_people(self) -> None:
-        began = self.monotonic()
-        try:
-            self._people = await self.runner.rights.people_of(self.request)
+            judgement = await self.runner.rights.judge(
+                self.request, self.download, self.policy, self.runner.now()
+            )
         except RightsNotChecked as error:
-            self._people, began = error, self.monotonic()  # a slow error is not asked for twice
-        self._people_read_at = began  # that of the answer: beside a failed GET it may come late
+            await self._wait(str(error))
+            return True
+        if not judgement.allows_delete:
+            await self._stop(judgement)
+            return False
+        if self.runner.is_stopping:
+            return False
+        self.is_sending = True
+        try:
+            await self._send(judged_at)
+        finally:
+            self.is_sending = False
+        return True
 
-    async def _judge(self) -> Judgement:
-        """Judge by the people that were read beside the job, or now if that was too long ago."""
-        if self._people_are_old:
-            await self._read_people()
-        if isinstance(self._people, RightsNotChecked):
-            raise self._people
-        if self._people_are_old:
-            raise RightsNotChecked(SLOW_SLACK)
-        return await self.runner.rights.judge(self.request, self._people)
+    async def _send(self, judged_at: float) -> None:
+        """Record the attempt, send the DELETE, record its answer.
 
-    @property
-    def _people_are_old(self) -> bool:
-        return self.monotonic() - self._people_read_at > self.timings.people_max_age
-
-    def _result(self, step: Step, job: RestoreJob) -> Ending | None:
-        """Return the result of the run, or None to continue."""
-        sent, error = self.request.sent, self._delete_error
-        ends = {
-            Step.CANCELLED: CONFIRMED,
-            Step.OVER: sentence_when_over(sent, job),
-            Step.CHANGED: ANOTHER_JOB,
-        }
-        if step in ends:
-            return Ending.explained(State(step.value), ends[step])
-        if step is Step.SEND and isinstance(error, AtlasRejected):
-            return ending_with(State.REFUSED, error)
-        # A Retry-After past the deadline ends the run now.
-        if not sent.count or max(self.monotonic(), self.retry_at) < self._deadline:
-            return None
-        if error and not sent.accepted:
-            return ending_with(State.FAILED, error, JOB_STILL_THERE)
-        known = ACCEPTED_BUT_NOT_CANCELLED if sent.accepted else SENT_BUT_NOT_CANCELLED
-        return Ending.explained(State.FAILED, known.format(state=job.state.sentence))
-
-    def _result_of_failed_read(self, read_error: AtlasError) -> Ending:
-        """Return the result; `refused` is certain only if no DELETE may have taken effect."""
-        if self.request.sent.may_have_taken_effect:
-            return ending_with(State.FAILED, read_error, SENT_BUT_UNREADABLE)
-        for error in (read_error, self._delete_error):
-            if isinstance(error, AtlasRejected):
-                is_lost = self.request.by_bot and error.status == HTTPStatus.NOT_FOUND
-                return ending_with(State.FAILED if is_lost else State.REFUSED, error)
-        return ending_with(State.FAILED, read_error, NOTHING_DONE)
-
-    def _result_of_judgement(self, judgement: Judgement) -> Ending:
-        """Return the result of a run that the current policy does not allow."""
-        done = NOTHING_MORE_SENT if self.request.sent.count else NOTHING_DONE
-        because = judgement.refusal or APPROVALS_MISSING
-        return judgement.instead or Ending.explained(State.AWAITING, f"{done} {because}")
-
-    async def _record_read(self, job: RestoreJob) -> None:
-        """Record a link once, as a later read may show no trace of it, and at times each read."""
-        is_new = job.state is not JobState.IN_PROGRESS and job != self._recorded
-        if is_new or self.read_at >= self._recorded_at + READ_STEP:
-            await self.store.record_read(self.request, job, self.read_at)
-            self._recorded, self._recorded_at = job, self.read_at
-
-    async def _send_delete(self) -> None:
-        """Record the attempt, send one DELETE, begin to record its answer."""
-        unknown_before = self.request.sent.unknown
-        self.request = await self.store.record_delete_sent(self.request)
-        sent = replace(self.request.sent, unknown=unknown_before)
+        Where recording took too long, nothing is sent, and the attempt counts as unknown.
+        """
+        was_unknown, began = self.request.attempts.is_unknown, boot_time()
+        self.request = await self.runs.record_sent(self.request)
+        now = boot_time()
+        is_late = now - began > SEND_WITHIN or now - judged_at > JUDGEMENT_HOLDS
+        if is_late or not self.runner.lease.is_held:
+            log.warning("DELETE not sent: recording it took too long", seconds=now - began)
+            return
+        attempts = replace(self.request.attempts, is_unknown=was_unknown)
         try:
             status = await self.canceller.cancel_restore_job(self.request.ref)
         except AtlasError as error:
-            self._delete_error = error
-            self.retry_at = self.monotonic() + (error.retry_after or 0.0)
-            sent = replace(sent, unknown=sent.unknown or error.may_have_taken_effect)
+            unknown = was_unknown or error.may_have_taken_effect
+            attempts = replace(attempts, is_unknown=unknown)
+            self._refusal = error if isinstance(error, AtlasRejected) else None
             answer = {"status": error.status, "code": error.code, "error": type(error).__name__}
+            pause = self._refusal is None
+            wait = (str(error), error.retry_after)
         else:
-            self._backoff = chain(READ_BACKOFF, repeat(READ_BACKOFF[-1]))
-            sent = replace(sent, accepted=True)
-            answer = {"status": status, "code": None}
-        recording = self.store.record_delete_answer(self.request, sent, answer, self.read_at)
-        self._recording, self._recorded_at = asyncio.create_task(recording), self.read_at
+            attempts = replace(attempts, is_accepted=True)
+            answer, pause, wait = {"status": status, "code": None}, False, ("", None)
+            self._pauses = _new_pauses()
+            next(self._pauses)  # the read-back follows at once
+        self.request = await self.runs.record_answer(self.request, attempts, answer)
+        if pause:
+            await self._wait(*wait)
 
-    async def _wait_for_slack(self, error: RightsNotChecked) -> None:
-        """Wait for the next check of rights; report a lasting failure once."""
-        now, pause = self.monotonic(), max(next(self._check_backoff), error.retry_after)
-        self._report_check_at = self._report_check_at or now + CHECK_REPORT_DELAY
-        if self._report_check_at < now + pause:  # the next check is too late for it
-            self._report_check_at = math.inf
-            await self.store.record_check_failed(self.request, error.why)
-        await self.runner.sleep(pause)
-        self._deadline = self.monotonic() + self.timings.run_timeout  # Atlas is not to blame
+    def _ending_of_failed_read(self, error: AtlasError) -> Ending | None:
+        """Return the end of a run whose job cannot be read, or None to try again."""
+        self._not_found = self._not_found + 1 if isinstance(error, JobNotFound) else 0
+        is_lasting = self._not_found == 0 or self._not_found >= ENOUGH_NOT_FOUND
+        is_refusal = isinstance(error, AtlasRejected) and is_lasting
+        if is_refusal and not self.request.attempts.may_have_taken_effect:
+            return _refused(self._refusal or error)
+        return self._ending_of_time(error)
 
-    async def _wait_before_read(self) -> None:
-        """Wait for the backoff, or for Atlas's Retry-After if that ends before the deadline."""
-        now = self.monotonic()
-        retry_after = self.retry_at - now if self.retry_at < self._deadline else 0.0
-        remaining = max(0.0, self._deadline - now)
-        await self.runner.sleep(min(max(next(self._backoff), retry_after), remaining))
+    def _ending_of_time(self, error: AtlasError | None = None) -> Ending | None:
+        if not is_over_time(self.request, self.runner.now()):
+            return None
+        last = str(error) if error else self.request.trouble or NOT_CANCELLED_YET
+        status, code = (error.status, error.code) if error else (None, None)
+        return Ending(State.FAILED, Outcome(error=last, status=status, code=code))
+
+    async def _store_link(self, job: RestoreJob, read_at: datetime) -> None:
+        """Store at once that a link exists: a later read may show no trace of it."""
+        seen = self.download.observed(job, read_at)
+        if seen.has_link != self.download.has_link:
+            self.download = await self.runs.record_read(self.request, job, read_at, self.policy)
+
+    async def _stop(self, judgement: Judgement) -> None:
+        """End the run that today's policy does not allow, or let its request wait again."""
+        if judgement.is_read_only or judgement.has_lost_right:
+            outcome = Outcome(
+                is_read_only=judgement.is_read_only, lost_right=judgement.has_lost_right
+            )
+            await self._settle(Ending(State.WITHDRAWN, outcome))
+        else:
+            await self.runs.await_again(self.request, judgement, self.policy)
+
+    async def _settle(
+        self, ending: Ending, job: RestoreJob | None = None, read_at: datetime | None = None
+    ) -> None:
+        ended = await self.runs.settle(self.request, ending, self.policy, job=job, read_at=read_at)
+        self.runner.on_end(ended, await self.runs.download_of(ended))
+
+    async def _wait(self, trouble: str, retry_after: float | None = None) -> None:
+        """Wait before the next try, and show what lasts."""
+        now = boot_time()
+        self._stuck_since = self._stuck_since or now
+        stuck_for = now - self._stuck_since
+        is_long = stuck_for >= CALL_PEOPLE_AFTER and not self._called_people
+        if is_long or (stuck_for >= SHOW_TROUBLE_AFTER and trouble != self.request.trouble):
+            self._called_people |= is_long
+            self.request = await self.runs.record_trouble(
+                self.request, trouble, self.policy, is_long=is_long
+            )
+        pause = max(next(self._pauses), retry_after or 0.0)
+        if stuck_for < SHOW_TROUBLE_AFTER:  # so that the message shows it in time
+            pause = min(pause, SHOW_TROUBLE_AFTER) if not retry_after else pause
+        await self.runner.sleep(min(pause, LONGEST_PAUSE))
+
+
+def _new_pauses() -> Iterator[float]:
+    return chain(PAUSES, repeat(LONGEST_PAUSE))
+
+
+def _refused(error: AtlasError) -> Ending:
+    outcome = Outcome(status=error.status, code=error.code, error=str(error))
+    return Ending(State.REFUSED, outcome)
 
 
 @dataclass(eq=False)
 class Runner:
-    """Runs requests in supervised tasks, at most one task per request in this process."""
+    """Runs each approved request in a task of its own; one request's error stops no other."""
 
-    store: LeaseStore  #: claims and settles requests
+    runs: RunStore
     projects: Projects
-    rights: RightsCheck  #: judges each request before its DELETE
+    rights: Rights
     canceller_of: Callable[[Project], AtlasCanceller]
+    lease: Lease
+    now: Callable[[], datetime]
     _: KW_ONLY
-    timings: Timings = DEFAULT_TIMINGS
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    monotonic: Callable[[], float] = time.monotonic
+    on_end: Callable[[Request, Download], None] = lambda _request, _download: None
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
 
     def __post_init__(self) -> None:
+        self.is_stopping = False
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._slots = asyncio.Semaphore(MAX_CONCURRENT_RUNS)
+        self._runs: dict[str, Run] = {}
+        self._wake = asyncio.Event()
 
     def start(self, request_id: str) -> None:
-        """Start a run in the background, unless this process runs the request already."""
-        if request_id not in self._tasks:
-            task = asyncio.create_task(self._supervise(request_id), name=f"run {request_id}")
-            self._tasks[request_id] = task
-            task.add_done_callback(lambda _task: self._tasks.pop(request_id))
-
-    async def stop(self, seconds: float) -> None:
-        """Wait up to `seconds` for the runs; cancel the rest and release their leases."""
-        tasks = list(self._tasks.values())
-        if not tasks:
+        """Start a run in the background, unless the request runs already."""
+        if self.is_stopping or request_id in self._tasks:
             return
-        _, late = await asyncio.wait(tasks, timeout=seconds)
-        for task in late:
-            task.cancel()
-        if late:
-            await asyncio.wait(late, timeout=self.timings.lease_release_timeout)
+        task = asyncio.create_task(self._supervise(request_id), name=f"run {request_id}")
+        self._tasks[request_id] = task
+        task.add_done_callback(lambda _task: self._tasks.pop(request_id, None))
+
+    def wake(self) -> None:
+        """Look for approved requests now."""
+        self._wake.set()
+
+    async def run_all(self) -> None:
+        """Start every request that must run, also those of a process that died."""
+        while True:
+            with log_errors("requests to run not read"):
+                for request in await self.runs.running():
+                    if self.projects.get_or_none(request.ref.project_id):
+                        self.start(request.id)
+            await wait_up_to(POLL, self._wake)
+            self._wake.clear()
+
+    async def stop(self) -> None:
+        """Begin no attempt, record the answer of one that is out, and leave the rest."""
+        self.is_stopping = True
+        sending = [self._tasks[name] for name, run in self._runs.items() if run.is_sending]
+        idle = [task for task in self._tasks.values() if task not in sending]
+        await cancel_and_wait(*idle)
+        if sending:
+            await asyncio.wait(sending, timeout=STOP_WITHIN)
+        await cancel_and_wait(*list(self._tasks.values()))
 
     async def _supervise(self, request_id: str) -> None:
-        # After an error the lease runs out; the sweeper of some replica starts the request again.
         with bind_to_log(request_id), log_errors("run interrupted"):
-            await self.run(request_id)
+            try:
+                await self.run(request_id)
+            except NothingChanged:
+                log.info("request has ended already")
 
     async def run(self, request_id: str) -> None:
-        """Claim one request when a slot is free, and run it to its end."""
-        async with self._slots:
-            if (request := await self.store.claim(request_id)) is None:
-                return
-            renewal = asyncio.create_task(self._renew_lease(request_id))
-            try:
-                await self._execute_and_settle(request)
-            except asyncio.CancelledError:
-                await self.store.renew(request_id, 0)  # another runner may claim it immediately
-                raise
-            finally:
-                renewal.cancel()
-
-    async def _execute_and_settle(self, request: Request) -> None:
-        project = self.projects.get_or_none(request.ref.project_id)
-        if project is None:
-            await self.store.settle(request, State.FAILED, Outcome(sentence=UNKNOWN_PROJECT))
+        """Run one request to its end; raises `CancellationError` where it cannot be stored."""
+        request = await self.runs.begin(request_id)
+        if request.state is not State.CANCELLING:
             return
-        canceller = self.canceller_of(project)
-        run = Run(request=request, atlas=project.atlas, canceller=canceller, runner=self)
-        end = await run.execute()
-        retry_after = run.retry_at - self.monotonic()
-        again_at = try_again_at(request.ref, self.store.now(), retry_after)
-        request = replace(run.request, grace_ends_at=again_at)
-        end = after_fault(request, end, again_at)
-        await self.store.settle(
-            request, end.state, end.outcome, run.judgement, job=run.job, read_at=run.read_at
+        project = self.projects.get(request.ref.project_id)
+        run = Run(
+            request=request,
+            download=await self.runs.download_of(request),
+            policy=project.policies.of(request.ref.cluster_name),
+            gateway=project.gateway,
+            canceller=self.canceller_of(project),
+            runner=self,
         )
-
-    async def _renew_lease(self, request_id: str) -> None:
-        while True:
-            await self.sleep(self.timings.lease_renewal_interval)
-            try:
-                if not await self.store.renew(request_id):
-                    return
-            except CancellationError as error:
-                log.warning("lease not renewed", why=str(error))
-
-
-def ending_with(state: State, error: AtlasError, prefix: str = "") -> Ending:
-    """Return the ending with the sentence, status and code of an error of Atlas (pure)."""
-    sentence = f"{prefix} {error}".strip()
-    return Ending(state, Outcome(sentence=sentence, status=error.status, code=error.code))
-
-
-def sentence_when_over(sent: DeleteAttempts, job: RestoreJob) -> str:
-    """Say how a job that is over ended (pure)."""
-    is_both = job.cancelled and job.failed
-    if is_both and sent.may_have_taken_effect:
-        return CANCELLED_AND_FAILED
-    ended = ENDED_OTHERWISE if sent.count else ENDED
-    return ended.format(state="It reads cancelled and failed." if is_both else job.state.sentence)
+        self._runs[request_id] = run
+        try:
+            await run.execute()
+        finally:
+            self._runs.pop(request_id, None)

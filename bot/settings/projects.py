@@ -1,290 +1,242 @@
-"""Build the projects: one from variables, or several from the projects file."""
+"""Builds the projects: one from the environment, or several from the projects file."""
 
 import tomllib
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import ConfigDict, Field, ValidatorFunctionWrapHandler, field_validator
+from pydantic import ConfigDict
 
-from bot.atlas import Credentials
-from bot.cancellation.cluster_entries import is_hidden
-from bot.cancellation.policy import ClusterPolicy, Policies
-from bot.settings import parsers
-from bot.settings.credentials import DEFAULT_VARIABLES, Label, read_credentials
-from bot.settings.parsers import parser, read, setting
-from bot.settings.policy import (
-    POLICY_KEYS,
-    DefaultPolicy,
-    OrganizationSettings,
-    PolicyHolder,
-    PolicySettings,
-    ProjectPolicySettings,
-    ProjectSettings,
-    policy_problems,
+from bot.atlas import Credentials, DigestKey, ServiceAccount
+from bot.cancellation.policy import ClusterRule, Policies
+from bot.settings import values
+from bot.settings.model import AtlasKeys, ProjectSettings
+from bot.settings.policy import ClusterEntry, PolicySettings, policy_problems
+from bot.settings.reading import (
+    Label,
+    from_environment,
+    read,
+    read_environment,
+    setting,
+    variables_of,
 )
 
 FILE = "BOT_PROJECTS_FILE"
-
-VARIABLE_SCHEMA = Annotated[str, Field(pattern="^[A-Z_][A-Z0-9_]*$")]
-NAME_SCHEMA = Annotated[str, Field(pattern=f"^{parsers.PROJECT_NAME}$")]
-ID_SCHEMA = Annotated[str, Field(pattern="^[0-9a-fA-F]{24}$")]
-
-VariableName = Annotated[str | None, parser(parsers.variable_name, VARIABLE_SCHEMA)]
-ProjectName = Annotated[str | None, parser(parsers.project_name, NAME_SCHEMA)]
-AtlasId = Annotated[str | None, parser(parsers.atlas_id, ID_SCHEMA)]
-NOT_BLANK = Annotated[str, Field(pattern=r"\S")]
-Patterns = Annotated[tuple[str, ...], parser(parsers.patterns, list[NOT_BLANK])]
-Names = Annotated[list[NOT_BLANK], Field(min_length=1)]
-ClusterNames = Annotated[tuple[str, ...], parser(parsers.cluster_names, Names)]
-Note = Annotated[str, parser(parsers.note, Annotated[str, Field(max_length=parsers.MAX_NOTE)])]
-
-
-class PolicyEntry(PolicySettings):
-    """The policy, where it is given."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    @field_validator("*", mode="wrap")
-    @classmethod
-    def _is_unquoted(cls, value: object, parse: ValidatorFunctionWrapHandler) -> object:
-        """Reject numbers, true and false as texts, which the parsers take from variables."""
-        parsed: object = parse(value)
-        is_quoted = isinstance(value, str) and isinstance(parsed, (int, timedelta))
-        if is_quoted:
-            kind = "true or false" if isinstance(parsed, bool) else "a whole number"
-            raise ValueError(f"must be {kind}, without quotation marks")
-        return parsed
-
-    def over(self, policy: PolicySettings) -> PolicySettings:
-        """Return `policy` with the rules that are given here."""
-        own = {key: getattr(self, key) for key in self.model_fields_set & set(POLICY_KEYS)}
-        return policy.model_copy(update=own)
-
-
-class ClusterEntry(PolicyEntry):
-    """The policy of some clusters, over that of their project; the first that matches holds."""
-
-    names: ClusterNames = setting("names of clusters, in any case, with `*` and `?`", default=())
-    note: Note = setting("shown on dialog, card and announcement, up to 200 characters", default="")
-
-
-class Entry(PolicyEntry, ProjectPolicySettings):
-    """Credentials and policies, where they are given."""
-
-    model_config = ConfigDict(extra="forbid")  # of two bases, the last one's would hold
-
-    public_key_env: VariableName = setting("the variable that holds the API key's public part")
-    private_key_env: VariableName = setting("the variable that holds its private part")
-    client_id_env: VariableName = setting("the variable that holds a service account's id")
-    client_secret_env: VariableName = setting("the variable that holds its secret")
-    clusters: list[ClusterEntry] = setting("policies of clusters", default=[])
-
-
-class ProjectEntry(Entry):
-    """One project in Atlas, with its own credentials and policy where they are given."""
-
-    name: ProjectName = setting("the name that people type: one word, unique")
-    id: AtlasId = setting("the project (group) id, 24 hexadecimal digits")
-
-
-class OrganizationEntry(Entry):
-    """All projects that the credentials see; an entry of a single project takes precedence."""
-
-    include: Patterns = setting("names or ids of its projects, with `*` and `?`", default=("*",))
-    exclude: Patterns = setting("names or ids that are left out, with `*` and `?`", default=())
-
-
-#: The kinds of tables in the file.
-ENTRIES: Mapping[str, type[Entry]] = {"projects": ProjectEntry, "organizations": OrganizationEntry}
-
+PROJECT_ID = "MONGODB_ATLAS_PROJECT_ID"
+#: The parts of credentials, and what they are built into.
+KINDS = {
+    ("public_key", "private_key"): DigestKey,
+    ("client_id", "client_secret"): ServiceAccount,
+}
+#: The variables of credentials that no entry names; Atlas's own tools use the same names.
+KEY_VARIABLES = variables_of(AtlasKeys)
+POLICY_VARIABLES = variables_of(PolicySettings)
 NO_CREDENTIALS = (
-    "has no credentials: set MONGODB_ATLAS_PUBLIC_API_KEY and MONGODB_ATLAS_PRIVATE_API_KEY (an "
-    "API key), or MONGODB_ATLAS_CLIENT_ID and MONGODB_ATLAS_CLIENT_SECRET (a service account)"
+    "no credentials of Atlas are set: set MONGODB_ATLAS_PUBLIC_API_KEY and MONGODB_ATLAS_PRIVATE_API_KEY "
+    "(an API key), or MONGODB_ATLAS_CLIENT_ID and MONGODB_ATLAS_CLIENT_SECRET (a service account)"
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Defaults:
-    """The settings of projects that have no others, and the problems of all of them."""
+A_VARIABLE = "the name of a variable, such as SHOP_PRIVATE_KEY: the file holds no secret"
 
-    environ: Mapping[str, str]  #: in which the `…_env` keys of entries are looked up
-    policy: PolicySettings
-    is_policy_valid: bool  #: after errors in `BOT_` variables, the policy is not checked further
-    credentials: Credentials | None
-    has_credential_variables: bool  #: errors in them are reported already
-    problems: list[str]
-    named: set[str] = field(default_factory=set)  #: the variables that entries name
+
+class ProjectEntry(PolicySettings):
+    """A `[[projects]]` of the projects file, or the project of the environment."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: values.ProjectName | None = setting(
+        must="one word of up to 64 characters without slashes, not an id, not list or help",
+        default=None,
+    )
+    id: values.ProjectId = setting(
+        "MONGODB_ATLAS_PROJECT_ID",
+        "the project (group) id",
+        must="24 hexadecimal digits: the project's id, in Atlas under Project Settings",
+        shown="required without a projects file",
+    )
+    public_key_env: values.VariableName | None = setting(must=A_VARIABLE, default=None)
+    private_key_env: values.VariableName | None = setting(must=A_VARIABLE, default=None)
+    client_id_env: values.VariableName | None = setting(must=A_VARIABLE, default=None)
+    client_secret_env: values.VariableName | None = setting(must=A_VARIABLE, default=None)
+    clusters: list[dict[str, Any]] = setting(must="tables: [[projects.clusters]]", default=[])
+
+    @property
+    def key_variables(self) -> dict[str, str]:
+        """The variables of credentials that the entry names, by part."""
+        names = {part: getattr(self, f"{part}_env") for part in KEY_VARIABLES}
+        return {part: name for part, name in names.items() if name is not None}
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
-    """A table of the file, by its place in sentences, and the problems in it."""
+class Source:
+    """Where the settings of a project come from: the environment, and its table in the file."""
 
-    place: str
-    keys: Mapping[str, Any]
-    problems: list[str] = field(default_factory=list)
+    environ: Mapping[str, str]
+    place: str = ""  #: the table in sentences; empty: there is no file
+    table: Mapping[str, Any] | None = None  #: the keys of the table
+
+    def name(self, key: str) -> str:
+        """Return the key of the file or the variable that sets a value, or that could."""
+        if self.table is None:
+            return PROJECT_ID if key == "id" else POLICY_VARIABLES[key]
+        variable = POLICY_VARIABLES.get(key, key)
+        return variable if key not in self.table and variable in self.environ else key
 
     def label(self, key: str) -> str:
-        return f"{self.place}: {key}"
+        """Return the name, with its table unless a variable sets the value."""
+        name = self.name(key)
+        return self.sentence(name) if name == key else name
 
-    def require(self, *keys: str) -> None:
-        self.problems.extend(
-            f"{self.label(key)} is missing" for key in keys if key not in self.keys
-        )
+    def sentence(self, text: str) -> str:
+        """Return a sentence about the project, with its table."""
+        return f"{self.place}: {text}" if self.place else text
+
+    @property
+    def names_credentials(self) -> bool:
+        return any(f"{part}_env" in (self.table or {}) for part in KEY_VARIABLES)
+
+    def values(self) -> dict[str, Any]:
+        """Return the policy of the environment, and in its place what the table has."""
+        policy: dict[str, Any] = {**from_environment(PolicySettings, self.environ)}
+        if self.table is not None:
+            return policy | dict(self.table)
+        return policy | ({"id": self.environ[PROJECT_ID]} if PROJECT_ID in self.environ else {})
 
 
 def read_projects(
-    project_id: str | None, environ: Mapping[str, str], folder: Path, problems: list[str]
-) -> tuple[list[PolicyHolder], set[str]]:
-    """Read the projects file, with the variables that its entries name, or the single project."""
-    found = len(problems)
-    policy = read(DefaultPolicy, environ, problems)
-    logins = {part: name for part, name in DEFAULT_VARIABLES.items() if name in environ}
-    defaults = Defaults(
-        environ=environ,
-        policy=policy,
-        is_policy_valid=len(problems) == found,
-        has_credential_variables=bool(logins),
-        credentials=read_credentials(logins, DEFAULT_VARIABLES.__getitem__, environ, problems),
-        problems=problems,
+    environ: Mapping[str, str], file: Path | None, problems: list[str]
+) -> tuple[list[ProjectSettings], set[str]]:
+    """Read the projects, and the names of the variables that the file names.
+
+    With a file, its projects alone count.
+    """
+    read_environment(PolicySettings, environ, problems)  # also where each project has other values
+    names = {part: name for part, name in KEY_VARIABLES.items() if name in environ}
+    shared = _credentials(names, names.__getitem__, environ, problems) if names else None
+    sources = [Source(environ)] if file is None else [*_sources(file, environ, problems)]
+    projects, named = [], set[str]()
+    for source in sources:
+        entry = read(ProjectEntry, source.values(), source.label, problems)
+        policies = _policies(source, problems)
+        if not names and not source.names_credentials:
+            problems.append(source.sentence(NO_CREDENTIALS))
+        if entry is None:
+            continue
+        variables = entry.key_variables
+        named.update(variables.values())
+        credentials = _own_credentials(source, variables, problems) if variables else shared
+        if policies is not None and credentials is not None:
+            id_ = entry.id.lower()
+            projects.append(
+                ProjectSettings(id=id_, name=entry.name, credentials=credentials, policies=policies)
+            )
+    return projects, named
+
+
+def _policies(source: Source, problems: list[str]) -> Policies | None:
+    """Read the policy also of an entry that has other problems; None where it has some."""
+    found: list[str] = []
+    policy = read(PolicySettings, source.values(), source.label, found)
+    rules = _cluster_rules(source, found)
+    if policy is not None and not found:
+        policies = policy.policies(rules)
+        found.extend(map(source.sentence, policy_problems(policies, source.name)))
+        if not found:
+            return policies
+    problems.extend(found)
+    return None
+
+
+def _cluster_rules(source: Source, problems: list[str]) -> tuple[ClusterRule, ...]:
+    tables = (source.table or {}).get("clusters", [])
+    if not _are_tables(tables):
+        return ()  # which the reader of the entry reports
+    rules = []
+    for number, table in enumerate(tables, 1):
+        label = f"{source.place}: clusters number {number}: {{}}".format
+        if entry := read(ClusterEntry, table, label, problems):
+            rules.append(ClusterRule(**dict(entry)))
+    return tuple(rules)
+
+
+def _own_credentials(
+    source: Source, variables: Mapping[str, str], problems: list[str]
+) -> Credentials | None:
+    def label(part: str) -> str:
+        return source.label(f"{part}_env")
+
+    problems.extend(
+        f"{label(part)} names {name}, which is not set: set it"
+        for part, name in variables.items()
+        if name not in source.environ
     )
-    if FILE in environ:
-        return read_projects_file(folder / environ[FILE], defaults), defaults.named
-    return single_project(project_id, defaults), defaults.named
+    return _credentials(variables, label, source.environ, problems)
 
 
-def single_project(project_id: str | None, defaults: Defaults) -> list[PolicyHolder]:
-    problems, policy, credentials = defaults.problems, defaults.policy, defaults.credentials
-    if "MONGODB_ATLAS_PROJECT_ID" not in defaults.environ:
-        problems.append(
-            "MONGODB_ATLAS_PROJECT_ID is not set: give the project's id, "
-            "or several projects in a file by BOT_PROJECTS_FILE"
-        )
-    if not defaults.has_credential_variables:
-        problems.append(f"The Atlas project {NO_CREDENTIALS}")
-    if defaults.is_policy_valid:
-        problems.extend(policy_problems(policy, _rule_label(policy)))
-    if project_id is None or credentials is None:
-        return []
-    policies = Policies(policy.policy())
-    return [ProjectSettings(name=None, id=project_id, policies=policies, credentials=credentials)]
+def _credentials(
+    names: Mapping[str, str], label: Label, environ: Mapping[str, str], problems: list[str]
+) -> Credentials | None:
+    """Read the credentials from the variables `names`, by part."""
+    kinds = [parts for parts in KINDS if not names.keys().isdisjoint(parts)]
+    if len(kinds) > 1:
+        given = " and ".join(label(part) for part in names)
+        problems.append(f"{given} are set together: keep the API key or the service account")
+        return None
+    (parts,) = kinds
+    missing = [part for part in parts if part not in names]
+    if missing:
+        (given_part,) = (part for part in parts if part in names)
+        problems.append(f"{label(missing[0])} is not set: {label(given_part)} needs it too")
+    values = {part: environ[name] for part, name in names.items() if name in environ}
+    keys = read(AtlasKeys, values, names.__getitem__, problems)
+    key_id, secret = (getattr(keys, part, None) for part in parts)
+    if key_id is None or secret is None:
+        return None
+    return KINDS[parts](key_id.get_secret_value(), secret)
 
 
-def read_projects_file(path: Path, defaults: Defaults) -> list[PolicyHolder]:
-    try:
-        tables = _tables(path, defaults.problems)
-    except ValueError as error:
-        defaults.problems.append(f"{FILE} names {path}, which {error}")
-        return []
-    holders = [
-        _read_table(kind, number, table, defaults)
-        for kind in ENTRIES
-        for number, table in enumerate(tables[kind], 1)
-    ]
+def _sources(path: Path, environ: Mapping[str, str], problems: list[str]) -> Iterator[Source]:
+    tables = _read_file(path, problems)
+    for number, table in enumerate(tables, 1):
+        name = table.get("name")
+        title = f'"{name}"' if isinstance(name, str) and name.strip() else f"number {number}"
+        yield Source(environ, f"{FILE}, project {title}", table)
+        if name is None:
+            problems.append(f"{FILE}, project {title}: name is not set: people type it")
     for key in ("name", "id"):
-        values = (table[key] for table in tables["projects"] if isinstance(table.get(key), str))
-        counts = Counter(value.strip().casefold() for value in values)  # names: in any case
-        defaults.problems.extend(
-            f'{FILE} has the {key} "{value}" {count} times: it must be unique'
-            for value, count in counts.items()
-            if count > 1
-        )
-    return [each for each in holders if each]
+        problems.extend(_duplicates(key, (table.get(key) for table in tables)))
 
 
-def _tables(path: Path, problems: list[str]) -> Mapping[str, list[dict[str, Any]]]:
-    """Read the file's tables; `ValueError` says why there are none."""
+def _duplicates(key: str, values: Iterable[object]) -> Iterator[str]:
+    counts = Counter(value.casefold() for value in values if isinstance(value, str))
+    for value, count in counts.items():
+        if count > 1:
+            yield f'{FILE} has the {key} "{value}" {count} times: each project needs another'
+
+
+def _read_file(path: Path, problems: list[str]) -> list[dict[str, Any]]:
+    """Return the tables of the file, or none after a problem."""
     try:
-        text = path.read_text(encoding="utf-8-sig")  # Windows' editors write a mark before it
-        content = tomllib.loads(text)
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
-        raise ValueError(f"cannot be read: {error.strerror}") from None
-    except ValueError as error:  # both TOMLDecodeError and UnicodeDecodeError
-        why = error if isinstance(error, tomllib.TOMLDecodeError) else "it is not UTF-8 text"
-        raise ValueError(f"is not valid TOML: {why}") from None
-    problems.extend(f"{FILE}: {key} is not a known key" for key in content if key not in ENTRIES)
-    tables = {kind: content.get(kind, []) for kind in ENTRIES}
-    if not any(tables.values()) or not all(map(_are_tables, tables.values())):
-        raise ValueError("must have one [[projects]] or more, or [[organizations]]")
-    return tables
+        problems.append(f"{FILE} names {path}, which cannot be read: {error.strerror}")
+        return []
+    except tomllib.TOMLDecodeError as error:
+        problems.append(f"{FILE} names {path}, which is not valid TOML: {error}")
+        return []
+    except UnicodeDecodeError:
+        problems.append(f"{FILE} names {path}, which is not text in UTF-8")
+        return []
+    projects = content.pop("projects", [])
+    problems.extend(f"{FILE}: {key} is not a key: the file has [[projects]]" for key in content)
+    if projects and _are_tables(projects):
+        return list(projects)
+    problems.append(f"{FILE} names {path}, which must have one [[projects]] or more")
+    return []
 
 
 def _are_tables(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(each, dict) for each in value)
-
-
-def _read_table(
-    kind: str, number: int, keys: Mapping[str, Any], defaults: Defaults
-) -> PolicyHolder | None:
-    """Build what a table describes; None when it or the default credentials have problems."""
-    name = keys.get("name")
-    called = f'"{name}"' if isinstance(name, str) and name.strip() else f"number {number}"
-    table = Table(f"{FILE}, {kind.removesuffix('s')} {called}", keys)
-    entry = read(ENTRIES[kind], {**keys, "clusters": []}, table.problems, table.label)
-    table.require(*(("name", "id") if kind == "projects" else ()))
-    policy = entry.over(defaults.policy)
-    if is_valid := defaults.is_policy_valid and not table.problems:
-        table.problems.extend(policy_problems(policy, _rule_label(policy, table)))
-    clusters = _read_clusters(kind, table, policy, check_policy=is_valid)
-    credentials = _credentials(entry, table, defaults)
-    defaults.problems.extend(table.problems)
-    if table.problems or credentials is None:
-        return None
-    own = entry.model_dump(include={"name", "id", "include", "exclude"})
-    own |= {"policies": Policies(policy.policy(), clusters), "credentials": credentials}
-    if kind == "projects":
-        return ProjectSettings(**own)
-    return OrganizationSettings(**own | {"name": f"organization number {number}"})
-
-
-def _read_clusters(
-    kind: str, table: Table, project: PolicySettings, *, check_policy: bool
-) -> tuple[ClusterPolicy, ...]:
-    """Read the policies of clusters, over that of their project or organization."""
-    tables, clusters = table.keys.get("clusters", []), []
-    if not _are_tables(tables):
-        table.problems.append(f"{table.label('clusters')} must be tables: [[{kind}.clusters]]")
-        return ()
-    for position, keys in enumerate(tables, 1):
-        own = Table(table.label(f"clusters number {position}"), keys)
-        entry = read(ClusterEntry, keys, own.problems, own.label)
-        own.require("names")
-        policy = entry.over(project)
-        clusters.append(ClusterPolicy(entry.names, replace(policy.policy(), note=entry.note)))
-        if check_policy and not own.problems and not is_hidden(clusters, position - 1):
-            own.problems.extend(policy_problems(policy, _rule_label(policy, own, table)))
-        table.problems.extend(own.problems)
-    return tuple(clusters)
-
-
-def _credentials(entry: Entry, table: Table, defaults: Defaults) -> Credentials | None:
-    keys = {part: f"{part}_env" for part in DEFAULT_VARIABLES if f"{part}_env" in table.keys}
-    variables = {part: getattr(entry, key) for part, key in keys.items()}
-    defaults.named.update(filter(None, variables.values()))
-    if None in variables.values():
-        return None  # an invalid name of a variable is reported already
-    if variables:
-        return read_credentials(
-            variables, lambda part: table.label(f"{part}_env"), defaults.environ, table.problems
-        )
-    if not defaults.has_credential_variables:
-        table.problems.append(
-            f"{table.label('')}{NO_CREDENTIALS}, or name variables by public_key_env and so on"
-        )
-    return defaults.credentials
-
-
-def _rule_label(policy: PolicySettings, *tables: Table) -> Label:
-    """Return a function that names a rule in sentences: by the file's key or by the variable."""
-
-    def label(rule: str) -> str:
-        keys = (table.label(rule) for table in tables if rule in table.keys)
-        name = next(keys, f"BOT_{rule.upper()}")
-        is_inherited = rule == "approvers" and policy.approvers is None
-        return f"{name} (by default the requesters)" if is_inherited else name
-
-    return label
+    return isinstance(value, list) and all(isinstance(item, dict) for item in value)

@@ -42,6 +42,13 @@ class AuditLog(Store):
         return [(row.id, {**json.loads(row.body), "hash": row.hash}) for row in rows]
 
     @reads
+    def of_request(self, uow: UnitOfWork, request_id: str) -> list[dict[str, Any]]:
+        """Return the events of one request, oldest first."""
+        of = audit_events.c.request == request_id
+        rows = uow.execute(select(audit_events).where(of).order_by(audit_events.c.id))
+        return [{**json.loads(row.body), "hash": row.hash} for row in rows]
+
+    @reads
     def verify(self, uow: UnitOfWork) -> Verification:
         """Recompute the chain from the first event on."""
         count, previous = 0, ""

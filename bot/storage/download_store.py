@@ -35,6 +35,7 @@ class Changes:
     """What a listing changed, for log lines and metrics."""
 
     seen: tuple[Download, ...] = ()  #: stored by this listing
+    new: tuple[Download, ...] = ()  #: those that started after the watch of the project
     ended: tuple[Download, ...] = ()
     link_seen: tuple[Download, ...] = ()
 
@@ -95,7 +96,7 @@ class DownloadStore(Store):
         for download in download_rows.unlisted(going, listing.cluster, ids, listing.unread):
             before[download.ref.job_id] = download
             after.append(self._lose(uow, download, listing.read_at))
-        return self._follow(uow, policy, before, after)
+        return self._follow(uow, policy, before, after, start)
 
     @writes
     def record_job(
@@ -166,9 +167,12 @@ class DownloadStore(Store):
         policy: Policy,
         before: Mapping[str, Download | None],
         after: Sequence[Download],
+        watch_started_at: datetime | None = None,
     ) -> Changes:
         """Announce what is new, and add the replies for a live link and for an end."""
-        seen, ended, link_seen = [], [], []
+        seen: list[Download] = []
+        ended: list[Download] = []
+        link_seen: list[Download] = []
         for download in after:
             earlier = before[download.ref.job_id]
             if earlier is None:
@@ -180,7 +184,8 @@ class DownloadStore(Store):
             if download.ended and not (earlier and earlier.ended):
                 ended.append(placed)
                 download_rows.notify_of_end(uow, policy, placed)
-        return Changes(tuple(seen), tuple(ended), tuple(link_seen))
+        new = tuple(item for item in seen if is_new(item.ref, watch_started_at))
+        return Changes(tuple(seen), new, tuple(ended), tuple(link_seen))
 
 
 def _is_announced(

@@ -76,10 +76,17 @@ class OutboxStore(Store):
         return [self._delivery(uow, row) for row in uow.execute(statement).all()]
 
     @writes
-    def message_shown(self, uow: UnitOfWork, ref: JobRef, version: int, ts: str) -> None:
-        """Record that Slack shows a version of a download's message."""
-        values = {"ts": ts, "shown_version": version}
+    def message_shown(
+        self, uow: UnitOfWork, ref: JobRef, version: int, channel: str, ts: str
+    ) -> None:
+        """Record that Slack shows a version; a direct message has another channel than asked."""
+        values = {"channel": channel, "ts": ts, "shown_version": version}
         uow.execute(update(downloads).where(*_is(ref)).values(**values))
+
+    @writes
+    def message_outdated(self, uow: UnitOfWork, ref: JobRef) -> None:
+        """Let a message be edited again, which shows whether Slack still has it."""
+        uow.execute(update(downloads).where(*_is(ref)).values(shown_version=0))
 
     @writes
     def message_lost(self, uow: UnitOfWork, ref: JobRef) -> None:

@@ -73,10 +73,22 @@ class RunStore(Store):
         return replace(request, trouble=trouble)
 
     @writes
-    def settle(self, uow: UnitOfWork, request: Request, ending: Ending, policy: Policy) -> Request:
-        """End a run."""
+    def settle(
+        self,
+        uow: UnitOfWork,
+        request: Request,
+        ending: Ending,
+        policy: Policy,
+        *,
+        job: RestoreJob | None = None,
+        read_at: datetime | None = None,
+    ) -> Request:
+        """End a run, with the answer that shows the end."""
+        if job and read_at:
+            download = download_rows.store_job(uow, request.ref, job, read_at, policy)
+        else:
+            download = download_rows.get(uow, request.ref)
         ended = request_rows.move(uow, request, ending.state, outcome=ending.outcome)
-        download = download_rows.get(uow, request.ref)
         uow.reply(ReplyKind.ENDED, policy, download, ended)
         return ended
 

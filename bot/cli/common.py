@@ -1,0 +1,64 @@
+"""What `list`, `cancel` and `audit` share: settings, the operator, the services."""
+
+import os
+import pwd
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+from sqlalchemy.engine import make_url
+
+from bot.cancellation.people import ActingPerson, operator
+from bot.cli import output
+from bot.log_config import configure_logging, redact
+from bot.services.projects import Project
+from bot.settings import Settings, SettingsError, load_settings
+from bot.wiring import Core
+
+
+def settings_without_slack() -> Settings:
+    """Load the settings without Slack's; errors end the command."""
+    with output.failing_on(SettingsError, code=output.WRONG_USAGE):
+        settings = load_settings(needs_slack=False)
+    configure_logging("CRITICAL")  # the command prints what happens
+    redact(settings.secrets)
+    return settings
+
+
+def current_operator() -> ActingPerson:
+    """Return the account of the operating system that runs the command."""
+    name = str(os.getuid())
+    with suppress(KeyError):  # an account without a name
+        name = pwd.getpwuid(os.getuid()).pw_name
+    return ActingPerson(operator(name))
+
+
+@asynccontextmanager
+async def opened_core(settings: Settings) -> AsyncIterator[Core]:
+    """Open the services, with the projects' names; close them at the end."""
+    core = Core(settings)
+    try:
+        await core.projects.read_names_once()
+        yield core
+    finally:
+        await core.close()
+
+
+def chosen_projects(core: Core, name: str) -> list[Project]:
+    """Return the project with this name or id, or all; an unknown one ends the command."""
+    if not name:
+        return list(core.projects)
+    found = core.projects.find(name)
+    if found is None:
+        known = ", ".join(project.name for project in core.projects)
+        output.fail(f"There is no project {name!r}; there are: {known}.", output.WRONG_USAGE)
+    return [found]
+
+
+def missing_file(settings: Settings) -> Path | None:
+    """Return the path of a SQLite database that does not exist."""
+    url = make_url(settings.database_url.get_secret_value())
+    if url.get_backend_name() != "sqlite" or not url.database:
+        return None
+    path = Path(url.database)
+    return None if path.exists() else path

@@ -1,0 +1,104 @@
+"""The role of this process: one is active, the others stand by for its lease."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import KW_ONLY, dataclass
+from enum import StrEnum
+from typing import Protocol
+
+import structlog
+
+from bot.cancellation.errors import StorageError
+from bot.storage.lease import Lease
+from bot.tasks import cancel_and_wait
+
+TAKE_INTERVAL = 1.0  #: seconds between two tries of a standby
+RENEW_INTERVAL = 2.0
+#: Seconds for the release at the end: a database that does not answer must not hold it up.
+RELEASE_WITHIN = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+class Role(StrEnum):
+    ACTIVE = "active"
+    STANDBY = "standby"
+
+
+class ActiveParts(Protocol):
+    """What the active process runs: `serve`'s parts, and a test's."""
+
+    async def run(self) -> None:
+        """Run until cancelled."""
+
+    async def stop(self) -> None:
+        """Begin nothing more, and record the answer of what is out."""
+
+
+@dataclass(eq=False)
+class RoleKeeper:
+    """Takes, renews and releases the lease; builds the active parts anew at each take-over."""
+
+    lease: Lease
+    build: Callable[[], ActiveParts]
+    _: KW_ONLY
+    on_role: Callable[[Role], None] = lambda _role: None
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
+
+    def __post_init__(self) -> None:
+        self.role = Role.STANDBY
+
+    async def run(self) -> None:
+        """Stand by, then be active, until cancelled; then stop the parts and release the lease."""
+        while True:
+            await self._stand_by()
+            self._set(Role.ACTIVE)
+            await self._be_active()
+            self._set(Role.STANDBY)
+
+    async def _stand_by(self) -> None:
+        while True:
+            try:
+                if await self.lease.take():
+                    return
+            except StorageError as error:
+                log.warning("lease not taken", why=str(error))
+            await self.sleep(TAKE_INTERVAL)
+
+    async def _be_active(self) -> None:
+        """Run the active parts until the lease is lost."""
+        parts = self.build()
+        running = asyncio.create_task(parts.run(), name="active parts")
+        renewing = asyncio.create_task(self._renew(), name="lease")
+        try:
+            await asyncio.wait({running, renewing}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await cancel_and_wait(renewing)
+            await parts.stop()
+            await cancel_and_wait(running)
+            await self._release()
+        if running.done() and not running.cancelled() and (error := running.exception()):
+            log.error("active parts failed", exc_info=error)
+
+    async def _renew(self) -> None:
+        """Renew the lease until another process has it."""
+        while True:
+            await self.sleep(RENEW_INTERVAL)
+            try:
+                if not await self.lease.renew():
+                    log.error("lease lost: another process is active")
+                    return
+            except StorageError as error:
+                log.warning("lease not renewed", why=str(error))
+
+    async def _release(self) -> None:
+        try:
+            async with asyncio.timeout(RELEASE_WITHIN):
+                await self.lease.release()
+        except (StorageError, TimeoutError) as error:
+            log.warning("lease not released", why=str(error))
+
+    def _set(self, role: Role) -> None:
+        self.role = role
+        log.info("role", role=str(role))
+        self.on_role(role)

@@ -1,0 +1,80 @@
+"""Warns of settings that carry a risk, and of what the start finds beside them."""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from datetime import timedelta
+
+from bot.settings.model import ProjectSettings
+from bot.settings.policy import LEAST_TO_DECIDE
+
+SHORTEST_TIME_TO_LINK = 150  #: seconds between the start of a download and its link, at least
+LEAST_LEFT = 30  #: seconds that a cancellation may need, with its announcement before it
+
+
+def policy_warnings(projects: Iterable[ProjectSettings], interval: float) -> Iterator[str]:
+    """Name the projects whose downloads may be cancelled too late, or too early to object."""
+    for project in projects:
+        after = project.policies.default.auto_cancel_after
+        if after is None:
+            continue
+        seconds = f"{after.total_seconds():.0f} s"
+        if after.total_seconds() + interval > SHORTEST_TIME_TO_LINK - LEAST_LEFT:
+            yield (
+                f"Project {project.label}: BOT_AUTO_CANCEL_AFTER ({seconds}) and "
+                f"BOT_WATCH_INTERVAL ({interval:g} s) leave less than {LEAST_LEFT} s of the "
+                f"{SHORTEST_TIME_TO_LINK} s before a link can be live: the backup may be "
+                "downloaded before the bot cancels. Lower one of them."
+            )
+        if after < timedelta(seconds=LEAST_TO_DECIDE):
+            yield (
+                f"Project {project.label}: BOT_AUTO_CANCEL_AFTER ({seconds}) is below "
+                f"{LEAST_TO_DECIDE} s: hardly anybody can let a download run in time. Raise it."
+            )
+
+
+def orphan_warnings(
+    open_requests: Mapping[str, int], projects: Iterable[ProjectSettings]
+) -> Iterator[str]:
+    """Name projects with open requests that the settings do not name.
+
+    Args:
+        open_requests: how many requests are open, by the id of their project.
+        projects: the projects of the settings.
+    """
+    ids = {project.id for project in projects}
+    for project_id, count in sorted(open_requests.items()):
+        if project_id not in ids and count:
+            requests = "1 open request" if count == 1 else f"{count} open requests"
+            yield (
+                f"Project {project_id} is not in the settings any more and has {requests}: they "
+                "wait untouched. Name the project again, or cancel its downloads in Atlas."
+            )
+
+
+def starter_warnings(
+    projects: Iterable[ProjectSettings],
+    *,
+    has_email_scope: bool,
+    unreadable_feeds: Collection[str],
+) -> Iterator[str]:
+    """Name the projects where a person could let their own download run.
+
+    Args:
+        projects: the projects of the settings.
+        has_email_scope: whether the bot token has the scope `users:read.email`.
+        unreadable_feeds: the ids of projects whose activity feed cannot be read.
+    """
+    cancelling = [p for p in projects if p.policies.default.auto_cancels]
+    if cancelling and not has_email_scope:
+        labels = ", ".join(project.label for project in cancelling)
+        yield (
+            f"BOT_AUTO_CANCEL_AFTER is set ({labels}), and the bot token lacks the scope "
+            "users:read.email: who started a download may let it run. Add the scope, and install "
+            "the app again."
+        )
+    for project in cancelling:
+        if project.id in unreadable_feeds:
+            yield (
+                f"Project {project.label}: BOT_AUTO_CANCEL_AFTER is set, and the activity feed "
+                "cannot be read: who started a download may let it run. `cancel-restore doctor` "
+                "says what to check."
+            )

@@ -1,1 +1,0 @@
-"""The card of a request and the replies in its thread."""

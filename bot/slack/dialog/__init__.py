@@ -1,1 +1,0 @@
-"""The dialog in which a job is selected, shown and submitted."""

@@ -1,1 +1,0 @@
-"""Delivers queued posts to Slack."""

@@ -1,1 +1,0 @@
-"""Receivers of Slack's payloads: Socket Mode or HTTP."""
