@@ -25,7 +25,7 @@ from bot.services.feed import Feed
 from bot.services.observations import Observations
 from bot.services.projects import Project
 from bot.storage.download_store import DownloadStore, Listing
-from bot.tasks import log_errors
+from bot.tasks import log_errors, wait_up_to
 
 FEED_INTERVAL = 8.0  #: seconds between two reads of a project's activity feed
 CONCURRENT_READS = 8  #: clusters of one project that are read side by side
@@ -52,6 +52,7 @@ class Watch:
     now: Callable[[], datetime]
     _: KW_ONLY
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
+    wait_up_to: Callable[[float, asyncio.Event], Awaitable[object]] = wait_up_to
     monotonic: Callable[[], float] = time.monotonic
     _clusters: frozenset[str] = field(default=frozenset(), init=False)
     _signatures: dict[str, _Signature] = field(default_factory=dict, init=False)
@@ -61,6 +62,7 @@ class Watch:
     def __post_init__(self) -> None:
         self._events: list[datetime] = []  # restore requests whose jobs are not listed yet
         self._has_events = asyncio.Event()
+        self._wants_feed = asyncio.Event()
 
     async def run(self) -> None:
         """Watch until cancelled."""
@@ -83,7 +85,8 @@ class Watch:
                 if events := await self.feed.read():
                     self._events += events
                     self._has_events.set()
-            await self.sleep(FEED_INTERVAL)
+            await self.wait_up_to(FEED_INTERVAL, self._wants_feed)
+            self._wants_feed.clear()
 
     async def _rounds(self) -> None:
         """Read all clusters in each interval."""
@@ -169,7 +172,10 @@ class Watch:
             unread=jobs.unread,
         )
         policy = self.project.policies.of(cluster)
-        self.observations.report(await self.downloads.record_listing(listing, policy))
+        changes = await self.downloads.record_listing(listing, policy)
+        self.observations.report(changes)
+        if changes.seen:  # the feed may name who started them
+            self._wants_feed.set()
         self._signatures[cluster] = signature
 
     def _report_failure(self, cluster: str, error: Exception) -> None:

@@ -115,6 +115,8 @@ def _atlas_address(value: object) -> str:
 
 def _database_url(value: object) -> object:
     """Refuse what is neither a SQLite file nor a PostgreSQL database whose driver is installed."""
+    if isinstance(value, SecretStr):  # it was read already
+        return value
     try:
         url = make_url(value if isinstance(value, str) else "")
     except (ArgumentError, ValueError):

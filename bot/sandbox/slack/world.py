@@ -8,6 +8,7 @@ from bot.sandbox.slack.event_bus import EventBus
 from bot.sandbox.slack.faults import Faults
 from bot.sandbox.slack.id_generator import IdGenerator
 from bot.sandbox.slack.messages import Message, Messages
+from bot.sandbox.slack.notifications import Notifications
 from bot.sandbox.slack.triggers import TriggerStore
 from bot.sandbox.slack.views import View, Views
 from bot.sandbox.slack.workspace import Workspace
@@ -67,6 +68,7 @@ class World:
         self.ids = IdGenerator(self.clock)
         self.events = EventBus(self.clock)
         self.messages = Messages(self.ids)
+        self.notifications = Notifications(self.workspace)
         self.views = Views(self.workspace, self.ids)
         self.triggers = TriggerStore(
             self.clock, self.ids, self.workspace.team.id, self.settings.trigger_seconds
@@ -87,5 +89,4 @@ class World:
         self.events.publish(kind, message=message.snapshot())
 
     def publish_view(self, view: View) -> None:
-        kind = "home" if view.content["type"] == "home" else "view"
-        self.events.publish(kind, user=view.user.id, view=self.views.as_json(view))
+        self.events.publish("view", user=view.user.id, view=self.views.as_json(view))

@@ -24,6 +24,10 @@ class Args:
         value = self.values.get(name, "")
         return value if isinstance(value, str) else json.dumps(value)
 
+    def flag(self, name: str) -> bool:
+        """A boolean argument, as JSON or as a form has it."""
+        return self.values.get(name) in {True, "true", "True", "1", 1}
+
     def parsed(self, name: str, error: str = "invalid_arguments") -> object:
         """A structured argument as Python values; None when it was not given.
 

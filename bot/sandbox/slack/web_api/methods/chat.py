@@ -1,4 +1,4 @@
-"""chat.postMessage, chat.postEphemeral and chat.update."""
+"""chat.postMessage, chat.postEphemeral, chat.update and chat.getPermalink."""
 
 from typing import Any
 
@@ -39,8 +39,24 @@ def post_message(world: World, args: Args, caller: Caller) -> Json:
         {"text": "", **author_fields(world), **content},
         client_msg_id=args.text("client_msg_id"),
     )
+    world.notifications.add(message, _direct_recipient(world, channel))
     world.publish_message("message", message)
     return _posted(message)
+
+
+def _direct_recipient(world: World, channel: Channel) -> set[str]:
+    """Return the person of a direct message: each post there notifies them."""
+    is_direct = channel.kind == "im"
+    return channel.members - {world.workspace.app.bot_user} if is_direct else set()
+
+
+def get_permalink(world: World, args: Args, _caller: Caller) -> Json:
+    channel = visible_channel(world, args.text("channel"))
+    message = world.messages.find(channel.id, args.text("message_ts"))
+    if message is None:
+        raise ApiError("message_not_found")
+    link = f"{world.base_url}/archives/{channel.id}/p{message.ts.replace('.', '')}"
+    return {"channel": channel.id, "permalink": link}
 
 
 def _posted(message: Message) -> Json:
@@ -79,7 +95,8 @@ def _thread(world: World, channel: Channel, args: Args) -> Json:
         raise ApiError("thread_not_found")
     if parent.content.get("thread_ts", parent.ts) != parent.ts:
         raise ApiError("cannot_reply_to_message")
-    return {"thread_ts": thread_ts}
+    is_broadcast = args.flag("reply_broadcast")
+    return {"thread_ts": thread_ts, **({"subtype": "thread_broadcast"} if is_broadcast else {})}
 
 
 def _find_duplicate(world: World, channel: Channel, args: Args) -> Message | None:
@@ -134,5 +151,6 @@ _WRITE = ("chat:write",)
 METHODS = {
     "chat.postMessage": Method(run=post_message, required=("channel",), any_of=_WRITE),
     "chat.postEphemeral": Method(run=post_ephemeral, required=("channel", "user"), any_of=_WRITE),
+    "chat.getPermalink": Method(run=get_permalink, required=("channel", "message_ts")),
     "chat.update": Method(run=update, required=("channel", "ts"), any_of=_WRITE),
 }
