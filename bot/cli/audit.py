@@ -10,11 +10,11 @@ import typer
 from sqlalchemy.exc import SQLAlchemyError
 
 from bot.cancellation.errors import StorageError
-from bot.cli.common import missing_file, settings_without_slack
-from bot.cli.output import FAILED, WRONG_USAGE, fail, failing_on, write_json
+from bot.cli.common import database_problem, has_tables, missing_file, settings_without_slack
+from bot.cli.output import WRONG_USAGE, fail, write_json
 from bot.storage.audit_log import AuditLog
-from bot.storage.database import Database, cause_of, wall_clock
-from bot.storage.migrate import SchemaError, is_current
+from bot.storage.database import Database, wall_clock
+from bot.storage.migrate import SchemaError
 
 #: Seconds for one page of events, or for the whole chain.
 TIMEOUT = 300.0
@@ -73,14 +73,16 @@ async def with_log(use: Callable[[AuditLog], Awaitable[T]]) -> T:
     settings = settings_without_slack()
     if missing := missing_file(settings):
         fail(f"There is no record yet: {missing} does not exist. Check DATABASE_URL.")
-    url = settings.database_url.get_secret_value()
-    database = Database(url, timeout=TIMEOUT)
     try:
-        with failing_on(SchemaError, StorageError):
-            if not await is_current(url):
-                fail("There is no record yet: the database is empty. Check DATABASE_URL.")
-            return await use(AuditLog(database, wall_clock, None))
-    except (SQLAlchemyError, OSError) as error:
-        fail(f"The database of DATABASE_URL cannot be opened ({cause_of(error)}).", FAILED)
+        is_stored = await has_tables(settings)
+    except (SchemaError, SQLAlchemyError, OSError) as error:
+        fail(database_problem(error))
+    if not is_stored:
+        fail("There is no record yet: the database is empty. Check DATABASE_URL.")
+    database = Database(settings.database_url.get_secret_value(), timeout=TIMEOUT)
+    try:
+        return await use(AuditLog(database, wall_clock, None))
+    except StorageError:
+        fail("The database of DATABASE_URL did not return the record. Try again.")
     finally:
         await database.close()

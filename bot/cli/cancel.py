@@ -1,68 +1,57 @@
 """`cancel-restore cancel`: cancels a download without Slack, with the same checks and record."""
 
 import asyncio
+import signal
 import sys
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Annotated, Any
+from dataclasses import dataclass, replace
+from typing import Annotated
 
 import typer
 
-from bot.app import StartError, migrate
 from bot.atlas import AtlasError, InvalidName, Priority, is_cluster_name, is_object_id
 from bot.cancellation.decisions import Submission, SubmitResult, is_blank
-from bot.cancellation.errors import CancellationError, NothingChanged, StorageError
-from bot.cancellation.events import EventName
+from bot.cancellation.errors import CancellationError, StorageError
+from bot.cancellation.facts import facts_of
 from bot.cancellation.request import Request, State
-from bot.cancellation.text import plain, printable
-from bot.cancellation.words import IN_ATLAS, ONLY_WATCHES, link_line
+from bot.cancellation.words import ONLY_WATCHES, link_line
 from bot.cli import output
 from bot.cli.common import (
     chosen_projects,
+    create_tables,
     current_operator,
     opened_core,
     settings_without_slack,
 )
 from bot.cli.list import fields_of, lookup_of, why_not
 from bot.cli.output import OutputFormat
+from bot.cli.steps import Steps, ending, terminal
 from bot.log_config import without_secrets
 from bot.services.lookup import JobDetails
 from bot.services.rights import Rights, nobody_answers
 from bot.services.runner import Runner
 from bot.settings import Settings
 from bot.storage.audit_log import AuditLog
+from bot.storage.lease import Lease
 from bot.tasks import cancel_and_wait
 from bot.wiring import Core
 
-POLL = 0.3  #: seconds between two looks at the request
+POLL = 0.3  #: seconds between two looks at the request, and two tries to take the lease
 RENEW_INTERVAL = 2.0
+READ_TIMEOUT = 10.0  #: seconds for the read that decides the exit code
+NO_TERMINAL = "No terminal can ask for the cluster's name: add --yes."
 REASON_MISSING = "A reason is needed: add --reason TEXT."
 NEEDS_APPROVAL = (
     "This needs approval in Slack. In an emergency, add --without-approval and --reason TEXT."
 )
 WAITS = "The request waits for approval in Slack. In an emergency, add --without-approval."
 GO_ON = "Call the same command again: it continues with the same request."
+NOT_BEGUN = "Nothing was recorded, and nothing was sent."
 STOPPED = f"Interrupted. A DELETE may have been sent. {GO_ON}"
-SENTENCES = {
-    EventName.CREATED: "The request is recorded.",
-    EventName.ACTED_ALONE: "It runs without approval.",
-    EventName.APPROVED: "It may run.",
-    EventName.CANCELLING: "The bot reads the download.",
-    EventName.CANCEL_SENT: "The DELETE is being sent.",
-    EventName.CANCEL_ANSWERED: "Atlas answered the DELETE.",
-    EventName.CANCELLED: "Cancelled. Atlas confirms it.",
-    EventName.OVER: "The download ended by other means.",
-    EventName.REFUSED: f"Atlas refused to cancel it. {IN_ATLAS}",
-    EventName.CHANGED: "Not cancelled: Atlas shows another job than the one confirmed.",
-    EventName.FAILED: "Not cancelled: the bot gave up. Look in Atlas.",
-    EventName.DENIED: "Somebody lets this download run.",
-    EventName.WITHDRAWN: "The request was withdrawn.",
-    EventName.EXPIRED: "Nobody approved in time.",
-    EventName.AWAITING: "The request waits for approval.",
-}
+DATABASE_FAILED = f"The database of DATABASE_URL did not take or return what was needed. {GO_ON}"
+ALREADY = "The download is cancelled already. Nothing was sent."
 
 
 def cancel_download(
@@ -75,9 +64,6 @@ def cancel_download(
     alone: Annotated[
         bool, typer.Option("--without-approval", help="Act alone; needs a reason.")
     ] = False,
-    how: Annotated[
-        str, typer.Option("--format", help="table or json; json where no terminal reads.")
-    ] = "",
 ) -> None:
     """Cancel a download with the checks and the record of the bot; Slack is not needed.
 
@@ -85,10 +71,11 @@ def cancel_download(
     Exit codes: 0 Atlas reads cancelled, 1 failed, 2 wrong usage or settings.
     """
     wanted = Target.parse(target)
+    if not yes and not (sys.stdin and sys.stdin.isatty()):
+        output.fail(NO_TERMINAL, output.WRONG_USAGE)
+    settings = settings_without_slack()
     text = without_secrets(reason.encode(errors="surrogateescape").decode(errors="replace"))
-    command = CancelCommand(
-        settings_without_slack(), wanted, text.strip(), yes, alone, output.format_of(how)
-    )
+    command = CancelCommand(settings, wanted, text.strip(), yes, alone, Steps(output.format_of("")))
     try:
         raise typer.Exit(asyncio.run(command.run()))
     except KeyboardInterrupt:
@@ -109,20 +96,20 @@ class Target:
         """Parse `[PROJECT] CLUSTER JOB_ID`; anything else ends the command."""
         match [word.strip() for word in words]:
             case [cluster, job_id]:
-                found = cls("", cluster, job_id.lower())
+                target = cls("", cluster, job_id.lower())
             case [project, cluster, job_id]:
-                found = cls(project, cluster, job_id.lower())
+                target = cls(project, cluster, job_id.lower())
             case _:
                 output.fail("Name the download: [PROJECT] CLUSTER JOB_ID.", output.WRONG_USAGE)
-        if not is_cluster_name(found.cluster):
-            output.fail(f"{found.cluster!r} is not the name of a cluster.", output.WRONG_USAGE)
-        if not is_object_id(found.job_id):
-            why = f"{found.job_id!r} is not a job's id: 24 characters 0-9 or a-f."
+        if not is_cluster_name(target.cluster):
+            output.fail(f"{target.cluster!r} is not the name of a cluster.", output.WRONG_USAGE)
+        if not is_object_id(target.job_id):
+            why = f"{target.job_id!r} is not a job's id: 24 characters 0-9 or a-f."
             output.fail(why, output.WRONG_USAGE)
-        return found
+        return target
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class CancelCommand:
     """One call of the command."""
 
@@ -131,58 +118,56 @@ class CancelCommand:
     reason: str
     is_confirmed: bool
     alone: bool
-    form: OutputFormat
-    _shown: int = field(default=0, init=False)  #: events that were shown
-    _fields: dict[str, Any] = field(default_factory=dict, init=False)
+    steps: Steps
 
     async def run(self) -> int:
         """Run the command, and return its exit code; an error ends it with its sentence."""
         try:
-            await migrate(self.settings.database_url.get_secret_value())
+            await create_tables(self.settings)
             async with opened_core(self.settings) as core:
                 return await self._cancel(core)
-        except StorageError as error:
-            output.fail(f"{error} {GO_ON}")
-        except (AtlasError, CancellationError, StartError) as error:
+        except StorageError:
+            output.fail(DATABASE_FAILED)
+        except (AtlasError, CancellationError) as error:
             output.fail(str(error))
         except InvalidName as error:
             output.fail(str(error), output.WRONG_USAGE)
 
     async def _cancel(self, core: Core) -> int:
         projects = chosen_projects(core, self.target.project)
-        lookup = await lookup_of(core, self.settings)
+        lookup, problem = await lookup_of(core)
+        if problem:
+            output.fail(problem)
         details = await lookup.find(projects, self.target.cluster, self.target.job_id)
-        self._fields = fields_of(details, core)
-        opened = details.open_request
-        if details.job.is_over and opened is None:
+        self.steps.fields = fields_of(details, core.now())
+        if details.policy.read_only:
+            output.fail(ONLY_WATCHES, output.WRONG_USAGE)
+        running = details.open_request
+        if running and running.state is not State.AWAITING:
+            self.steps.say(f"{running.requester or 'Auto-cancel'} asked already.", running)
+            return await self._follow(core, details, running)
+        if details.job.is_over:
             return self._report_ended(details)
-        self._check_policy(details, opened)
-        if opened is None or self.alone:
-            self._confirm(details)
-        request = await self._submit(core, details)
-        return await self._follow(core, request)
+        self._check(details)
+        self._confirm(details)
+        return await self._follow(core, details, await self._submit(core, details))
 
     def _report_ended(self, details: JobDetails) -> int:
         """Report a job that is over: a success where it is cancelled already."""
-        job = details.job
-        if not job.cancelled or job.failed:
-            link = plain(link_line(details.download.link(details.read_at)))
-            output.fail(f"The download has ended, and is not cancelled. {link}.")
-        self._say("The download is cancelled already. Nothing was sent.")
-        return 0
+        link = terminal(link_line(details.download.link(details.read_at)))
+        if not details.job.cancelled or details.job.failed:
+            output.fail(f"The download has ended, and does not read cancelled. {link}.")
+        self.steps.say(f"{ALREADY} {link}.")
+        return output.DONE
 
-    def _check_policy(self, details: JobDetails, opened: Request | None) -> None:
+    def _check(self, details: JobDetails) -> None:
         """End the command where the policy or the input does not allow it."""
         policy = details.policy
-        if policy.read_only:
-            output.fail(ONLY_WATCHES, output.WRONG_USAGE)
-        if opened is None and (why := why_not(details)):
+        if why := why_not(details):
             output.fail(why)
-        needs_approval = policy.approvals > 0 and (opened is None or opened.state is State.AWAITING)
-        if needs_approval and not self.alone:
-            output.fail(WAITS if opened else NEEDS_APPROVAL, output.WRONG_USAGE)
-        needs_reason = policy.require_reason or (self.alone and policy.approvals > 0)
-        if needs_reason and is_blank(self.reason) and (opened is None or needs_approval):
+        if policy.approvals and not self.alone:
+            output.fail(WAITS if details.open_request else NEEDS_APPROVAL, output.WRONG_USAGE)
+        if (policy.require_reason or policy.approvals) and is_blank(self.reason):
             output.fail(REASON_MISSING, output.WRONG_USAGE)
 
     def _confirm(self, details: JobDetails) -> None:
@@ -190,41 +175,30 @@ class CancelCommand:
         if self.is_confirmed:
             return
         name = details.ref.cluster_name
-        if not (sys.stdin and sys.stdin.isatty()):
-            output.fail(
-                "No terminal can ask for the cluster's name: add --yes.", output.WRONG_USAGE
-            )
-        link = plain(link_line(details.download.link(details.read_at)))
+        link = terminal(link_line(details.download.link(details.read_at)))
         typer.echo(f"{name} in {details.project.name}, job {details.ref.job_id}. {link}.", err=True)
-        typed = typer.prompt("Type the cluster's name to cancel", default="", err=True)
+        typed = ask("Type the cluster's name to cancel")
         if typed.strip().casefold() != name.casefold():
             output.fail(f"That is not {name}, so nothing was done.", output.WRONG_USAGE)
 
     async def _submit(self, core: Core, details: JobDetails) -> Request:
         """Write the request, or join or decide the open one, beside a bot or without one."""
-        opened = details.open_request
-        if opened and opened.state is not State.AWAITING:
-            self._say(f"{opened.requester or 'Auto-cancel'} asked already.", opened)
-            return opened
-        store = core.stores(None, lambda: None).requests
-        submitted = await store.submit(
-            current_operator(),
-            details.policy,
-            Submission(
-                key=f"cli:{uuid.uuid4().hex}",
-                ref=details.ref,
-                job=details.job,
-                read_at=details.read_at,
-                reason=self.reason,
-                alone=self.alone,
-            ),
+        submission = Submission(
+            key=f"cli:{uuid.uuid4().hex}",
+            ref=details.ref,
+            job=details.job,
+            read_at=details.read_at,
+            reason=self.reason,
+            alone=self.alone,
         )
+        store = core.stores(None, lambda: None).requests
+        submitted = await store.submit(current_operator(), details.policy, submission)
         if submitted.result is SubmitResult.JOINED:
-            self._say("Somebody has asked already.", submitted.request)
+            self.steps.say("Somebody has asked already.", submitted.request)
         return submitted.request
 
-    async def _follow(self, core: Core, request: Request) -> int:
-        """Show each step until the request ends; run it where no bot is active."""
+    async def _follow(self, core: Core, details: JobDetails, request: Request) -> int:
+        """Show each step until the request ends; run it while no bot is active."""
         stores = core.stores(core.lease, lambda: None)
         log = AuditLog(core.database, core.now, None)
         runner = Runner(
@@ -235,75 +209,63 @@ class CancelCommand:
             core.lease,
             core.now,
         )
-        renewing: asyncio.Task[None] | None = None
+        holding = asyncio.create_task(_hold(core.lease))
         try:
             while True:
                 request = await stores.requests.get(request.id)
-                await self._show_events(log, request)
+                self.steps.show(request, await log.of_request(request.id))
                 if request.state.has_ended:
-                    return await self._exit_code(core, request)
+                    return await self._end(core, details, request)
                 if request.state is State.AWAITING:
                     output.fail(WAITS)
-                if renewing is None and await core.lease.take():
-                    renewing = asyncio.create_task(_renew(core))
-                if renewing:
+                if core.lease.is_held:
                     runner.start(request.id)
                 await asyncio.sleep(POLL)
         finally:
             await runner.stop()
-            if renewing:
-                await cancel_and_wait(renewing)
-                with suppress(StorageError):
-                    await core.lease.release()
+            await cancel_and_wait(holding)
+            with suppress(StorageError):
+                await core.lease.release()
 
-    async def _show_events(self, log: AuditLog, request: Request) -> None:
-        """Show the events of the request that were not shown yet."""
-        for line in (await log.of_request(request.id))[self._shown :]:
-            self._shown += 1
-            name = str(line["event"])
-            sentence = SENTENCES.get(EventName(name), name)
-            answer = " ".join(str(line[key]) for key in ("status", "code") if line.get(key))
-            detail = str(line.get("error") or answer or "")
-            self._say(f"{sentence} {detail}".strip(), request, name, str(line["at"]))
-
-    async def _exit_code(self, core: Core, request: Request) -> int:
-        """Return 0 only if Atlas reads cancelled."""
+    async def _end(self, core: Core, details: JobDetails, request: Request) -> int:
+        """Show the end, and return the exit code: 0 only if Atlas reads cancelled."""
+        ref, stores = request.ref, core.stores(None, lambda: None)
+        download = await stores.downloads.get(ref.project_id, ref.job_id) or details.download
+        details = replace(details, download=download, requests=[request])
+        self.steps.fields = fields_of(details, core.now())
+        sentence = ending(facts_of(download, [request], details.policy))
+        events = await AuditLog(core.database, core.now, None).of_request(request.id)
+        self.steps.show_end(request, sentence, events)
         if request.state is State.CANCELLED:
-            return 0
-        project = core.projects.get(request.ref.project_id)
+            return output.DONE
         try:
-            job = await project.gateway.job(request.ref, Priority.CANCEL, timeout=10.0)
-        except AtlasError:
-            return output.FAILED
-        is_cancelled = job.cancelled and not job.failed
-        if not is_cancelled and self.form is OutputFormat.JSON:
-            typer.echo(SENTENCES[EventName.entering(request.state)], err=True)
-        return 0 if is_cancelled else output.FAILED
-
-    def _say(
-        self,
-        sentence: str,
-        request: Request | None = None,
-        event: str | None = None,
-        at: str | None = None,
-    ) -> None:
-        """Show one step: a sentence on a terminal, a JSON line elsewhere."""
-        at = at or datetime.now(UTC).isoformat(timespec="milliseconds")
-        if self.form is OutputFormat.JSON:
-            step = {
-                "at": at,
-                "event": event,
-                "state": str(request.state) if request else self._fields.get("state"),
-                "request": request.id if request else None,
-                "sentence": sentence,
-            }
-            output.write_json({**self._fields, **step}, sys.stdout)
-        else:
-            typer.echo(f"{at[11:19]}  {printable(sentence)}")
+            job = await details.project.gateway.job(ref, Priority.CANCEL, timeout=READ_TIMEOUT)
+        except AtlasError as error:
+            output.fail(str(error))
+        if job.cancelled and not job.failed:
+            return output.DONE
+        if self.steps.form is OutputFormat.JSON:
+            typer.echo(sentence, err=True)
+        return output.FAILED
 
 
-async def _renew(core: Core) -> None:
+def ask(question: str) -> str:
+    """Ask on the terminal; Ctrl-C ends the command at once, not only the event loop."""
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return str(typer.prompt(question, default="", show_default=False, err=True))
+    except typer.Abort:
+        output.fail(f"\n{NOT_BEGUN}", output.INTERRUPTED)
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
+async def _hold(lease: Lease) -> None:
+    """Take the lease once it is free, also that of a bot that dies meanwhile, and renew it."""
     while True:
-        await asyncio.sleep(RENEW_INTERVAL)
-        with suppress(StorageError, NothingChanged):
-            await core.lease.renew()
+        with suppress(StorageError):
+            if lease.number is not None:
+                await lease.renew()
+            elif not await lease.is_taken():
+                await lease.take()
+        await asyncio.sleep(RENEW_INTERVAL if lease.is_held else POLL)

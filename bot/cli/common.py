@@ -7,12 +7,15 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
 
 from bot.cancellation.people import ActingPerson, operator
 from bot.cli import output
 from bot.log_config import configure_logging, redact
 from bot.services.projects import Project
 from bot.settings import Settings, SettingsError, load_settings
+from bot.storage.database import cause_of
+from bot.storage.migrate import SchemaError, ensure_current, is_current
 from bot.wiring import Core
 
 
@@ -62,3 +65,28 @@ def missing_file(settings: Settings) -> Path | None:
         return None
     path = Path(url.database)
     return None if path.exists() else path
+
+
+async def create_tables(settings: Settings) -> None:
+    """Create the tables where there are none; a database that refuses ends the command."""
+    try:
+        await ensure_current(settings.database_url.get_secret_value())
+    except (SchemaError, SQLAlchemyError, OSError) as error:
+        output.fail(database_problem(error))
+
+
+async def has_tables(settings: Settings) -> bool:
+    """Return whether the database has this program's tables; creates nothing.
+
+    Raises `SchemaError`, `SQLAlchemyError` or `OSError` where it cannot be used.
+    """
+    return missing_file(settings) is None and await is_current(
+        settings.database_url.get_secret_value()
+    )
+
+
+def database_problem(error: Exception) -> str:
+    """Return the sentence about a database that cannot be used."""
+    if isinstance(error, SchemaError):
+        return f"The database of DATABASE_URL cannot be used. {error}"
+    return f"The database of DATABASE_URL cannot be opened ({cause_of(error)}). Check the address."

@@ -3,25 +3,36 @@
 import asyncio
 import sys
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
+from sqlalchemy.exc import SQLAlchemyError
 
-from bot.atlas import DeliveryType, InvalidName, is_cluster_name
+from bot.atlas import InvalidName, is_cluster_name
+from bot.cancellation.download import is_download
 from bot.cancellation.facts import facts_of, list_fields
 from bot.cancellation.text import plain
 from bot.cancellation.words import IN_ATLAS, link_line, starter_line
 from bot.cli import output
-from bot.cli.common import chosen_projects, missing_file, opened_core, settings_without_slack
+from bot.cli.common import (
+    chosen_projects,
+    database_problem,
+    has_tables,
+    opened_core,
+    settings_without_slack,
+)
 from bot.cli.output import OutputFormat
 from bot.services.lookup import JobDetails, Lookup, Running
 from bot.settings import Settings
-from bot.storage.migrate import SchemaError, is_current
+from bot.storage.migrate import SchemaError
 from bot.wiring import Core
 
 HEADERS = ("Cluster", "Project", "Job", "Type", "Started", "Link", "Cancel", "Note")
 NOT_A_DOWNLOAD = "Atlas cancels downloads only, and this is another restore."
+ENDED = "The download has ended."
 READ_ONLY = f"This project is read-only for the bot. {IN_ATLAS}"
+NO_RECORD = "What the bot has stored is missing from the list"
 
 
 def list_downloads(
@@ -42,52 +53,47 @@ def list_downloads(
 
 async def _list(settings: Settings, cluster: str | None, project: str, form: OutputFormat) -> None:
     async with opened_core(settings) as core:
-        projects = chosen_projects(core, project)
-        lookup = await lookup_of(core, settings)
-        running = await lookup.running(projects, cluster)
-        known = running.clusters
-        if cluster and not running.unread and cluster.casefold() not in map(str.casefold, known):
-            names = ", ".join(known) or "none"
-            output.fail(f"There is no cluster {cluster}; there are: {names}.", output.WRONG_USAGE)
-        _write(running, form, core)
-    if running.unread:
-        lines = [
-            f"{part.cluster or 'All clusters'} in {part.project} could not be read: {part.why}"
-            for part in running.unread
-        ]
-        output.fail("\n".join(lines))
+        lookup, problem = await lookup_of(core)
+        running = await lookup.running(chosen_projects(core, project), cluster)
+        problems = [*_unread(running), *([f"{NO_RECORD}: {problem}"] if problem else [])]
+        if cluster and not problems and not _has_cluster(running, cluster):
+            names = ", ".join(running.clusters) or "none"
+            output.fail(f"There is no cluster {cluster}; there are: {names}.")
+        _write(running, form, core.now())
+        if not (running.downloads or running.others or problems):
+            typer.echo("No download is running.", err=form is OutputFormat.JSON)
+    if problems:
+        output.fail("\n".join(problems))
 
 
-async def lookup_of(core: Core, settings: Settings) -> Lookup:
-    """Return the lookup, without stores where there is no database yet."""
-    has_database = False
-    if missing_file(settings) is None:
-        with output.failing_on(SchemaError):
-            try:
-                has_database = await is_current(settings.database_url.get_secret_value())
-            except SchemaError:
-                raise
-            except Exception:  # noqa: BLE001 - what Atlas has is shown without it
-                has_database = False
+async def lookup_of(core: Core) -> tuple[Lookup, str | None]:
+    """Return the lookup, and why the database cannot be read; without one, Atlas suffices."""
+    problem = None
+    is_stored = False
+    try:
+        is_stored = await has_tables(core.settings)
+    except (SchemaError, SQLAlchemyError, OSError) as error:
+        problem = database_problem(error)
     stores = core.stores(None, lambda: None)
-    return Lookup(
-        downloads=stores.downloads if has_database else None,
-        requests=stores.requests if has_database else None,
+    lookup = Lookup(
+        downloads=stores.downloads if is_stored else None,
+        requests=stores.requests if is_stored else None,
         feed_of=core.feed_of,
         now=core.now,
     )
+    return lookup, problem
 
 
 def why_not(details: JobDetails) -> str | None:
     """Say why a job cannot be cancelled; None if it can."""
-    if details.job.delivery_type != DeliveryType.DOWNLOAD:
+    if not is_download(details.download.shown):
         return NOT_A_DOWNLOAD
-    if details.job.is_over:
-        return "The download has ended."
+    if details.download.ended:
+        return ENDED
     return READ_ONLY if details.policy.read_only else None
 
 
-def fields_of(details: JobDetails, core: Core) -> dict[str, Any]:
+def fields_of(details: JobDetails, now: datetime) -> dict[str, Any]:
     """Return the fields of a JSON line."""
     facts = facts_of(details.download, details.requests, details.policy)
     return list_fields(
@@ -95,25 +101,36 @@ def fields_of(details: JobDetails, core: Core) -> dict[str, Any]:
         project=details.project.name,
         kind=str(details.job.delivery_type),
         why_not=why_not(details),
-        now=core.now(),
+        now=now,
     )
 
 
-def _write(running: Running, form: OutputFormat, core: Core) -> None:
-    found: Sequence[JobDetails] = [*running.downloads, *running.others]
+def _has_cluster(running: Running, cluster: str) -> bool:
+    return cluster.casefold() in {name.casefold() for name in running.clusters}
+
+
+def _unread(running: Running) -> list[str]:
+    return [
+        f"{part.cluster or 'All clusters'} in {part.project} could not be read: {part.why}"
+        for part in running.unread
+    ]
+
+
+def _write(running: Running, form: OutputFormat, now: datetime) -> None:
+    """Write what runs, newest first: the id of a job begins with its time."""
+    jobs: Sequence[JobDetails] = sorted(
+        [*running.downloads, *running.others], key=lambda item: item.ref.job_id, reverse=True
+    )
     if form is OutputFormat.JSON:
-        for details in found:
-            output.write_json(fields_of(details, core), sys.stdout)
-    elif found:
-        output.write_table(HEADERS, (_row(details, core) for details in found), sys.stdout)
-    if not found and not running.unread:
-        typer.echo("No download is running.", err=form is OutputFormat.JSON)
+        for details in jobs:
+            output.write_json(fields_of(details, now), sys.stdout)
+    elif jobs:
+        output.write_table(HEADERS, (_row(details, now) for details in jobs), sys.stdout)
 
 
-def _row(details: JobDetails, core: Core) -> tuple[str, ...]:
+def _row(details: JobDetails, now: datetime) -> tuple[str, ...]:
     download = details.download
-    is_download = details.job.delivery_type == DeliveryType.DOWNLOAD
-    link = plain(link_line(download.link(core.now()))) if is_download else ""
+    link = plain(link_line(download.link(now))) if is_download(download.shown) else ""
     return (
         details.ref.cluster_name,
         details.project.name,

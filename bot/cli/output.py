@@ -14,6 +14,7 @@ from rich.text import Text
 
 from bot.cancellation.text import printable
 
+DONE = 0
 FAILED = 1
 WRONG_USAGE = 2  # or wrong settings
 INTERRUPTED = 130  # by Ctrl-C, as shells report it

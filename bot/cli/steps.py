@@ -1,0 +1,100 @@
+"""Shows the steps of `cancel`: sentences on a terminal, JSON lines elsewhere."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import typer
+
+from bot.cancellation.events import EventName
+from bot.cancellation.facts import Facts
+from bot.cancellation.request import Request, State
+from bot.cancellation.text import Text, plain, printable
+from bot.cancellation.words import headline, story
+from bot.cli import output
+from bot.cli.output import OutputFormat
+
+#: A step that leads on; the end has the words of the message in Slack.
+SENTENCES: Mapping[EventName, str] = {
+    EventName.CREATED: "The request is recorded.",
+    EventName.ACTED_ALONE: "It runs without approval.",
+    EventName.APPROVAL_GIVEN: "Somebody approved it.",
+    EventName.APPROVED: "It may run.",
+    EventName.AWAITING: "The request waits for approval.",
+    EventName.REMINDED: "The approvers were reminded.",
+    EventName.CANCELLING: "The download is being read.",
+    EventName.CANCEL_SENT: "The DELETE is being sent.",
+    EventName.CANCEL_ANSWERED: "Atlas answered the DELETE:",
+}
+NO_ANSWER = "nothing in time"
+_ENDS = {EventName.entering(state) for state in State if state.has_ended}
+
+
+@dataclass(slots=True)
+class Steps:
+    """The lines that one call of the command writes."""
+
+    form: OutputFormat
+    fields: dict[str, Any] = field(default_factory=dict)  #: those of `list`, of the download
+    _shown: int = field(default=0, init=False)  #: events that were shown
+    _trouble: str = field(default="", init=False)
+
+    def say(
+        self,
+        sentence: str,
+        request: Request | None = None,
+        event: str | None = None,
+        at: str | None = None,
+    ) -> None:
+        """Show one step."""
+        at = at or datetime.now(UTC).isoformat(timespec="milliseconds")
+        if self.form is OutputFormat.TABLE:
+            typer.echo(f"{at[11:19]}  {printable(sentence)}")
+            return
+        step = {
+            "at": at,
+            "event": event,
+            "state": str(request.state) if request else self.fields.get("state"),
+            "request": request.id if request else None,
+            "sentence": sentence,
+        }
+        output.write_json({**self.fields, **step}, sys.stdout)
+
+    def show(self, request: Request, events: Sequence[Mapping[str, Any]]) -> None:
+        """Show the events of a request that were not shown yet, and what it waits for."""
+        for line in events[self._shown :]:
+            self._shown += 1
+            event = EventName(line["event"])
+            if event in SENTENCES:
+                self.say(_sentence(event, line), request, event, str(line["at"]))
+        if request.trouble and request.trouble != self._trouble:
+            self.say(f"It takes longer than usual. {request.trouble}", request)
+        self._trouble = request.trouble
+
+    def show_end(
+        self, request: Request, sentence: str, events: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Show how a request ended, with the event that ended it."""
+        line = next((line for line in reversed(events) if line["event"] in _ENDS), None)
+        event, at = (str(line["event"]), str(line["at"])) if line else (None, None)
+        self.say(sentence, request, event, at)
+
+
+def ending(facts: Facts) -> str:
+    """Return how a download, or the decision about it, ended, and what to do."""
+    first = terminal(headline(facts, facts.download.read_at))
+    return " ".join([f"{first}.", *map(terminal, story(facts)[-1:])])
+
+
+def terminal(text: Text) -> str:
+    """Render a text without the emoji that Slack draws."""
+    return plain(text).replace(":rotating_light: ", "")
+
+
+def _sentence(event: EventName, line: Mapping[str, Any]) -> str:
+    if event is not EventName.CANCEL_ANSWERED:
+        return SENTENCES[event]
+    answer = " ".join(str(line[key]) for key in ("status", "code") if line.get(key))
+    return f"{SENTENCES[event]} {answer or NO_ANSWER}."
