@@ -7,7 +7,7 @@ from io import StringIO
 from pathlib import Path
 
 from dotenv import dotenv_values
-from dotenv.parser import parse_stream
+from dotenv.parser import Binding, parse_stream
 from pydantic.fields import FieldInfo
 
 from bot.settings.model import (
@@ -98,14 +98,16 @@ def _read_env_file(path: Path, problems: list[str]) -> dict[str, str]:
         raise SettingsError([f"{path} cannot be read: {error.strerror}"]) from None
     except UnicodeDecodeError:
         raise SettingsError([f"{path} cannot be read: it must be text in UTF-8"]) from None
-    problems.extend(_broken_lines(path, text))
-    values = dotenv_values(stream=StringIO(text))
+    bindings = [*parse_stream(StringIO(text))]
+    problems.extend(_broken_lines(path, bindings))
+    readable = "".join(binding.original.string for binding in bindings if not binding.error)
+    values = dotenv_values(stream=StringIO(readable))
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _broken_lines(path: Path, text: str) -> Iterator[str]:
+def _broken_lines(path: Path, bindings: Iterable[Binding]) -> Iterator[str]:
     """Say which lines set nothing; the text of a line may be a secret."""
-    for binding in parse_stream(StringIO(text)):
+    for binding in bindings:
         if binding.error or (binding.key and binding.value is None):
             skipped = binding.original.string
             blank_lines = skipped[: len(skipped) - len(skipped.lstrip())].count("\n")
@@ -117,7 +119,7 @@ def _unknown_variables(names: Iterable[str]) -> Iterator[str]:
     """Report variables that look like settings, each with the most similar one."""
     for name in sorted(names):
         if name.startswith(PREFIXES) and name not in VARIABLES:
-            nearest = get_close_matches(name, VARIABLES, n=1)
+            nearest = get_close_matches(name, VARIABLES, n=1, cutoff=0.75)
             hint = f" Did you mean {nearest[0]}?" if nearest else ""
             yield f"{name} is not a setting of the bot and has no effect.{hint}"
 

@@ -16,6 +16,7 @@ from bot.settings.model import AtlasKeys, ProjectSettings
 from bot.settings.policy import ClusterEntry, PolicySettings, policy_problems
 from bot.settings.reading import (
     Label,
+    extra,
     from_environment,
     read,
     read_environment,
@@ -34,11 +35,9 @@ KINDS = {
 KEY_VARIABLES = variables_of(AtlasKeys)
 POLICY_VARIABLES = variables_of(PolicySettings)
 NO_CREDENTIALS = (
-    "no credentials of Atlas are set: set MONGODB_ATLAS_PUBLIC_API_KEY and MONGODB_ATLAS_PRIVATE_API_KEY "
-    "(an API key), or MONGODB_ATLAS_CLIENT_ID and MONGODB_ATLAS_CLIENT_SECRET (a service account)"
+    "MONGODB_ATLAS_PUBLIC_API_KEY and MONGODB_ATLAS_PRIVATE_API_KEY are not set: set both (an API "
+    "key), or MONGODB_ATLAS_CLIENT_ID and MONGODB_ATLAS_CLIENT_SECRET (a service account)"
 )
-
-
 A_VARIABLE = "the name of a variable, such as SHOP_PRIVATE_KEY: the file holds no secret"
 
 
@@ -115,7 +114,7 @@ def read_projects(
     """
     read_environment(PolicySettings, environ, problems)  # also where each project has other values
     names = {part: name for part, name in KEY_VARIABLES.items() if name in environ}
-    shared = _credentials(names, names.__getitem__, environ, problems) if names else None
+    shared = _credentials(names, KEY_VARIABLES.__getitem__, environ, problems) if names else None
     sources = [Source(environ)] if file is None else [*_sources(file, environ, problems)]
     projects, named = [], set[str]()
     for source in sources:
@@ -205,7 +204,8 @@ def _sources(path: Path, environ: Mapping[str, str], problems: list[str]) -> Ite
         title = f'"{name}"' if isinstance(name, str) and name.strip() else f"number {number}"
         yield Source(environ, f"{FILE}, project {title}", table)
         if name is None:
-            problems.append(f"{FILE}, project {title}: name is not set: people type it")
+            must = extra(ProjectEntry.model_fields["name"], "must")
+            problems.append(f"{FILE}, project {title}: name is not set: it must be {must}")
     for key in ("name", "id"):
         problems.extend(_duplicates(key, (table.get(key) for table in tables)))
 

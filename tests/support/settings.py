@@ -1,6 +1,4 @@
-"""Minimal settings, and how they load."""
-
-from pathlib import Path
+"""The variables of a minimal deployment, and how they load."""
 
 import pytest
 
@@ -16,12 +14,16 @@ ENOUGH = {
 }
 
 
-def load(folder: Path, *without: str, **more: str) -> Settings:
-    environ = {name: value for name, value in ENOUGH.items() if name not in without}
-    return load_settings(environ | more, folder)
+def variables(*without: str) -> dict[str, str]:
+    return {name: value for name, value in ENOUGH.items() if name not in without}
 
 
-def problems(folder: Path, *without: str, **more: str) -> tuple[str, ...]:
+def load(*without: str, **more: str) -> Settings:
+    """Load the minimal variables without some of them, and with others."""
+    return load_settings(variables(*without) | more, needs_slack=True)
+
+
+def problems(*without: str, **more: str) -> tuple[str, ...]:
     with pytest.raises(SettingsError) as caught:
-        load(folder, *without, **more)
+        load(*without, **more)
     return caught.value.problems

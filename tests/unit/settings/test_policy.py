@@ -1,0 +1,149 @@
+"""Policies that cannot work are errors, and risky ones are warnings."""
+
+import pytest
+
+from bot.settings import ProjectSettings, orphan_warnings, starter_warnings
+from tests.support.settings import PROJECT, load, problems
+
+AUTO_CANCEL = {"BOT_CHANNEL": "C1", "BOT_APPROVERS": "U1", "BOT_AUTO_CANCEL_AFTER": "60"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "parts"),
+    [
+        ({"BOT_CHANNEL": ""}, ["BOT_AUTO_CANCEL_AFTER needs", "channel"]),
+        ({"BOT_APPROVERS": ""}, ["BOT_AUTO_CANCEL_AFTER needs BOT_APPROVERS"]),
+        ({"BOT_APPROVERS": "*"}, ["BOT_AUTO_CANCEL_AFTER needs BOT_APPROVERS", "not *"]),
+        ({"BOT_APPROVERS": "*,U1"}, ["BOT_AUTO_CANCEL_AFTER needs BOT_APPROVERS", "not *"]),
+        ({"BOT_READ_ONLY": "true"}, ["BOT_AUTO_CANCEL_AFTER and BOT_READ_ONLY"]),
+        (
+            {"BOT_AUTO_CANCEL_AFTER": "29", "BOT_AUTO_CANCEL_EXEMPT": "etl"},
+            ["BOT_AUTO_CANCEL_EXEMPT needs BOT_AUTO_CANCEL_AFTER of 30 or more"],
+        ),
+        (
+            {"BOT_AUTO_CANCEL_AFTER": "", "BOT_AUTO_CANCEL_EXEMPT": "etl"},
+            ["BOT_AUTO_CANCEL_EXEMPT needs BOT_AUTO_CANCEL_AFTER"],
+        ),
+    ],
+)
+def test_auto_cancel_that_cannot_work_is_a_problem(
+    changes: dict[str, str], parts: list[str]
+) -> None:
+    (sentence,) = problems(**AUTO_CANCEL | changes)
+
+    assert all(part in sentence for part in parts)
+
+
+def test_named_requesters_are_named_approvers_of_auto_cancel() -> None:
+    settings = load(**AUTO_CANCEL | {"BOT_APPROVERS": "", "BOT_REQUESTERS": "S1"})
+
+    assert settings.projects[0].policies.default.auto_cancels
+
+
+@pytest.mark.parametrize(
+    ("after", "interval", "warnings"),
+    [
+        ("60", "60", []),
+        ("61", "60", ["leave less than 30 s"]),
+        ("119", "1", []),
+        ("120", "1", ["leave less than 30 s"]),
+        ("30", "60", []),
+        ("29", "60", ["below 30 s"]),
+        ("29", "100", ["leave less than 30 s", "below 30 s"]),
+        (str(10**12), "3600", ["leave less than 30 s"]),
+    ],
+)
+def test_auto_cancel_that_acts_too_late_or_too_early_is_a_warning(
+    after: str, interval: str, warnings: list[str]
+) -> None:
+    settings = load(
+        **AUTO_CANCEL | {"BOT_AUTO_CANCEL_AFTER": after, "BOT_WATCH_INTERVAL": interval}
+    )
+
+    assert len(settings.warnings) == len(warnings)
+    for sentence, part in zip(settings.warnings, warnings, strict=True):
+        assert part in sentence
+        assert "BOT_AUTO_CANCEL_AFTER" in sentence
+        assert " -" not in sentence
+
+
+@pytest.mark.parametrize(
+    ("approvals", "people", "is_enough"),
+    [
+        ("1", {"BOT_APPROVERS": "U1"}, True),
+        ("2", {"BOT_APPROVERS": "U1"}, False),
+        ("2", {"BOT_APPROVERS": "U1,U2"}, True),
+        ("2", {"BOT_APPROVERS": "U1,S1"}, True),
+        ("5", {"BOT_APPROVERS": "*"}, True),
+        ("1", {"BOT_REQUESTERS": "U1", "BOT_APPROVERS": "U1"}, False),
+        ("1", {"BOT_REQUESTERS": "U1"}, False),
+        ("1", {"BOT_REQUESTERS": "U1,U2"}, True),
+        ("2", {"BOT_REQUESTERS": "U1,U2"}, False),
+        ("1", {"BOT_REQUESTERS": "S1", "BOT_APPROVERS": "U1"}, True),
+        ("1", {"BOT_REQUESTERS": "U1", "BOT_BREAK_GLASS": "U9", "BOT_APPROVERS": "U1"}, True),
+    ],
+)
+def test_too_few_approvers_that_are_all_listed_by_id_are_a_problem(
+    approvals: str, people: dict[str, str], *, is_enough: bool
+) -> None:
+    if is_enough:
+        assert load(BOT_APPROVALS=approvals, **people).warnings == ()
+    else:
+        (sentence,) = problems(BOT_APPROVALS=approvals, **people)
+        assert f"BOT_APPROVALS is {approvals}, but BOT_APPROVERS lists only" in sentence
+
+
+# Warnings of the start, from what it finds beside the settings
+
+
+def cancelling_project() -> ProjectSettings:
+    return load(**AUTO_CANCEL).projects[0]
+
+
+@pytest.mark.parametrize(
+    ("open_requests", "parts"),
+    [
+        ({}, []),
+        ({PROJECT: 3}, []),
+        ({"5b6212af90dc76637950a2c7": 1}, ["5b6212af90dc76637950a2c7", "1 open request:"]),
+        ({"5b6212af90dc76637950a2c7": 2}, ["5b6212af90dc76637950a2c7", "2 open requests:"]),
+        ({"5b6212af90dc76637950a2c7": 0}, []),
+    ],
+)
+def test_open_requests_of_a_project_that_is_not_named_are_a_warning(
+    open_requests: dict[str, int], parts: list[str]
+) -> None:
+    sentences = [*orphan_warnings(open_requests, load().projects)]
+
+    assert len(sentences) == bool(parts)
+    assert all(part in sentence for sentence in sentences for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("has_email_scope", "unreadable", "parts"),
+    [
+        (True, set(), []),
+        (False, set(), ["users:read.email"]),
+        (True, {PROJECT}, ["activity feed"]),
+        (False, {PROJECT}, ["users:read.email", "activity feed"]),
+    ],
+)
+def test_starter_who_may_let_their_own_download_run_is_a_warning(
+    unreadable: set[str], parts: list[str], *, has_email_scope: bool
+) -> None:
+    sentences = [
+        *starter_warnings(
+            [cancelling_project()], has_email_scope=has_email_scope, unreadable_feeds=unreadable
+        )
+    ]
+
+    assert len(sentences) == len(parts)
+    for sentence, part in zip(sentences, parts, strict=True):
+        assert part in sentence
+        assert PROJECT in sentence
+
+
+def test_starters_are_not_compared_without_auto_cancel() -> None:
+    warnings = starter_warnings(load().projects, has_email_scope=False, unreadable_feeds={PROJECT})
+
+    assert [*warnings] == []
