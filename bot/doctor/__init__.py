@@ -1,1 +1,1 @@
-"""`cancel-restore doctor`: checks what the bot needs, by reads of the real services only."""
+"""`cancel-restore doctor`: asks the real services and says what to fix; it changes nothing."""

@@ -1,261 +1,183 @@
-"""Checks the channels, people, user groups and approvers that the settings name."""
+"""Checks the channels, user groups and approvers that the settings name."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from itertools import chain, starmap
-from typing import Any, TypeAlias
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from bot.cancellation.errors import RightsNotChecked
-from bot.cancellation.people import NO_ONE, Kind
+from bot.cancellation.people import Person
 from bot.cancellation.policy import Policy
-from bot.cancellation.posts import MAX_RECIPIENTS, possible_approvers
-from bot.doctor.results import CheckResult, within
-from bot.settings import Settings
-from bot.slack.channels import ABSENT, is_direct, read_channel
-from bot.slack.directory import Directory
-from bot.slack.errors import REASONS, UNKNOWN_GROUP, UNKNOWN_USER, SlackError
-from bot.slack.payloads import kind_of
+from bot.doctor.results import Result
+from bot.settings import ProjectSettings
+from bot.slack.client import Identity, SlackClient
+from bot.slack.directory import read_person
+from bot.slack.errors import SlackError, UnknownPerson
 
 MAX_CONCURRENT_CALLS = 5  #: Slack limits calls by the minute
-IDS_TIMEOUT = 30.0  #: seconds for all channels, people and groups together
+MAX_PEOPLE = 100  #: people of one policy who are looked up
+MAX_PAGES = 20  #: of the members of a channel, 200 on each
+SHOWN_NAMES = 8
 INVITE = "Type /invite in the channel, and choose the bot."
-TAKE_OUT = "Remove the id from the settings."
-MORE = "Name more people or a larger group, or require fewer approvals (BOT_APPROVALS)."
-TURN_ON = "Set BOT_NOTIFY_APPROVERS to true: now approvers have to find the card in the channel."
-NAME_APPROVERS = "Name people or a user group (BOT_APPROVERS): who may approve by * gets none."
-FEWER = "Name the people who should get it first, or a smaller group (BOT_APPROVERS)."
+CHECK_ID = (
+    "Check the id (at the end of the channel's details); if the channel is private, invite the bot."
+)
+MORE = "Name more people or a larger group (BOT_APPROVERS), or require fewer approvals."
+NAME_APPROVERS = "Name people or a user group in BOT_APPROVERS."
 NO_GROUPS = "plan_upgrade_required"
 
-#: Error codes that mean a wrong id, with message and hint.
-UNKNOWN: Mapping[frozenset[str], tuple[str, str]] = {
-    ABSENT: (
-        "the channel does not exist, or it is private and the bot is not a member",
-        "Check the id (at the end of the channel's details); if it is private, /invite the bot.",
-    ),
-    UNKNOWN_USER: (
-        "no person of the workspace has this id",
-        "Check the id: in the person's profile, under the three dots, Copy member ID.",
-    ),
-    UNKNOWN_GROUP: (
-        "the user group does not exist, or it is disabled",
-        "Check the id: in Slack under People & user groups, Copy group ID.",
-    ),
-    frozenset({NO_GROUPS}): (REASONS[NO_GROUPS], "Name people by their own ids instead."),
-}
 
-#: Kinds of people who have rights only because they are named.
-UNUSUAL = {
-    Kind.GUEST: "a guest who has this right only because the id is named",
-    Kind.COLLEAGUE: "of another workspace of the organization, where * does not cover them",
-    Kind.OUTSIDER: "of another organization, and has this right only because the id is named",
-}
-#: Kinds of people who cannot approve.
-UNABLE = {Kind.BOT: "an app, which cannot approve", Kind.DEACTIVATED: "deactivated"}
+@dataclass
+class WorkspaceChecks:
+    """The checks by the bot token, with at most a few calls at a time."""
 
+    client: SlackClient
+    identity: Identity
+    projects: Sequence[ProjectSettings]
+    _groups: dict[str, list[str]] = field(default_factory=dict)  #: members of those that were read
+    _channels: dict[str, str] = field(default_factory=dict)  #: names of those that were read
+    _slots: asyncio.Semaphore = field(
+        default_factory=lambda: asyncio.Semaphore(MAX_CONCURRENT_CALLS)
+    )
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NamedId:
-    check: str  #: `channel`, `user` or `group`
-    id: str
-    settings: tuple[str, ...]  #: the names of the settings that contain it
-    needed: bool = True  #: False for a channel of the command whose cards go to another channel
+    async def run(self) -> list[Result]:
+        policies = [project.policies.default for project in self.projects]
+        channels = sorted({policy.channel for policy in policies if policy.channel})
+        groups = sorted({group for policy in policies for group in policy.may_ask.groups})
+        reads = [*map(self._check_channel, channels), *map(self._check_group, groups)]
+        results = await asyncio.gather(*reads)
+        deciding = [project for project in self.projects if approvals_of(project)]
+        of_projects = await asyncio.gather(*map(self._check_approvers, deciding))
+        # A result that all projects share is kept once.
+        return list(dict.fromkeys([*results, *(item for part in of_projects for item in part)]))
 
-    @property
-    def subject(self) -> CheckResult:
-        return CheckResult(self.check, f"{', '.join(self.settings)}: {self.id}", "Slack")
-
-
-@dataclass(frozen=True, slots=True)
-class PolicyPart:
-    """The policy of a project, or of some of its clusters, and the name of it in the settings."""
-
-    name: str | None  #: None: the policy of the variables
-    policy: Policy
-    project: Policy | None = None  #: of clusters: the policy of their project
-
-    def inherits(self, rule: str) -> bool:
-        """Whether the same rule of the project is checked already."""
-        return self.project is not None and bool(
-            getattr(self.project, rule) == getattr(self.policy, rule)
-        )
-
-    def setting(self, rule: str) -> str:
-        """Return the variable of a rule, or its key in the projects file."""
-        return f"BOT_{rule.upper()}" if self.name is None else f"{self.name}, {rule}"
-
-
-def parts_of(settings: Settings) -> Iterator[PolicyPart]:
-    for holder in settings.policy_holders:
-        default = holder.policies.default
-        for label, policy in holder.parts:
-            over = None if policy is default else default
-            yield PolicyPart(label if holder.name else None, policy, over)
-
-
-def named_ids(settings: Settings) -> list[NamedId]:
-    """List every channel, person and user group in the settings, each once, in this order."""
-    by_id: dict[str, NamedId] = {}
-    for found in chain.from_iterable(map(_ids_of, parts_of(settings))):
-        before = by_id.get(found.id, found)
-        by_id[found.id] = replace(
-            found,
-            settings=tuple(dict.fromkeys((*before.settings, *found.settings))),
-            needed=before.needed or found.needed,
-        )
-    return sorted(by_id.values(), key=lambda each: [*CHECKS].index(each.check))
-
-
-def _ids_of(part: PolicyPart) -> Iterator[NamedId]:
-    policy = part.policy
-    approvers = policy.first_approvers
-    people = {
-        "requesters": policy.requesters,
-        "approvers": NO_ONE if approvers == policy.requesters else approvers,  # the default
-        "escalate_to": policy.escalate_to,
-        "break_glass": policy.break_glass,
-    }
-    ids: list[tuple[str, str, Iterable[str]]] = [
-        ("channel", "channels", policy.channels),
-        *(("channel", rule, [channel]) for rule, channel in policy.post_channels.items()),
-        *(("user", rule, named.users) for rule, named in people.items()),
-        *(("group", rule, named.groups) for rule, named in people.items()),
-    ]
-    for check, rule, named in ids:
-        if part.inherits(rule):
-            continue
-        needed = rule != "channels" or policy.audit_channel is None
-        name = part.setting(rule)
-        for each in sorted(named):
-            yield NamedId(check=check, id=each, settings=(name,), needed=needed)
-
-
-def with_approvals(settings: Settings) -> list[PolicyPart]:
-    rules = ("approvals", "approvers", "requesters", "self_approval", "notify_approvers")
-    return [
-        part
-        for part in parts_of(settings)
-        if part.policy.approvals > 0 and not all(map(part.inherits, rules))
-    ]
-
-
-#: The subject of a check, and the id or the project that it is about.
-PlannedCheck: TypeAlias = tuple[CheckResult, NamedId | PolicyPart]
-
-
-def planned_checks(settings: Settings) -> list[PlannedCheck]:
-    """List the checks of every id, and of every project with approvals."""
-    planned: list[PlannedCheck] = [(each.subject, each) for each in named_ids(settings)]
-    for part in with_approvals(settings):
-        approvals, approvers = map(part.setting, ("approvals", "approvers"))
-        planned.append((CheckResult("approvers", f"{approvals}, {approvers}", "Slack"), part))
-    return planned
-
-
-def describe_failure(code: str) -> str:
-    return f"Slack answered {code}" if code else "Slack did not answer"
-
-
-def lookup_failure(subject: CheckResult, code: str) -> CheckResult:
-    if code == "missing_scope":
-        return subject.unchecked("the scope for this check is missing, see above")
-    for codes, (what, hint) in UNKNOWN.items():
-        if code in codes:
-            return subject.problem(f"{what} ({code})", hint)
-    message = f"it cannot be checked: {describe_failure(code)}"
-    return subject.problem(message, "Try again in a minute.")
-
-
-async def _channel(directory: Directory, subject: CheckResult, named: NamedId) -> CheckResult:
-    """Check that the bot can post in a channel, and that the channel is internal."""
-    if is_direct(named.id):
-        return subject.unchecked("it is a direct message, which the bot has no scope to read")
-    answer = await directory.client.conversations_info(channel=named.id)
-    found: Mapping[str, Any] = answer.get("channel") or {}
-    place = read_channel(found, posts_anywhere=directory.identity.posts_anywhere)
-    name = f"#{found.get('name') or named.id}"
-    if found.get("is_archived"):
-        return subject.problem(f"{name} is archived", "Set another channel, or unarchive it.")
-    if named.needed and not place.can_post:
-        return subject.problem(f"the bot cannot post in {name}: {place.why}", INVITE)
-    if place.is_shared:
-        hint = "Verify that they may see what is cancelled, and why."
-        return subject.warning(f"people of another organization can read {name}", hint)
-    posts = "the bot can post there" if place.can_post else "cards go to the audit channel"
-    return subject.ok(f"{name}: {posts}")
-
-
-async def _user(directory: Directory, subject: CheckResult, named: NamedId) -> CheckResult:
-    answer = await directory.client.users_info(user=named.id)
-    found = answer.get("user") or {}
-    kind, name = kind_of(found, directory.identity), f"@{found.get('name') or named.id}"
-    if kind in UNABLE:
-        return subject.warning(f"{name} is {UNABLE[kind]}", TAKE_OUT)
-    if kind in UNUSUAL:
-        hint = f"If this is not intended: {TAKE_OUT}"
-        return subject.warning(f"{name} is {UNUSUAL[kind]}", hint)
-    return subject.ok(f"{name} is a full member")
-
-
-async def _group(directory: Directory, subject: CheckResult, named: NamedId) -> CheckResult:
-    members = await directory.members_of([named.id])
-    if not members:
-        return subject.warning("it has no members", "Add people to the group, or set another.")
-    return subject.ok(f"it has {len(members)} {'member' if len(members) == 1 else 'members'}")
-
-
-async def _approvers(directory: Directory, subject: CheckResult, part: PolicyPart) -> CheckResult:
-    """Count who may approve, and who gets the card of a request directly."""
-    policy = part.policy
-    if policy.approvers.everyone:
-        message = f"{policy.approvals} required; every full member may approve"
-        return subject.warning(f"{message}, and gets no direct message", NAME_APPROVERS)
-    people = possible_approvers(policy, await directory.candidates(policy.approvers))
-    return check_approvers(subject, policy, len(people))
-
-
-#: The checks by name, in the order of the report.
-CHECKS: Mapping[str, Callable[[Directory, CheckResult, Any], Awaitable[CheckResult]]] = {
-    "channel": _channel,
-    "user": _user,
-    "group": _group,
-    "approvers": _approvers,
-}
-
-
-async def run_id_checks(directory: Directory, planned: Iterable[PlannedCheck]) -> list[CheckResult]:
-    """Run a few checks at a time."""
-    slots, now = asyncio.Semaphore(MAX_CONCURRENT_CALLS), asyncio.get_running_loop().time
-    deadline = now() + IDS_TIMEOUT
-
-    async def run(subject: CheckResult, what: NamedId | PolicyPart) -> list[CheckResult]:
-        async with slots:
-            return await within(subject, checked(subject, what), max(0.0, deadline - now()))
-
-    async def checked(subject: CheckResult, what: NamedId | PolicyPart) -> CheckResult:
+    async def _check_channel(self, channel: str) -> Result:
+        """Check that the bot can post in a channel, and that the channel is internal."""
+        subject = Result("channel", f"channel {channel}")
         try:
-            return await CHECKS[subject.check](directory, subject, what)
+            async with self._slots:
+                answer = await self.client.conversations_info(channel=channel)
         except SlackError as error:
-            return lookup_failure(subject, error.code)
-        except RightsNotChecked as error:
-            if isinstance(what, NamedId):
-                return lookup_failure(subject, error.code)
-            return subject.unchecked(f"the people could not be read: {error.why}")
+            return _unread_channel(subject, error)
+        found: dict[str, Any] = answer.get("channel") or {}
+        name = self._channels[channel] = f"#{found.get('name') or channel}"
+        if found.get("is_archived"):
+            return subject.problem(f"{name} is archived.", "Set another channel, or unarchive it.")
+        posts_anywhere = "chat:write.public" in self.identity.scopes
+        if not found.get("is_member") and (found.get("is_private") or not posts_anywhere):
+            return subject.problem(f"The bot is not in {name}, so it cannot post there.", INVITE)
+        if found.get("is_ext_shared"):
+            fix = "Verify that they may see what is cancelled, and why."
+            return subject.warning(f"People of another organization can read {name}.", fix)
+        return subject.ok(f"The bot can post in {name}.")
 
-    return [*chain.from_iterable(await asyncio.gather(*starmap(run, planned)))]
+    async def _check_group(self, group: str) -> Result:
+        subject = Result("group", f"user group {group}")
+        try:
+            async with self._slots:
+                answer = await self.client.usergroups_users_list(usergroup=group)
+        except UnknownPerson:
+            fix = "Check the id: in Slack under People & user groups, Copy group ID."
+            return subject.problem("It does not exist, or it is disabled.", fix)
+        except SlackError as error:
+            if error.code == NO_GROUPS:
+                fix = "Name people by their own ids instead."
+                return subject.problem("The workspace's plan has no user groups.", fix)
+            return subject.problem(f"Its people cannot be read. {error}", "Try again in a minute.")
+        members = self._groups[group] = [str(user) for user in answer.get("users") or ()]
+        if not members:
+            return subject.warning("It has no members.", "Add people to it, or set another.")
+        return subject.ok(f"It has {len(members)} member{'s' * (len(members) > 1)}.")
+
+    async def _check_approvers(self, project: ProjectSettings) -> list[Result]:
+        """Check that enough people may approve, and that a mention reaches them."""
+        policy, needed = project.policies.default, approvals_of(project)
+        subject = Result("approvers", f"approvers of {project.label}")
+        if policy.approvers.everyone:
+            sentence = "Every full member may approve, so that nobody is mentioned."
+            return [subject.warning(sentence, NAME_APPROVERS)]
+        unread = [group for group in policy.approvers.groups if group not in self._groups]
+        if unread:
+            return [subject.unchecked(f"The people of {', '.join(unread)} could not be read.")]
+        try:
+            able = await self._able(policy)
+        except SlackError as error:
+            return [subject.unchecked(f"The people could not be read. {error}")]
+        results = [check_count(subject, needed, len(able))]
+        if policy.channel in self._channels and able:
+            results.append(await self._check_reach(project, policy.channel, able))
+        return results
+
+    async def _able(self, policy: Policy) -> list[Person]:
+        """Return the people who may approve; of large groups not all are looked up."""
+        users = set(policy.approvers.users)
+        for group in policy.approvers.groups:
+            users |= set(self._groups[group])
+        people = await asyncio.gather(*map(self._person, sorted(users)[:MAX_PEOPLE]))
+        return [person for person in people if person is not None and person in policy.approvers]
+
+    async def _person(self, user: str) -> Person | None:
+        try:
+            async with self._slots:
+                answer = await self.client.users_info(user=user)
+        except UnknownPerson:
+            return None
+        person = read_person(user, answer.get("user") or {}, self.identity)
+        groups = frozenset(name for name, members in self._groups.items() if user in members)
+        return replace(person, groups=groups)
+
+    async def _check_reach(
+        self, project: ProjectSettings, channel: str, able: Iterable[Person]
+    ) -> Result:
+        """Check that the approvers are in the channel: a mention does not reach the others."""
+        name = self._channels[channel]
+        subject = Result("approvers_in_channel", f"approvers of {project.label} in {name}")
+        try:
+            members = await self._members(channel)
+        except SlackError as error:
+            return subject.unchecked(f"Its members could not be read. {error}")
+        absent = sorted(person.name or person.id for person in able if person.id not in members)
+        if not absent:
+            return subject.ok("All of them are there, so that a mention reaches them.")
+        more = f" and {len(absent) - SHOWN_NAMES} more" if len(absent) > SHOWN_NAMES else ""
+        names = ", ".join(absent[:SHOWN_NAMES])
+        sentence = f"A mention does not reach {names}{more}: they are not in {name}."
+        return subject.warning(sentence, "Invite them to the channel.")
+
+    async def _members(self, channel: str) -> set[str]:
+        members: set[str] = set()
+        cursor: str | None = None
+        for _page in range(MAX_PAGES):
+            answer = await self.client.conversations_members(
+                channel=channel, limit=200, cursor=cursor
+            )
+            members |= {str(user) for user in answer.get("members") or ()}
+            cursor = (answer.get("response_metadata") or {}).get("next_cursor")
+            if not cursor:
+                break
+        return members
 
 
-def check_approvers(subject: CheckResult, policy: Policy, able: int) -> CheckResult:
-    """Check whether enough people can approve; of large groups not all are counted."""
-    required = policy.approvals
-    if able < required:
-        return subject.problem(f"{required} required, but only {able} can approve", MORE)
-    message = f"{required} required, {able} can approve"
-    if able == required and not policy.self_approval:
-        return subject.warning(f"{message}; too few remain when one of them asks", MORE)
-    if not policy.notify_approvers:
-        return subject.warning(f"{message}, and get no direct message", TURN_ON)
-    if able > MAX_RECIPIENTS:
-        message = f"{required} required; of those who can approve"
-        return subject.warning(f"{message}, {MAX_RECIPIENTS} get direct messages", FEWER)
-    return subject.ok(f"{message}, and get the card of a request directly")
+def approvals_of(project: ProjectSettings) -> int:
+    """Return how many people must be able to decide: also one who lets a download run."""
+    policies = project.policies
+    needed = [policies.default.approvals, *(rule.approvals or 0 for rule in policies.clusters)]
+    return max(*needed, 1 if policies.default.auto_cancels else 0)
+
+
+def check_count(subject: Result, needed: int, able: int) -> Result:
+    """Compare the number of approvals with the number of people who can give them."""
+    people = f"{able} {'person' if able == 1 else 'people'} can approve; {needed} must"
+    if able < needed:
+        return subject.problem(f"{people}.", MORE)
+    if able == needed:
+        return subject.warning(f"{people}: too few are left when one of them asks.", MORE)
+    return subject.ok(f"{people}.")
+
+
+def _unread_channel(subject: Result, error: SlackError) -> Result:
+    if error.code == "missing_scope":
+        return subject.unchecked("A scope for this check is missing.", "Add channels:read.")
+    if error.code == "channel_not_found":
+        sentence = "It does not exist, or it is private and the bot is not in it."
+        return subject.problem(sentence, CHECK_ID)
+    return subject.problem(f"It cannot be read. {error}", "Try again in a minute.")

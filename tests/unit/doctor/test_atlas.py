@@ -1,59 +1,69 @@
-"""Checks of Atlas: the rate limit, unreadable items, and the end of a secret."""
-
-from dataclasses import replace
-from datetime import datetime, timedelta
+"""Rules about what Atlas says of a key: its roles, its access list, and the clusters' names."""
 
 import pytest
+from pydantic import SecretStr
 
-from bot.atlas import CallRecord, KeyAccess
-from bot.doctor.atlas import complete
-from bot.doctor.key import check_expiry, check_rate_limit
-from bot.doctor.results import CheckResult, Level
-from tests.support.clock import NOON
+from bot.atlas import DigestKey, KeyAccess
+from bot.cancellation.policy import ClusterRule, Policies
+from bot.doctor.atlas import check_access_list, check_role, unmatched_names
+from bot.doctor.results import Level, Result
+from bot.settings import ProjectSettings
 
-SUBJECT = CheckResult("it", "it")
-PATH = "/groups/1/clusters/prod/backup/restoreJobs"
-ANSWER = CallRecord("GET", 200, 0.1, rate_limit_remaining=0, rate_limit=1200, path=PATH)
-
-
-@pytest.mark.parametrize(
-    ("left", "level"),
-    [(240, Level.OK), (239, Level.WARNING), (0, Level.WARNING), (None, Level.UNCHECKED)],
-)
-def test_less_than_a_fifth_of_the_rate_limit_is_a_warning(left: int | None, level: Level) -> None:
-    assert check_rate_limit(SUBJECT, [replace(ANSWER, rate_limit_remaining=left)]).level is level
-
-
-def test_newest_answer_about_backups_has_the_rate_limit() -> None:
-    others = ({"path": "/groups/1"}, {"status": None}, {"status": 401, "challenge": True})
-    newest = replace(ANSWER, rate_limit_remaining=7)
-    calls = [*(replace(ANSWER, **other) for other in others), newest, ANSWER]
-
-    assert check_rate_limit(SUBJECT, calls).message == "7 of 1200 calls are left"
-
-
-def test_unreadable_items_are_a_warning() -> None:
-    assert complete(SUBJECT, "3 can be read", "").level is Level.OK
-    found = complete(SUBJECT, "3 can be read", "1 cluster could not be read")
-    assert (found.level, found.message) == (
-        Level.WARNING,
-        "3 can be read, but 1 cluster could not be read",
-    )
+IT = Result("it", "it")
+UNREAD = "Atlas does not return it."
 
 
 @pytest.mark.parametrize(
-    ("expires_at", "level", "message"),
+    ("roles", "is_read_only", "level", "part"),
     [
-        (NOON + timedelta(days=29, hours=1), Level.OK, "it expires 2026-12-24, in 29 days"),
-        (NOON + timedelta(days=1), Level.WARNING, "it expires 2026-11-26, in 1 day"),
-        (None, Level.UNCHECKED, "Atlas does not return it"),
+        ({"GROUP_BACKUP_RECOVERY_OPERATOR"}, False, Level.OK, "RECOVERY_OPERATOR is enough"),
+        ({"GROUP_BACKUP_MANAGER", "GROUP_READ_ONLY"}, False, Level.OK, "MANAGER is enough"),
+        ({"GROUP_READ_ONLY", "ORG_MEMBER"}, False, Level.PROBLEM, "GROUP_READ_ONLY, ORG_MEMBER"),
+        ({"GROUP_READ_ONLY"}, True, Level.OK, "read-only"),
+        ({"GROUP_OWNER"}, False, Level.WARNING, "may do everything"),
+        ({"ORG_OWNER"}, True, Level.WARNING, "owns every project"),
+        ({"GROUP_READ_ONLY", "GROUP_NEW"}, False, Level.UNCHECKED, "what GROUP_NEW allows"),
+        (set(), False, Level.UNCHECKED, UNREAD),
+        (None, False, Level.UNCHECKED, UNREAD),
     ],
 )
-def test_secret_that_expires_within_a_fortnight_is_a_warning(
-    expires_at: datetime | None, level: Level, message: str
+def test_role_must_allow_to_cancel_and_not_much_more(
+    roles: set[str] | None, *, is_read_only: bool, level: Level, part: str
 ) -> None:
-    found = check_expiry(
-        SUBJECT, KeyAccess(secret_expires_at=expires_at), "Atlas does not return it", NOON
+    access = KeyAccess(key_id="k", roles=None if roles is None else frozenset(roles))
+    result = check_role(IT, access, UNREAD, is_read_only=is_read_only)
+
+    assert result.level is level
+    assert part in result.sentence
+
+
+@pytest.mark.parametrize(
+    ("addresses", "level", "part"),
+    [
+        (["203.0.113.7/32"], Level.OK, "from no others than 203.0.113.7/32"),
+        (["203.0.113.7"], Level.OK, "203.0.113.7"),
+        (["203.0.113.7/32", "0.0.0.0/0"], Level.WARNING, "every address (0.0.0.0/0)"),
+        (["::/0"], Level.WARNING, "every address (::/0)"),
+        ([], Level.WARNING, "works from every address"),
+        (None, Level.OK, UNREAD),
+    ],
+)
+def test_access_list_must_not_admit_every_address(
+    addresses: list[str] | None, level: Level, part: str
+) -> None:
+    result = check_access_list(IT, addresses, UNREAD)
+
+    assert result.level is level
+    assert part in result.sentence
+
+
+def test_names_in_the_settings_that_no_cluster_has_are_found_in_any_case() -> None:
+    rules = (ClusterRule(names=("PROD-*", "stage-?")), ClusterRule(names=("old",)))
+    project = ProjectSettings(
+        id="5b6212af90dc76637950a2c6",
+        name="shop-prod",
+        credentials=DigestKey("k", SecretStr("s")),
+        policies=Policies(clusters=rules),
     )
 
-    assert (found.level, found.message) == (level, message)
+    assert unmatched_names(project, ["prod-eu", "stage-10"]) == ["stage-?", "old"]

@@ -1,99 +1,77 @@
-"""Checks of Slack: scopes and tokens."""
+"""Rules about Slack's tokens: the scopes, and whether both are of one app."""
+
+from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 
-from bot.doctor.results import CheckResult, Level
-from bot.doctor.slack import authenticate, check_app_token, check_scopes
-from bot.slack.client import Identity
-from bot.slack.manifest import OPTIONAL_SCOPES, SCOPES
-from tests.unit.slack.fake_slack import FakeSlack
+from bot.cancellation.people import People
+from bot.cancellation.policy import Policies, Policy
+from bot.doctor.results import Level
+from bot.doctor.slack import NEEDED, check_scopes, compare_apps
+from bot.settings import Settings, load_settings
+from bot.slack.client import SlackClient
+from bot.slack.errors import CannotPost
+from tests.support.settings import ENOUGH
 
-ALL = frozenset(SCOPES)
-
-#: The optional scopes that the settings of a test need.
-USED = frozenset({"usergroups:read", "groups:read"})
-
-
-def levels(results: list[CheckResult]) -> dict[str, Level]:
-    return {result.subject: result.level for result in results}
+ALL = frozenset(NEEDED) | {"channels:read", "groups:read"}
+GROUPS = Policy(approvers=People(groups=frozenset({"S0APPROVE1"})))
 
 
-def test_exact_scopes_are_ok() -> None:
-    assert [found.level for found in check_scopes(ALL, USED)] == [Level.OK]
-
-
-@pytest.mark.parametrize("scope", sorted(SCOPES))
-def test_missing_scope_is_reported_with_its_purpose(scope: str) -> None:
-    (found,) = check_scopes(ALL - {scope}, USED)
-    is_optional = scope in OPTIONAL_SCOPES.keys() - USED
-    assert found.level is (Level.WARNING if is_optional else Level.PROBLEM)
-    assert found.subject == f"scope {scope}"
-    assert SCOPES[scope] in found.message
-
-
-@pytest.mark.parametrize("scope", sorted(OPTIONAL_SCOPES))
-def test_optional_scope_that_the_settings_do_not_need_is_a_warning_with_its_effect(
-    scope: str,
-) -> None:
-    found = check_scopes(ALL - {scope}, frozenset())
-
-    assert levels(found) == {f"scope {scope}": Level.WARNING}
-    assert OPTIONAL_SCOPES[scope] in found[0].message
-
-
-def test_unneeded_scopes_are_a_warning() -> None:
-    (found,) = check_scopes(ALL | {"files:read", "channels:history"}, USED)
-
-    assert found.level is Level.WARNING
-    assert "channels:history, files:read" in found.message
-
-
-def test_missing_scope_header_leaves_scopes_unchecked() -> None:
-    assert [found.level for found in check_scopes(frozenset(), USED)] == [Level.UNCHECKED]
-
-
-def identified(**answer: object) -> FakeSlack:
-    slack = FakeSlack()
-    known = {"team_id": "T0HOME", "user_id": "U0BOT", "user": "bot", "team": "Shop"}
-    slack.respond("auth.test", {**known, **answer})
-    return slack
-
-
-async def test_scopes_of_the_bot_are_read() -> None:
-    slack = identified(bot_id="B0BOT")
-    slack.scripts["auth.test"].headers["x-oauth-scopes"] = "commands, chat:write"
-    _, answer = await authenticate(slack)
-
-    assert answer
-    assert Identity.of(answer).scopes == frozenset({"commands", "chat:write"})
-
-
-async def test_user_token_as_bot_token_is_a_problem() -> None:
-    result, answer = await authenticate(identified())
-
-    assert answer is None
-    assert result.level is Level.PROBLEM
-    assert "not a bot's token" in result.message
+def settings(policy: Policy) -> Settings:
+    loaded = load_settings(ENOUGH, needs_slack=True)
+    (project,) = loaded.projects
+    changed = replace(project, policies=Policies(default=policy))
+    return loaded.model_copy(update={"projects": (changed,)})
 
 
 @pytest.mark.parametrize(
-    ("app", "proxy", "level", "message"),
+    ("scopes", "policy", "levels"),
     [
-        ("A0OTHER", None, Level.PROBLEM, "another app (A0OTHER) than SLACK_BOT_TOKEN (A0BOT)"),
-        ("A0BOT", None, Level.PROBLEM, "127.0.0.1, port 9"),
-        ("", "http://proxy.example.com:3128", Level.OK, "not tested"),
+        (ALL, Policy(), {"scopes of SLACK_BOT_TOKEN": Level.OK}),
+        (ALL - {"chat:write"}, Policy(), {"scope chat:write": Level.PROBLEM}),
+        (ALL - {"groups:read"}, Policy(), {"scope groups:read": Level.WARNING}),
+        (ALL, GROUPS, {"scope usergroups:read": Level.PROBLEM}),
+        (frozenset(), Policy(), {"scopes of SLACK_BOT_TOKEN": Level.UNCHECKED}),
     ],
-    ids=["app token of another app", "unreachable", "through a proxy"],
 )
-async def test_app_token_is_tested_by_opening_socket_mode(
-    app: str, proxy: str | None, *, level: Level, message: str
+def test_missing_scope_is_a_problem_where_the_settings_need_it(
+    scopes: frozenset[str], policy: Policy, levels: dict[str, Level]
 ) -> None:
-    slack = FakeSlack()
-    slack.proxy = proxy
-    slack.respond("apps.connections.open", {"url": "ws://127.0.0.1:9/link"})
-    slack.respond("auth.test", {"app_id": app} if app else "invalid_auth")
-    slack.respond("bots.info", {"bot": {"app_id": "A0BOT"}})
-    found = await check_app_token(slack, "xapp-1", "B0BOT")
+    results = check_scopes(scopes, settings(policy))
 
-    assert found.level is level
-    assert message in found.message
+    assert {result.subject: result.level for result in results} == levels
+
+
+class Bots:
+    """A client that knows the app of a bot, or raises."""
+
+    def __init__(self, answer: dict[str, Any] | Exception) -> None:
+        self._answer = answer
+
+    async def bots_info(self, *, bot: str) -> dict[str, Any]:
+        if isinstance(self._answer, Exception):
+            raise self._answer
+        return self._answer
+
+
+APP = {"bot": {"app_id": "A0BOT"}}
+
+
+@pytest.mark.parametrize(
+    ("answer", "own", "bot", "level"),
+    [
+        (APP, "A0BOT", "B0BOT", Level.OK),
+        (APP, "A0OTHER", "B0BOT", Level.PROBLEM),
+        (APP, "", "B0BOT", Level.UNCHECKED),
+        ({"bot": {}}, "A0BOT", "B0BOT", Level.UNCHECKED),
+        (CannotPost("missing_scope"), "A0BOT", "B0BOT", Level.UNCHECKED),
+        (APP, "A0BOT", None, Level.UNCHECKED),
+    ],
+)
+async def test_app_token_of_another_app_is_a_problem_and_an_unknown_app_is_unchecked(
+    answer: dict[str, Any] | Exception, own: str, bot: str | None, level: Level
+) -> None:
+    result = await compare_apps(cast("SlackClient", Bots(answer)), own, bot)
+
+    assert result.level is level
