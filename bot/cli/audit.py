@@ -72,7 +72,7 @@ async def with_log(use: Callable[[AuditLog], Awaitable[T]]) -> T:
     """Call `use` with the audit log of a database that exists; nothing is created."""
     settings = settings_without_slack()
     if missing := missing_file(settings):
-        fail(f"There is no record yet: {missing} does not exist. Check DATABASE_URL.")
+        fail(f"There is no record yet: {missing} does not exist or is empty. Check DATABASE_URL.")
     try:
         is_stored = await has_tables(settings)
     except (SchemaError, SQLAlchemyError, OSError) as error:

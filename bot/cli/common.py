@@ -59,12 +59,12 @@ def chosen_projects(core: Core, name: str) -> list[Project]:
 
 
 def missing_file(settings: Settings) -> Path | None:
-    """Return the path of a SQLite database that does not exist."""
+    """Return the path of a SQLite database that does not exist, or has nothing in it."""
     url = make_url(settings.database_url.get_secret_value())
     if url.get_backend_name() != "sqlite" or not url.database:
         return None
     path = Path(url.database)
-    return None if path.exists() else path
+    return None if path.exists() and path.stat().st_size else path
 
 
 async def create_tables(settings: Settings) -> None:
