@@ -22,7 +22,7 @@ from structlog.contextvars import bound_contextvars, get_contextvars
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 #: Bolt's warning where the client has a token, as ours has, and the app its own `authorize`.
-BOLT_TOKEN_WARNING = "As `installation_store` or `authorize` has been used"
+BOLT_AUTHORIZE_WARNING = "As `installation_store` or `authorize` has been used"
 #: The modules of aiohttp's errors about a request that is not HTTP, or whose body breaks off.
 REQUEST_ERRORS = ("aiohttp.http", "aiohttp.web_protocol")
 ACCEPT_ERROR = "socket.accept() out of system resource"
@@ -206,7 +206,7 @@ def demote_library_records(record: logging.LogRecord) -> bool:
     if (
         malformed
         or (library in {"httpx", "alembic"} and record.levelno == logging.INFO)
-        or (library == "slack_bolt" and str(record.msg).startswith(BOLT_TOKEN_WARNING))
+        or (library == "slack_bolt" and str(record.msg).startswith(BOLT_AUTHORIZE_WARNING))
     ):
         record.levelno, record.levelname = logging.DEBUG, "DEBUG"
         return logging.getLogger().isEnabledFor(logging.DEBUG)

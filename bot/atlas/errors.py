@@ -207,7 +207,7 @@ _API_PATH = re.compile(r"/api/[\w/{}-]*")
 _ADDRESS = re.compile(r"[0-9a-fA-F:.]{3,45}")
 _SECONDS = re.compile(r"[0-9]{1,6}")
 _DETAIL_LENGTH = 300
-MAINTENANCE_PAUSE = 60.0  #: seconds before another try: maintenance lasts minutes
+MAINTENANCE_PAUSE = 15.0  #: seconds after which a change is tried again
 
 
 def error_for(

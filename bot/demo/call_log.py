@@ -18,8 +18,6 @@ ACTIONS = {
     "block_actions": "used",
     "view_submission": "submitted",
     "view_closed": "closed the dialog",
-    "message_action": "used the shortcut",
-    "event_callback": "opened the app",
 }
 
 

@@ -1,35 +1,24 @@
 """Controls the demo: starts scenarios, kills the bot and starts it again, publishes its state."""
 
 import asyncio
-import re
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from bot.app import StartError
 from bot.demo.call_log import CallLog
 from bot.demo.process import BotProcess
-from bot.demo.scenarios import ADA, CLUSTER, FIRST, LINK_AFTER, OPS, SCENARIOS, Scenario
+from bot.demo.scenarios import CLUSTER, FIRST, LINK_AFTER, OPS, SCENARIOS, Scenario
 from bot.sandbox.atlas import PROJECT_ID, Call, FakeAtlasServer
 from bot.sandbox.atlas.jobs import DeliveryType, RestoreJob
 from bot.sandbox.slack import FakeSlackServer
-from bot.startup_checks import StartError
 
 #: Seconds from the start of the bot to its Socket Mode connection.
 READY_TIMEOUT = 20.0
 
-#: Seconds in which the bot ends the requests of the last scenario.
-END_TIMEOUT = 15.0
-
-#: Seconds between the downloads of two people: closer ones have no certain starter.
-APART = 5.0
-
-#: States of an unfinished request, in a message's metadata.
-OPEN_STATES = {"awaiting", "approved", "cancelling", "quarantined"}
-
-#: Who asked, in a card's text.
-ASKED_BY = re.compile(r"<@(\w+)> asks to cancel")
+#: Seconds between two downloads: closer ones share the events of their starts.
+APART = 11.0
 
 #: Seconds in which the bot announces every download that runs.
 WATCH_TIMEOUT = 60.0
@@ -93,8 +82,8 @@ class Controller:
 
     @property
     def link_at(self) -> float | None:
-        """The time of the link of the scenario's download; None for an automated restore."""
-        if self.job is None or self._scenario.is_automated:
+        """The time of the link of the scenario's download."""
+        if self.job is None:
             return None
         return self.job.created_at.timestamp() + LINK_AFTER
 
@@ -149,7 +138,6 @@ class Controller:
             self._scenario = scenario
             self.publish_state()
             try:
-                await self._end_requests()
                 await self._set_up(scenario)
             finally:
                 self.publish_state()
@@ -163,44 +151,15 @@ class Controller:
             self.job.cancel()
         self.job = None
 
-    async def _end_requests(self) -> None:
-        """End what waits for a decision: its requester withdraws it, or Ada cancels it.
-
-        A request of the command line has no such person, and goes on.
-        """
-        people = self.slack.people
-        ending: set[str] = set()
-        for card in self._open_cards() if self._process.pid else ():
-            asked = ASKED_BY.search(card["text"])
-            match state_of(card):
-                case "quarantined":
-                    await people.clicks(ADA, card, "cancel_restore_approve")
-                case "awaiting" if asked:
-                    await people.clicks(asked[1], card, "cancel_restore_withdraw")
-                case "awaiting":
-                    continue
-            ending.add(card["ts"])
-        with suppress(TimeoutError):  # the next scenario begins in any case
-            await self.slack.until(
-                lambda: ending.isdisjoint(card["ts"] for card in self._open_cards()), END_TIMEOUT
-            )
-
-    def _open_cards(self) -> list[dict[str, Any]]:
-        channels = self.slack.workspace.channels.values()
-        shown = (self.slack.state.messages(one.id) for one in channels if one.kind != "im")
-        return [card for cards in shown for card in cards if state_of(card) in OPEN_STATES]
-
     async def _set_up(self, scenario: Scenario) -> None:
         needed = max(self._min_approvals, scenario.approvals)
         self._approvals = 0 if scenario.without_approval else needed
         self._settings = scenario.settings
         await self._ensure_running()
         await self._wait_for_announcements()  # of what ran before the demo
-        of_the_feed = [fault for fault in scenario.faults if fault.path]
-        if scenario.starter != SCENARIOS[FIRST].starter or of_the_feed:
-            await self._wait_for_a_gap()
+        await self._wait_for_a_gap()
         self._since = self.slack.world.ids.ts()
-        self.atlas.faults.add(*of_the_feed)
+        self.atlas.faults.add(*(fault for fault in scenario.faults if fault.path))
         self.job = self._prepare_job(scenario)
         self.call_log.add("scenario", text=scenario.title)
         self.publish_state()
@@ -231,16 +190,10 @@ class Controller:
         )
 
     def _prepare_job(self, scenario: Scenario) -> RestoreJob:
-        """Return the job to cancel, which starts now unless it is an automated one."""
+        """Start the download that the scenario is about."""
         cluster = self.atlas.world.projects[PROJECT_ID].clusters[CLUSTER]
-        if scenario.is_automated:
-            return next(
-                job
-                for job in cluster.jobs.values()
-                if job.delivery_type is DeliveryType.AUTOMATED and not job.over
-            )
         started_at = self.atlas.clock() - timedelta(seconds=scenario.age)
-        job = self.atlas.world.add_job(cluster, by=scenario.starter, now=started_at)
+        job = self.atlas.world.add_job(cluster, now=started_at)
         loop = asyncio.get_running_loop()
         self._link = loop.call_later(self.link_after, self._release_link, job)
         return job

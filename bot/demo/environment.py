@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+from bot.app import StartError
 from bot.demo.call_log import CallLog
 from bot.demo.controller import Controller
 from bot.demo.process import BotProcess
@@ -13,7 +14,6 @@ from bot.demo.scenarios import FIRST, GROUP, OPS
 from bot.demo.site import ROLES, Site
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServer, World
 from bot.sandbox.slack import FakeSlackServer
-from bot.startup_checks import StartError
 
 
 @asynccontextmanager
@@ -92,9 +92,8 @@ def _environ(slack: FakeSlackServer, atlas: str, folder: Path, approvals: int) -
         "MONGODB_ATLAS_BASE_URL": atlas,
         "BOT_APPROVALS": str(approvals),
         "BOT_APPROVERS": GROUP,
-        "BOT_WATCH_CHANNEL": OPS,
+        "BOT_CHANNEL": OPS,
         "BOT_WATCH_INTERVAL": "2",
-        "BOT_EVENTS_INTERVAL": "3",
         "DATABASE_URL": f"sqlite:///{folder}/demo.db",
         "LOG_FORMAT": "console",
         "PORT": "0",

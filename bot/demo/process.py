@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import bot
-from bot.startup_checks import StartError
+from bot.app import StartError
 
 #: The only variables that the bot inherits: no proxy and no setting of the machine reaches it.
 INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "SYSTEMROOT", "VIRTUAL_ENV")

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from bot.sandbox.atlas import PRESETS, Fault
-from bot.sandbox.atlas.activity import DANA, Actor
 from bot.sandbox.atlas.faults import Kind
 
 CLUSTER = "prod-eu"
@@ -18,16 +17,13 @@ LONG_AGO = 150.0
 #: Seconds until Atlas answers the DELETE, to kill the bot before; less than its timeout.
 LONG_DELETE = 6.0
 
-#: Ids of people, of the group of approvers, and of #ops in the fake Slack.
-RINA, ADA, ABE = "U0RINA0001", "U0ADA00001", "U0ABE00001"
+#: Ids of Rina, of the group of approvers, and of #ops in the fake Slack.
+RINA = "U0RINA0001"
 GROUP, OPS = "S0APPROVE1", "C0OPS00001"
 
-QUARANTINE = {"BOT_QUARANTINE": "enforce", "BOT_QUARANTINE_LIMIT": "100"}
-
-
-#: The beginnings of hints: the buttons of the announcement and of the dialog.
+#: The beginnings of hints: the buttons of the message and of the dialog.
 OPEN = "Press Cancel this download"
-CANCEL = f"{OPEN}, then Cancel the job"
+CANCEL = f"{OPEN}, then Cancel the download"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +38,6 @@ class Scenario:
         without_approval: no approval is needed, even with `--approvals`: it must run immediately.
         settings: further settings of the bot.
         second: the person whom a second tab shows.
-        is_automated: an automated restore is to be cancelled, not a download that starts now.
-        starter: who starts the download, as the activity feed names them.
         age: seconds from the start of the download to the scenario.
         fault: the fault of Atlas, in a sentence.
         faults: the same for the fake Atlas.
@@ -56,8 +50,6 @@ class Scenario:
     without_approval: bool = False
     settings: Mapping[str, str] = field(default_factory=dict)
     second: str = ""
-    is_automated: bool = False
-    starter: Actor = DANA
     age: float = 0.0
     fault: str = ""
     faults: tuple[Fault, ...] = field(default=())
@@ -78,7 +70,7 @@ FIRST_SCENARIOS = (
         name="approval",
         title="Two people and an approval",
         hint=(
-            f"{OPEN} as Rina, and give a reason, which is required. Then approve as Ada, here or "
+            f"{OPEN} as Rina, and give a reason, which is needed. Then approve as Ada, here or "
             "in a second tab."
         ),
         approvals=1,
@@ -99,34 +91,24 @@ FIRST_SCENARIOS = (
     ),
 )
 
-PEOPLE_AND_TIME = (
+MORE_SCENARIOS = (
     Scenario(
-        name="automated",
-        title="A restore that cannot be cancelled",
-        hint="Type the command for an automated restore: the dialog says why it has no button.",
-        is_automated=True,
-    ),
-    Scenario(
-        name="unanswered",
-        title="Approvers do not answer",
+        name="auto-cancel",
+        title="Auto-cancel",
         hint=(
-            "Request as Rina, and wait: Ada is reminded after 5, 10 and 15 s (by default 1, 3 and "
-            "10 min), then Abe is notified. Both can approve in the app's messages."
+            "Nobody asks here: the bot cancels this download 30 s after it saw it, unless Ada or "
+            "Abe presses Let it run and says why."
         ),
-        approvals=1,
+        without_approval=True,
         second="ada",
-        settings={
-            "BOT_APPROVERS": ADA,
-            "BOT_ESCALATE_TO": ABE,
-            "BOT_REMIND_AFTER": "5,10,15",
-        },
+        settings={"BOT_AUTO_CANCEL_AFTER": "30"},
     ),
     Scenario(
-        name="alone",
-        title="Acting alone",
+        name="emergency",
+        title="An emergency",
         hint=(
-            "Rina may cancel at once, without approval: select it in the dialog, with a reason. "
-            "Then review it as Ada."
+            "Rina may cancel at once, without approval: tick the box in the dialog, and give a "
+            "reason. The thread calls the approvers."
         ),
         approvals=1,
         second="ada",
@@ -136,36 +118,13 @@ PEOPLE_AND_TIME = (
         name="link-live",
         title="The link goes live while a request waits",
         hint=(
-            f"This download was started {LONG_AGO:.0f} s ago. Request as Rina at once: "
-            f"{LINK_AFTER - LONG_AGO:.0f} s later the link goes live. Within seconds the card and "
-            "its thread say so."
+            f"This download was started {LONG_AGO:.0f} s ago. Ask as Rina at once: "
+            f"{LINK_AFTER - LONG_AGO:.0f} s later the link goes live, and the thread calls the "
+            "approvers."
         ),
         approvals=1,
         second="ada",
         age=LONG_AGO,
-    ),
-    Scenario(
-        name="quarantine",
-        title="Quarantine",
-        hint=(
-            "This download is unexpected: 30 s (by default 90) after its announcement the bot "
-            "itself cancels it, unless Ada or Abe presses Keep it."
-        ),
-        without_approval=True,
-        second="ada",
-        settings={**QUARANTINE, "BOT_QUARANTINE_GRACE": "30"},
-    ),
-    Scenario(
-        name="not-mine",
-        title="Was it you?",
-        hint=(
-            "Atlas says that Rina started this download. The bot asks her in the app's messages: "
-            "press It was not me, and it cancels the download at once."
-        ),
-        without_approval=True,
-        second="ada",
-        settings=QUARANTINE,
-        starter=Actor.user("rina@example.com"),
     ),
 )
 
@@ -183,7 +142,7 @@ FAULTS = (
     _preset(
         "down",
         "Atlas is down",
-        f"{OPEN}: the bot retries for a while. Clear the fault; once it gave up, press Try again.",
+        f"{OPEN}: the bot retries for a while. Clear the fault, and open the dialog again.",
     ),
     _preset(
         "hang",
@@ -193,7 +152,7 @@ FAULTS = (
     _preset(
         "unavailable",
         "Atlas is unavailable",
-        f"{OPEN}: the bot retries, then says so. Clear the fault, and try again.",
+        f"{OPEN}: the bot retries, then says so. Clear the fault, and open it again.",
     ),
     _preset(
         "cut-before",
@@ -208,7 +167,7 @@ FAULTS = (
     _preset(
         "maintenance",
         "Atlas is being upgraded",
-        f"{CANCEL}: the card gives Atlas's reason. Clear the fault, and press Try again.",
+        f"{CANCEL}: the message gives Atlas's reason, and the bot goes on trying. Clear the fault.",
     ),
     _preset(
         "stale-read",
@@ -223,7 +182,7 @@ FAULTS = (
     _preset(
         "access-list",
         "The bot is not on the access list",
-        f"{OPEN}: the dialog names the address to add. Clear the fault, and try again.",
+        f"{OPEN}: the dialog names the address to add. Clear the fault, and open it again.",
     ),
     _preset(
         "feed-refused",
@@ -233,16 +192,19 @@ FAULTS = (
     _preset(
         "wrong-key",
         "Atlas rejects the API key",
-        f"{OPEN}: the dialog says that the key is wrong. Clear the fault, and try again.",
+        f"{OPEN}: the dialog says that the key is wrong. Clear the fault, and open it again.",
     ),
 )
 
 #: The menu, in groups.
 MENU: Mapping[str, tuple[Scenario, ...]] = {
     "Scenarios": FIRST_SCENARIOS,
-    "More": PEOPLE_AND_TIME + FAULTS,
+    "More": MORE_SCENARIOS,
 }
 
-SCENARIOS: Mapping[str, Scenario] = {s.name: s for group in MENU.values() for s in group}
+#: Every scenario that `--fault` and the page's address may name.
+SCENARIOS: Mapping[str, Scenario] = {
+    scenario.name: scenario for scenario in (*FIRST_SCENARIOS, *MORE_SCENARIOS, *FAULTS)
+}
 
 FIRST = FIRST_SCENARIOS[0].name

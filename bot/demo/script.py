@@ -4,7 +4,7 @@ import asyncio
 from typing import TextIO
 
 from bot.demo.environment import open_demo
-from bot.demo.scenarios import SCENARIOS
+from bot.demo.scenarios import MENU, SCENARIOS
 from bot.demo.script_plays import PLAYS, cancel
 from bot.demo.script_session import Output, ScriptSession
 from bot.tasks import cancel_and_wait
@@ -21,7 +21,7 @@ PAUSED = {"approval": 74.0, "mistake": 44.0}
 
 PAUSES = "The real bot, between a fake Slack and a fake Atlas. People pause only on the clock."
 #: The settings of the scenarios whose times are shorter than by default.
-SHORTENED = frozenset({"BOT_REMIND_AFTER", "BOT_QUARANTINE_GRACE"})
+SHORTENED = frozenset({"BOT_AUTO_CANCEL_AFTER"})
 TIMES = "Its waiting times are shorter here than by default."
 
 
@@ -31,12 +31,13 @@ def story(approvals: int | None) -> str:
 
 
 async def play_all(out: TextIO) -> None:
-    """Run every scenario, and print them one after the other.
+    """Run every scenario of the menu, and print them one after the other.
 
     Raises:
         ScriptFailed: a step did not have its expected result.
     """
-    names = [STORY, *(name for name in SCENARIOS if name != STORY)]
+    shown = [scenario.name for scenarios in MENU.values() for scenario in scenarios]
+    names = [STORY, *(name for name in shown if name != STORY)]
     outputs = [BufferedOutput() for _ in names]
     places = asyncio.Semaphore(AT_ONCE)
 

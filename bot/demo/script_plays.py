@@ -2,8 +2,8 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 
-from bot.demo.scenarios import CLUSTER, LONG_AGO
-from bot.demo.script_session import REQUESTER, ScriptSession
+from bot.demo.scenarios import LONG_AGO
+from bot.demo.script_session import ScriptSession
 
 REASON = "started on the wrong cluster"
 
@@ -19,78 +19,59 @@ async def cancel(session: ScriptSession) -> None:
 
 
 async def kill_the_bot(session: ScriptSession) -> None:
+    """Kill the bot while its DELETE is out, and start it again."""
     await _announce(session)
     await session.open_dialog()
     await session.submit({"reason": REASON})
-    await session.wait_for_state("cancelling")
+    await session.wait_for_delete()
     session.print_step("The bot sent its DELETE: it is killed with kill -9, and started again")
     await session.controller.kill_bot()
     await session.controller.start_bot()
     await _end(session)
 
 
-async def try_an_automated_restore(session: ScriptSession) -> None:
-    line = f"/cancel-restore {CLUSTER} {session.job.id}"
-    session.print_step(f"Rina types {line}")
-    await session.slack.people.types(REQUESTER, "ops", line)
-    session.quote(await session.wait_for_dialog("automated"), 4)
-
-
-async def do_not_answer(session: ScriptSession) -> None:
+async def outlast_a_fault(session: ScriptSession) -> None:
+    """Cancel while Atlas refuses every DELETE for a while."""
     await _announce(session)
     await session.open_dialog()
-    card = await _request(session)
-    await session.wait_for_reply(card, "Reminder")  # on a slow machine several become one
-    session.print_step("Ada is reminded, who may approve, and does not answer")
-    await session.wait_for_reply(card, "Escalated")
-    session.print_step("Abe is notified directly, who may approve too")
-    message = await session.wait_for_direct_message("abe", "Escalated to you")
-    session.quote(message, 3)
-    session.print_step("Abe clicks “Approve cancelling” in his direct message")
-    await session.slack.people.clicks("abe", message, "cancel_restore_approve")
+    await _request(session)
+    await session.wait_for_message("takes longer than usual")
+    session.print_step("The message says what the bot tries")
+    session.quote(session.message(), 5)
+    session.print_step("The fault ends")
+    await session.controller.clear_faults()
     await _end(session)
 
 
 async def act_alone(session: ScriptSession) -> None:
+    """Cancel without approval."""
     await _announce(session)
     await session.open_dialog()
-    session.print_step("She ticks “Cancel at once, without approval” and gives the reason")
-    card = await session.submit({"reason": REASON, "alone": ["alone"]})
-    await session.wait_for_reply(card, "acted alone")
+    session.print_step("She ticks “Emergency: cancel now, without approval” and gives the reason")
+    await session.submit({"reason": REASON, "alone": ["alone"]})
+    reply = await session.wait_for_reply("without approval")
+    session.quote(reply, 2)
     await _end(session)
-    session.print_step("Ada, who could have approved, reviews it")
-    await session.slack.people.clicks("ada", session.card(), "cancel_restore_review")
-    session.quote(await session.wait_for_reply(card, "reviewed what"), 1)
 
 
 async def wait_for_the_link(session: ScriptSession) -> None:
+    """Let the link go live while a request waits."""
     await _announce(session, f"was started in Atlas {LONG_AGO:.0f} seconds ago")
     await session.open_dialog()
-    card = await _request(session)
-    reply = await session.wait_for_reply(card, "live")
+    await _request(session)
+    reply = await session.wait_for_reply("is live now")
     session.print_step("The link goes live while the request waits")
     session.quote(reply, 2)
     await _approve(session)
     await _end(session)
 
 
-async def keep_nothing(session: ScriptSession) -> None:
+async def let_auto_cancel_run(session: ScriptSession) -> None:
+    """Let the auto-cancel time pass."""
     await _announce(session)
     await session.wait_for_outcome()
-    session.print_step("No approver kept it: the bot cancelled it at the end of its time")
+    session.print_step("Nobody let it run: the bot cancelled it at its time")
     await _end(session)
-
-
-async def deny_the_start(session: ScriptSession) -> None:
-    await _announce(session)
-    question = await session.wait_for_direct_message(REQUESTER, "Was it you?")
-    session.print_step("It asks Rina directly, whose account Atlas names")
-    session.quote(question, 2)
-    session.print_step("Rina clicks “It was not me”")
-    await session.slack.people.clicks(REQUESTER, question, "cancel_restore_not_mine")
-    await _end(session)
-    session.print_step("The card, which is the announcement, says that it was not Rina")
-    session.quote(session.card(), 2)
 
 
 async def _announce(session: ScriptSession, began: str = "is started in Atlas") -> None:
@@ -98,14 +79,13 @@ async def _announce(session: ScriptSession, began: str = "is started in Atlas") 
     announcement = await session.wait_for_announcement()
     session.skip_to(30)
     session.print_step(f"The bot announces it in #ops, {session.time_left()} before the link")
-    session.quote(announcement, 4)
+    session.quote(announcement, 3)
 
 
-async def _request(session: ScriptSession) -> dict[str, object]:
-    card = await session.submit({"reason": REASON})
-    session.print_step("She gives a reason and submits: the bot posts a card")
-    session.quote(card, 1)
-    return card
+async def _request(session: ScriptSession) -> None:
+    await session.submit({"reason": REASON})
+    session.print_step("She gives a reason and submits: the message shows it")
+    session.quote(session.message(), 1)
 
 
 async def _approve(session: ScriptSession) -> bool:
@@ -114,7 +94,7 @@ async def _approve(session: ScriptSession) -> bool:
     for name in ("ada", "abe"):
         if session.state() == "awaiting":
             session.skip_to(80)
-            session.print_step(f"{name.title()} clicks “Approve cancelling” on the card")
+            session.print_step(f"{name.title()} clicks “Approve cancelling” on the message")
             await session.approve(name)
     return is_needed
 
@@ -124,8 +104,9 @@ async def _end(session: ScriptSession, *, decided_at: float = 0.0) -> None:
     session.skip_to(decided_at + 1)
     session.print_calls()
     session.skip_to(decided_at + 2)
-    session.print_step("The thread has the outcome")
-    session.quote(outcome, 5)
+    session.print_step("The message and its thread have the outcome")
+    session.quote(session.message(), 1)
+    session.quote(outcome, 2)
 
 
 Play = Callable[[ScriptSession], Awaitable[None]]
@@ -133,10 +114,8 @@ Play = Callable[[ScriptSession], Awaitable[None]]
 #: The play of each scenario that is not only `cancel`.
 PLAYS: Mapping[str, Play] = {
     "restart": kill_the_bot,
-    "automated": try_an_automated_restore,
-    "unanswered": do_not_answer,
-    "alone": act_alone,
+    "maintenance": outlast_a_fault,
+    "emergency": act_alone,
     "link-live": wait_for_the_link,
-    "quarantine": keep_nothing,
-    "not-mine": deny_the_start,
+    "auto-cancel": let_auto_cancel_run,
 }

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from bot.demo.controller import OPEN_STATES, Controller, state_of
+from bot.demo.controller import Controller, state_of
 from bot.demo.scenarios import OPS
 from bot.sandbox.atlas.jobs import RestoreJob
 
@@ -21,6 +21,12 @@ STEP_TIMEOUT = 45.0
 #: Seconds after which a fault that keeps the dialog from showing the job is cleared: the bot stops
 #: trying before.
 FAULT_TIMEOUT = 25.0
+
+#: States of a message whose download is not decided yet.
+UNDECIDED = {"announced", "auto_cancel", "awaiting", "approved", "cancelling"}
+
+#: What the reply about an end says.
+ENDED = re.compile("cancelled, |has ended|too late", re.IGNORECASE)
 
 #: Columns of a line that is quoted.
 WIDTH = 90
@@ -77,7 +83,8 @@ class ScriptSession:
         return announcement
 
     def _announcement(self) -> Json | None:
-        is_refused = any(item.fault.path for item in self.controller.atlas.faults.active)
+        active = self.controller.atlas.faults.active
+        is_refused = any("/events" in item.fault.path for item in active)
         words = self.job.id if is_refused else "example"  # in the name of each starter
         return next((each for each in self._posts() if words in str(each)), None)
 
@@ -88,27 +95,26 @@ class ScriptSession:
         return [each for each in about if each.get("thread_ts", each["ts"]) == each["ts"]]
 
     async def open_dialog(self) -> None:
-        """Open the dialog with the announcement's button; a fault of Atlas ends after a while."""
+        """Open the dialog with the message's button; a fault of Atlas ends after a while."""
         self.print_step("Rina clicks “Cancel this download”: the dialog reads the job from Atlas")
-        button = next(each for each in self._posts() if "cancel_restore_open" in str(each))
-        await self.slack.people.clicks(REQUESTER, button, "cancel_restore_open")
+        await self.slack.people.clicks(REQUESTER, self.message(), "cancel_restore_open")
         try:
             await self.slack.until(self._settled_dialog, FAULT_TIMEOUT)
         except TimeoutError:
             self.print_step("The dialog still waits for Atlas")
         view = self.slack.state.view_of(REQUESTER) or {}
-        self.quote(view, 3 if view.get("submit") else 4)
+        self.quote(view, 3)
         if not view.get("submit"):
             await self._end_the_fault()
 
     async def _end_the_fault(self) -> None:
-        self.print_step("The fault ends, and Rina tries again")
+        self.print_step("The fault ends, and Rina clicks again")
         await self.controller.clear_faults()
-        view = await self.wait_for(self._settled_dialog, "a dialog with the job")
-        if not view.get("submit"):
-            await self.slack.people.clicks(REQUESTER, view, "cancel_restore_try_again")
-            view = await self.wait_for(self._complete_dialog, "a dialog with the job")
-        self.quote(view, 3)
+        view = self.slack.state.view_of(REQUESTER)
+        if view:
+            await self.slack.people.closes(REQUESTER, view)
+        await self.slack.people.clicks(REQUESTER, self.message(), "cancel_restore_open")
+        self.quote(await self.wait_for(self._complete_dialog, "a dialog with the job"), 3)
 
     def _complete_dialog(self) -> Json | None:
         view = self.slack.state.view_of(REQUESTER)
@@ -116,75 +122,62 @@ class ScriptSession:
 
     def _settled_dialog(self) -> Json | None:
         view = self.slack.state.view_of(REQUESTER)
-        return view if view and ("try_again" in str(view) or view.get("submit")) else None
+        return view if view and "Looking up" not in self._text(view) else None
 
-    async def wait_for_dialog(self, words: str) -> Json:
-        """Return the dialog when it has the words."""
-
-        def found() -> Json | None:
-            view = self.slack.state.view_of(REQUESTER)
-            return view if view and words in self._text(view) else None
-
-        view: Json = await self.wait_for(found, f"a dialog with “{words}”")
-        return view
-
-    async def submit(self, values: Mapping[str, object]) -> Json:
-        """Submit the open dialog, and return the card."""
+    async def submit(self, values: Mapping[str, object]) -> None:
+        """Submit the open dialog, and wait until the message shows it."""
         await self.slack.people.submits(REQUESTER, None, values)
-        await self.wait_for(self.state, "a card in #ops")
-        return self.card()
-
-    def card(self) -> Json:
-        """Return the card of the request."""
-        return next(each for each in self._posts() if state_of(each))
-
-    def state(self) -> str:
-        """Return the state of the request, or empty."""
-        return next(filter(None, map(state_of, self._posts())), "")
-
-    async def wait_for_state(self, state: str) -> None:
-        await self.wait_for(lambda: self.state() == state, f"a card that is {state}")
-
-    async def approve(self, name: str) -> None:
-        """Click “Approve cancelling”, and wait until the card shows it."""
-        await self.slack.people.clicks(name, self.card(), "cancel_restore_approve")
         await self.wait_for(
-            lambda: self.state() != "awaiting" or f"@{name.title()}" in self._text(self.card()),
-            "the approval on the card",
+            lambda: self.state() not in {"announced", "auto_cancel"}, "the request on the message"
         )
 
-    async def wait_for_direct_message(self, name: str, words: str) -> Json:
-        """Return the bot's message to one person that contains the words."""
-        place = self.slack.state.dm(name)
+    def message(self) -> Json:
+        """Return the message of the download."""
+        return self._posts()[0]
 
-        def found() -> Json | None:
-            messages = self.slack.state.messages(place)
-            return next((each for each in messages if words in self._text(each)), None)
+    def state(self) -> str:
+        """Return the state of the download's message, or empty."""
+        return next(filter(None, map(state_of, self._posts())), "")
 
-        message: Json = await self.wait_for(found, f"a direct message to {name.title()}")
-        return message
+    async def wait_for_message(self, words: str) -> None:
+        """Wait until the message has these words."""
+        await self.wait_for(
+            lambda: words in self._text(self.message()), f"a message with “{words}”"
+        )
 
-    async def wait_for_reply(self, card: Json, words: str) -> Json:
+    async def wait_for_delete(self) -> None:
+        """Wait until the message shows that the download is being cancelled."""
+        await self.wait_for(lambda: self.state() == "cancelling", "a message that is cancelling")
+
+    async def approve(self, name: str) -> None:
+        """Click “Approve cancelling”, and wait until the message shows it."""
+        await self.slack.people.clicks(name, self.message(), "cancel_restore_approve")
+        await self.wait_for(
+            lambda: self.state() != "awaiting" or f"@{name.title()}" in self._text(self.message()),
+            "the approval on the message",
+        )
+
+    async def wait_for_reply(self, words: str) -> Json:
         """Return the first reply that has the words."""
 
         def found() -> Json | None:
-            replies = self.slack.state.replies(card)
-            return next((each for each in replies if words in self._text(each)), None)
+            replies = self.slack.state.replies(self.message())
+            return next((reply for reply in replies if words in self._text(reply)), None)
 
         reply: Json = await self.wait_for(found, f"a reply with “{words}”")
         return reply
 
     async def wait_for_outcome(self) -> Json:
-        """Wait until the card and its thread have the outcome, and return that reply."""
+        """Wait until the message and its thread have the outcome, and return that reply."""
         reply: Json = await self.wait_for(self._outcome, "the outcome")
         return reply
 
     def _outcome(self) -> Json | None:
         state = self.state()
-        if not state or state in OPEN_STATES:
+        if not state or state in UNDECIDED:
             return None
-        replies = self.slack.state.replies(self.card())
-        return next((reply for reply in replies if state_of(reply) == state), None)
+        replies = self.slack.state.replies(self.message())
+        return next((reply for reply in replies if ENDED.search(self._text(reply))), None)
 
     async def wait_for(self, condition: Callable[[], Any], what: str) -> Any:  # noqa: ANN401 - its value
         """Wait until the condition is true, and return its value.

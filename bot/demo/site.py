@@ -9,11 +9,11 @@ from typing import Any
 
 from aiohttp import web
 
+from bot.app import StartError
 from bot.demo.controller import Controller
 from bot.demo.scenarios import MENU, SCENARIOS, Scenario
 from bot.sandbox.slack import App, User
 from bot.sandbox.slack.guard import BANNER
-from bot.startup_checks import StartError
 
 #: Allows the page's own files only: no inline script or style, no other host, no frames.
 POLICY = (
@@ -42,11 +42,10 @@ ROLES = {
 COMMANDS = [
     {
         "name": "/cancel-restore",
-        "usage": "[CLUSTER] [JOB_ID] | list | history | help",
+        "usage": "[CLUSTER] [JOB_ID] | list | help",
         "about": "Cancel a download of a MongoDB Atlas backup",
     }
 ]
-SHORTCUTS = {"cancel_restore_shortcut": "Cancel this download"}
 
 
 class Site:
@@ -96,7 +95,6 @@ class Site:
             ],
             "groups": {g.id: g.handle for g in space.groups.values()},
             "commands": COMMANDS,
-            "shortcuts": SHORTCUTS,
             "scenarios": {
                 group: [_scenario(each) for each in scenarios] for group, scenarios in MENU.items()
             },

@@ -94,7 +94,7 @@ class Run:
 
     async def _judge_and_send(self) -> bool:
         """Send one DELETE if policy and people allow it; False if the run ends without it."""
-        judged_at = boot_time()
+        judged_at = self.runner.monotonic()
         try:
             judgement = await self.runner.rights.judge(
                 self.request, self.download, self.policy, self.runner.now()
@@ -119,9 +119,9 @@ class Run:
 
         Where recording took too long, nothing is sent, and the attempt counts as unknown.
         """
-        was_unknown, began = self.request.attempts.is_unknown, boot_time()
+        was_unknown, began = self.request.attempts.is_unknown, self.runner.monotonic()
         self.request = await self.runs.record_sent(self.request)
-        now = boot_time()
+        now = self.runner.monotonic()
         is_late = now - began > SEND_WITHIN or now - judged_at > JUDGEMENT_HOLDS
         if is_late or not self.runner.lease.is_held:
             log.warning("DELETE not sent: recording it took too long", seconds=now - began)
@@ -184,20 +184,28 @@ class Run:
         self.runner.on_end(ended, await self.runs.download_of(ended))
 
     async def _wait(self, trouble: str, retry_after: float | None = None) -> None:
-        """Wait before the next try, and show what lasts."""
-        now = boot_time()
+        """Wait before the next try; what lasts is shown in time, also within a long pause."""
+        now = self.runner.monotonic()
+        until = now + min(max(next(self._pauses), retry_after or 0.0), LONGEST_PAUSE)
         self._stuck_since = self._stuck_since or now
-        stuck_for = now - self._stuck_since
-        is_long = stuck_for >= CALL_PEOPLE_AFTER and not self._called_people
-        if is_long or (stuck_for >= SHOW_TROUBLE_AFTER and trouble != self.request.trouble):
-            self._called_people |= is_long
-            self.request = await self.runs.record_trouble(
-                self.request, trouble, self.policy, is_long=is_long
-            )
-        pause = max(next(self._pauses), retry_after or 0.0)
-        if stuck_for < SHOW_TROUBLE_AFTER:  # so that the message shows it in time
-            pause = min(pause, SHOW_TROUBLE_AFTER) if not retry_after else pause
-        await self.runner.sleep(min(pause, LONGEST_PAUSE))
+        show_at = max(now, self._stuck_since + SHOW_TROUBLE_AFTER)
+        if show_at <= until and trouble != self.request.trouble:
+            await self.runner.sleep(show_at - now)
+            await self._show(trouble, is_long=False)
+        if self.runner.monotonic() >= self._stuck_since + CALL_PEOPLE_AFTER:
+            await self._call_people(trouble)
+        await self.runner.sleep(max(0.0, until - self.runner.monotonic()))
+
+    async def _call_people(self, trouble: str) -> None:
+        """Reply once in the thread that people should look."""
+        if not self._called_people:
+            self._called_people = True
+            await self._show(trouble, is_long=True)
+
+    async def _show(self, trouble: str, *, is_long: bool) -> None:
+        self.request = await self.runs.record_trouble(
+            self.request, trouble, self.policy, is_long=is_long
+        )
 
 
 def _new_pauses() -> Iterator[float]:
@@ -222,6 +230,7 @@ class Runner:
     _: KW_ONLY
     on_end: Callable[[Request, Download], None] = lambda _request, _download: None
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
+    monotonic: Callable[[], float] = boot_time
 
     def __post_init__(self) -> None:
         self.is_stopping = False

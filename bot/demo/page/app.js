@@ -1,7 +1,7 @@
 // Builds the page, applies events, and handles navigation.
 
 import { fetchState, listen } from "./api.js";
-import { buildChannel, renderChannel, fillComposer, openHome, reveal, scrollToEnd } from "./channel.js";
+import { buildChannel, renderChannel, fillComposer, reveal, scrollToEnd } from "./channel.js";
 import { navigation } from "./context.js";
 import { toast } from "./dom.js";
 import { renderModal } from "./modal.js";
@@ -32,7 +32,6 @@ function go(place) {
   state.thread = "";
   state.unread.delete(place);
   document.body.classList.remove("with-sidebar");
-  if (place === "home") openHome();
   renderAll();
   renderPending();
   scrollToEnd();

@@ -2,9 +2,8 @@
 
 import { context } from "./context.js";
 import { h, newId } from "./dom.js";
-import { button, choices, overflow, select, textField } from "./elements.js";
+import { button, choices, textField } from "./elements.js";
 import { mrkdwn, plain } from "./mrkdwn.js";
-import { richText } from "./richtext.js";
 import { state } from "./store.js";
 
 /** All blocks of a message or a view. */
@@ -23,23 +22,15 @@ const text = (object) => (object.type === "mrkdwn" ? mrkdwn(object.text, context
 const BLOCKS = {
   section: (block, container) => h("div", { class: "block section" },
     h("div", { class: "words" },
-      block.text ? text(block.text) : null,
-      block.fields ? h("div", { class: "fields" }, block.fields.map((field) => h("div", {}, text(field)))) : null),
+      text(block.text)),
     block.accessory ? h("div", { class: "accessory" }, element(block.accessory, block, container)) : null),
-  header: (block) => h("h3", { class: "block header" }, plain(block.text.text)),
-  divider: () => h("hr", { class: "block" }),
   context: (block) => h("div", { class: "block context" }, block.elements.map((one) => (one.type === "image" ? unknown("an image") : text(one)))),
   actions: (block, container) => h("div", { class: "block actions" }, block.elements.map((one) => element(one, block, container))),
-  alert: (block) => h("div", { class: `block alert ${block.level ?? "default"}`, role: "note" }, text(block.text)),
-  rich_text: (block) => h("div", { class: "block" }, richText(block, context(), unknown)),
   input: (block, view) => input(block, view),
 };
 
 const ELEMENTS = {
   button,
-  overflow,
-  static_select: select,
-  radio_buttons: choices,
   checkboxes: choices,
 };
 
@@ -50,10 +41,6 @@ function element(one, block, container) {
 
 const FIELDS = {
   plain_text_input: textField,
-  email_text_input: textField,
-  url_text_input: textField,
-  number_input: textField,
-  static_select: select,
 };
 
 /** An input with its label, hint and error. */

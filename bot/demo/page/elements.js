@@ -1,11 +1,9 @@
 // Block Kit's interactive elements: buttons, selects, inputs.
 
 import { sendAction } from "./api.js";
-import { combobox } from "./combobox.js";
 import { follow } from "./context.js";
 import { h, newId } from "./dom.js";
 import { plain } from "./mrkdwn.js";
-import { askToConfirm } from "./confirm.js";
 import { state } from "./store.js";
 
 /** Identifies a message or a view in a call. */
@@ -30,7 +28,6 @@ export function button(element, block, container) {
   const press = async (event) => {
     const pressed = event.currentTarget;
     if (pressed.getAttribute("aria-busy")) return;
-    if (element.confirm && !(await askToConfirm(element.confirm))) return;
     pressed.setAttribute("aria-busy", "true");
     if (element.url) follow(element.url)?.();
     await withDrafts(container);
@@ -49,31 +46,18 @@ async function choose(element, block, container, value) {
   return sendAction("chooses", { user: state.me, thing: handle(container), action_id: element.action_id, value, block: block.block_id });
 }
 
-export function select(element, block, container, input = {}) {
-  const options = element.options ?? (element.option_groups ?? []).flatMap((group) => group.options);
-  const fits = (option, text) => option.text.text.toLowerCase().includes(text.toLowerCase());
-  return combobox({
-    chosen: valueIn(element, block, container).selected_option ?? element.initial_option ?? null,
-    placeholder: element.placeholder?.text ?? "Choose one, or type to search",
-    search: async (text) => options.filter((option) => fits(option, text)),
-    pick: (option) => choose(element, block, container, option.value),
-    input: { "data-key": `${block.block_id}/${element.action_id}`, "aria-label": element.placeholder?.text ?? "Choose", ...input },
-  });
-}
-
-/** Radio buttons, or checkboxes where several options may be selected. */
+/** Checkboxes. */
 export function choices(element, block, container) {
-  const several = element.type === "checkboxes";
   const now = valueIn(element, block, container);
-  const chosen = new Set([now.selected_option, ...(now.selected_options ?? [])].filter(Boolean).map((option) => option.value));
+  const chosen = new Set((now.selected_options ?? []).map((option) => option.value));
   const name = newId("choice");
   const change = (option, on) => {
-    if (several) chosen[on ? "add" : "delete"](option.value);
-    choose(element, block, container, several ? [...chosen] : option.value);
+    chosen[on ? "add" : "delete"](option.value);
+    choose(element, block, container, [...chosen]);
   };
   const row = (option) => {
     const box = h("input", {
-      type: several ? "checkbox" : "radio", name, checked: chosen.has(option.value),
+      type: "checkbox", name, checked: chosen.has(option.value),
       onchange: (event) => change(option, event.target.checked), "data-key": `${block.block_id}/${option.value}`,
     });
     return h("label", { class: "choice" }, box, h("span", {}, plain(option.text.text)));
@@ -81,16 +65,11 @@ export function choices(element, block, container) {
   return h("div", { class: "choices" }, element.options.map(row));
 }
 
-export function overflow(element, block, container) {
-  return select({ ...element, type: "static_select", placeholder: { text: "More …" } }, block, container);
-}
-
 /** A text field; its text stays in the page until an action is sent. */
 export function textField(element, block, view, input) {
   const typed = drafts(view)[block.block_id] ?? valueIn(element, block, view).value ?? element.initial_value ?? "";
-  const type = { email_text_input: "email", url_text_input: "url", number_input: "number" }[element.type] ?? "text";
   const field = h(element.multiline ? "textarea" : "input", {
-    ...(element.multiline ? { rows: 3 } : { type }), class: "field", autocomplete: "off", maxlength: element.max_length,
+    ...(element.multiline ? { rows: 3 } : { type: "text" }), class: "field", autocomplete: "off", maxlength: element.max_length,
     placeholder: element.placeholder?.text, "data-key": `${block.block_id}/${element.action_id}`, autofocus: element.focus_on_load, ...input,
   });
   field.value = typed;

@@ -1,12 +1,11 @@
 // Messages: author, time, blocks, and the message's actions.
 
-import { sendAction } from "./api.js";
 import { blocks } from "./blocks.js";
 import { context } from "./context.js";
 import { clock, exact } from "./dates.js";
-import { followEnd, h, icon, iconButton, newId } from "./dom.js";
+import { followEnd, h, icon, iconButton } from "./dom.js";
 import { mrkdwn } from "./mrkdwn.js";
-import { person, repliesTo, state, isExternal } from "./store.js";
+import { person, repliesTo, state } from "./store.js";
 
 /** A list that renders a message again only when it changed. */
 export class MessageList {
@@ -28,12 +27,10 @@ export class MessageList {
     this.follow();
   }
 
-  /** Shows other nodes; the focus and an open menu stay where they were. */
+  /** Shows other nodes; the focus stays where it was. */
   replace(nodes) {
     const focused = document.activeElement?.dataset?.key;
-    const opener = this.root.querySelector(".menu:popover-open")?.previousElementSibling.dataset.key;
     this.root.replaceChildren(...nodes);
-    if (opener) this.root.querySelector(`[data-key="${CSS.escape(opener)}"]`)?.click();
     if (focused && document.activeElement === document.body) this.root.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
   }
 
@@ -87,27 +84,5 @@ export function avatar({ id, name, app }) {
 function tools(message, openThread) {
   const parts = [];
   if (openThread) parts.push(iconButton("thread", "Reply in thread", () => openThread(message), { "data-key": `thread/${message.ts}` }));
-  const shortcuts = Object.entries(state.about.shortcuts);
-  if (shortcuts.length && !isExternal()) parts.push(menu(message, shortcuts));
   return h("div", { class: "tools" }, parts);
-}
-
-function menu(message, shortcuts) {
-  const id = newId("menu");
-  const list = h("div", { class: "menu", id, popover: "auto" },
-    h("p", { class: "menu-title" }, "Shortcuts of the app"),
-    shortcuts.map(([callback, label]) => h("button", { type: "button", onclick: () => use(list, message, callback) }, icon("bolt"), label)));
-  const opener = iconButton("more", "More actions", (event) => place(list, event.currentTarget), { popovertarget: id, "data-key": `more/${message.ts}` });
-  return h("span", {}, opener, list);
-}
-
-function place(list, opener) {
-  const anchor = opener.getBoundingClientRect();
-  list.style.top = `${Math.min(anchor.bottom + 4, innerHeight - 110)}px`;
-  list.style.right = `${Math.max(8, innerWidth - anchor.right)}px`;
-}
-
-function use(list, message, callback) {
-  list.hidePopover();
-  sendAction("uses_shortcut", { user: state.me, message: { ...message, edits: undefined }, callback_id: callback });
 }

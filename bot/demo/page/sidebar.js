@@ -18,21 +18,21 @@ export function renderSidebar() {
 }
 
 function content(more) {
-  const app = isExternal() ? [] : [place("home", "app", state.about.app.name, ["home", directMessage()])];
+  const app = isExternal() ? [] : [place(directMessage(), "app", state.about.app.name)];
   return [
     h("h2", {}, "Channels"),
-    h("ul", {}, channels().map((one) => place(one.id, one.kind === "private" ? "lock" : one.shared ? "link" : "hash", one.name, [one.id]))),
+    h("ul", {}, channels().map((one) => place(one.id, one.kind === "private" ? "lock" : one.shared ? "link" : "hash", one.name))),
     app.length ? h("h2", {}, "Apps") : null,
     h("ul", {}, app),
     ...Object.entries(state.about.scenarios).flatMap(([group, scenarios]) => section(group, scenarios, more)),
   ].filter(Boolean);
 }
 
-function place(to, sign, name, own) {
-  const current = own.includes(state.place);
-  const unread = own.some((id) => state.unread.has(id));
+function place(to, sign, name) {
+  const current = state.place === to;
+  const unread = state.unread.has(to);
   const label = h("span", { class: "name" }, name);
-  return h("li", {}, h("button", { type: "button", class: unread ? "place unread" : "place", "aria-current": current ? "page" : null, "data-key": `place/${to}`, onclick: () => actions.go(unread && to === "home" ? directMessage() : to) },
+  return h("li", {}, h("button", { type: "button", class: unread ? "place unread" : "place", "aria-current": current ? "page" : null, "data-key": `place/${to}`, onclick: () => actions.go(to) },
     icon(sign), label, unread ? h("span", { class: "dot", "aria-label": "new messages", role: "img" }) : null));
 }
 

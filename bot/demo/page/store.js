@@ -1,6 +1,6 @@
 // The page's state: loaded once, changed by each event, read by the renderers.
 
-/** `place` is a channel's id or "home"; `thread` is the `ts` of the open thread's first message. */
+/** `place` is a channel's id; `thread` is the `ts` of the open thread's first message. */
 export const state = {
   about: null,
   demo: null,
@@ -11,7 +11,6 @@ export const state = {
   messages: new Map(),
   ephemerals: new Map(),
   views: new Map(),
-  homes: new Map(),
   errors: new Map(),
   drafts: new Map(),
   unread: new Set(),
@@ -27,7 +26,6 @@ export function fill({ seen, about }) {
   for (const [user, person] of Object.entries(seen.people)) {
     state.ephemerals.set(user, byTs(person.ephemerals));
     state.views.set(user, person.views);
-    state.homes.set(user, person.home);
   }
 }
 
@@ -67,10 +65,6 @@ const CHANGES = {
     const at = stack.findIndex((view) => view.id === view_id);
     if (at >= 0) state.views.set(user, stack.slice(0, at));
     return ["modal"];
-  },
-  home: ({ user, view }) => {
-    state.homes.set(user, view);
-    return ["channel"];
   },
   call_log: ({ entry }) => {
     if (!state.calls.some((known) => known.n === entry.n)) state.calls.push(entry);

@@ -26,7 +26,7 @@ class Args:
 
     def flag(self, name: str) -> bool:
         """A boolean argument, as JSON or as a form has it."""
-        return self.values.get(name) in {True, "true", "True", "1", 1}
+        return self.values.get(name) in {True, "true", "True", "1"}
 
     def parsed(self, name: str, error: str = "invalid_arguments") -> object:
         """A structured argument as Python values; None when it was not given.
