@@ -10,8 +10,6 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import bot.__main__ as program
-from bot.cli.main import run_bot
-from bot.timings import Timings
 
 #: Modules that the program imports, partly only when it runs.
 MODULES = ["bot.__main__", "bot.app", "bot.doctor.run", "alembic.command", "psycopg", "httpcore"]
@@ -19,11 +17,6 @@ MODULES += ["anyio._backends._asyncio"]
 
 _context = get_context("forkserver")
 _context.set_forkserver_preload(MODULES)
-
-
-def fork_bot(timings: Timings, environ: Mapping[str, str], folder: Path, log: Path) -> BaseProcess:
-    """Start a bot in a folder; its output is added to the file `log`."""
-    return _start(_run_bot, timings, dict(environ), folder, log)
 
 
 def fork_command(
@@ -42,11 +35,6 @@ def _start(target: object, *arguments: object) -> BaseProcess:
 def path_of(file: int) -> Path:
     """Return a path by which another process opens an open file."""
     return Path(f"/proc/{os.getpid()}/fd/{file}")
-
-
-def _run_bot(timings: Timings, environ: Mapping[str, str], folder: Path, log: Path) -> None:
-    _enter(environ, folder, log, log)
-    run_bot(timings)
 
 
 def _run_command(

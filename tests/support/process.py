@@ -13,7 +13,6 @@ from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, chdir
 from dataclasses import dataclass
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,8 +20,7 @@ import aiohttp
 from typer.testing import CliRunner
 
 from bot.cli.main import app
-from bot.timings import Timings
-from tests.support.bot_entry import fork_bot, fork_command, path_of
+from tests.support.bot_entry import fork_command
 
 #: Seconds until the bot must be ready on a busy machine.
 START_TIMEOUT = 25.0
@@ -61,41 +59,32 @@ class BotProcess:
 
     Args:
         environ: the bot's settings; the bot selects a free port.
-        timings: with these the bot is forked, which is faster; without, `program` is executed.
         program: the arguments of Python.
     """
 
     def __init__(
         self,
         environ: Mapping[str, str],
-        timings: Timings | None = None,
         program: Sequence[str] = ("-m", "bot", "serve"),
     ) -> None:
-        self._timings = timings
         self._program = program
         self._port = 0
         self.started_at = time.monotonic()
         self._environ = {**surroundings(), "LOG_FORMAT": "json", **environ, "PORT": "0"}
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
         self._folder = tempfile.TemporaryDirectory(prefix="cancel-restore-bot-")
-        self._process: subprocess.Popen[bytes] | BaseProcess | None = None
+        self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         self.started_at = time.monotonic()
-        if self._timings:
-            folder = Path(self._folder.name)
-            self._process = fork_bot(
-                self._timings, self._environ, folder, path_of(self._log.fileno())
-            )
-        else:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", *self._program],
-                env=self._environ,
-                cwd=self._folder.name,
-                stdin=subprocess.DEVNULL,
-                stdout=self._log,
-                stderr=self._log,
-            )
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", *self._program],
+            env=self._environ,
+            cwd=self._folder.name,
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+        )
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -124,9 +113,7 @@ class BotProcess:
     def code(self) -> int | None:
         """The exit code, or None while it runs."""
         assert self._process
-        if isinstance(self._process, subprocess.Popen):
-            return self._process.poll()
-        return self._process.exitcode
+        return self._process.poll()
 
     @property
     def log(self) -> str:
@@ -138,10 +125,7 @@ class BotProcess:
         """Send SIGKILL."""
         if self._process and self.code is None:
             self._process.kill()
-            if isinstance(self._process, subprocess.Popen):
-                self._process.wait(5)
-            else:
-                self._process.join(5)
+            self._process.wait(5)
 
     async def stop(self, seconds: float = 10.0) -> int:
         """Send SIGTERM and return the exit code; raises `TimeoutError` with the log."""

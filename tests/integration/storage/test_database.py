@@ -206,10 +206,7 @@ async def test_abandoned_transaction_never_commits(database_url: str) -> None:
         await asyncio.wait_for(ended.wait(), 5)
         await asyncio.sleep(0.2)  # for a commit, if there were one
 
-        assert (
-            await database.read(lambda db: db.dialect.has_table(db, "too_late"))
-            is False
-        )
+        assert await database.read(lambda db: db.dialect.has_table(db, "too_late")) is False
 
 
 async def test_database_reconnects_after_a_server_crash(

@@ -126,7 +126,7 @@ async def test_two_approvals_at_once_each_count_once(stores: Stores) -> None:
     )
 
     stored = await stores.requests.get(request.id)
-    assert (stored.state, stored.approved_by) == (State.APPROVED, {"U0ADA", "U0ALAN"})
+    assert (stored.state, stored.approved_by) == (State.APPROVED, {"U0ADA", "U0ALAN"})  # type: ignore[comparison-overlap]
     names = ["request:created", "request:approval_given", "request:approved"]
     assert await stores.events() == names
 

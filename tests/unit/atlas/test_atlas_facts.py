@@ -145,7 +145,7 @@ ERRORS: dict[str, tuple[type[AtlasError], float | None]] = {
     "error-404-cluster": (ClusterNotFound, None),
     "error-404-job": (JobNotFound, None),
     "error-404-project": (ProjectNotFound, None),
-    "error-405-maintenance": (Maintenance, 60.0),
+    "error-405-maintenance": (Maintenance, 15.0),
     "error-405-shard": (NotCancellable, None),
     "error-409-restore-in-progress": (OtherRefusal, None),
     "error-410-version": (VersionGone, None),

@@ -13,7 +13,10 @@ SECOND = timedelta(seconds=1)
 
 
 def event(seconds: float = 0, **actor: Any) -> ActivityEvent:
-    values = {"id": job_id(number=99), "event_type_name": "CPS_RESTORE_REQUESTED_AUDIT"}
+    values: dict[str, Any] = {
+        "id": job_id(number=99),
+        "event_type_name": "CPS_RESTORE_REQUESTED_AUDIT",
+    }
     return ActivityEvent(
         **values, created=START + seconds * SECOND, **(actor or {"username": "dana"})
     )

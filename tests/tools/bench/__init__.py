@@ -1,1 +1,0 @@
-"""Latency and resources of the bot, compared with its peers: `python -m tests.tools.bench`."""

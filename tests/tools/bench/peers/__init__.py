@@ -1,1 +1,0 @@
-"""The peers of the bot, each a separate program that prints its port first."""
