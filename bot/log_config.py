@@ -1,32 +1,25 @@
-"""Structured logs of the bot and its libraries through one chain, with secrets redacted.
-
-The request's id is on every line from the command to the outcome: the command creates it, the
-dialog's metadata keeps it, and the request takes it.
-"""
+"""Structured logs of the bot and its libraries through one chain, with secrets redacted."""
 
 import json
 import logging
 import re
-import secrets
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Literal, TextIO
 from urllib.parse import quote, quote_plus
 
 import structlog
 from pydantic import SecretStr
-from structlog.contextvars import bound_contextvars, get_contextvars
+from structlog.contextvars import bound_contextvars
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 #: Bolt's warning where the client has a token, as ours has, and the app its own `authorize`.
 BOLT_AUTHORIZE_WARNING = "As `installation_store` or `authorize` has been used"
 #: The modules of aiohttp's errors about a request that is not HTTP, or whose body breaks off.
 REQUEST_ERRORS = ("aiohttp.http", "aiohttp.web_protocol")
-ACCEPT_ERROR = "socket.accept() out of system resource"
-_ID = re.compile(r"[0-9a-f]{32}")
+AUDIT_LOGGER = "bot.audit"
+SILENT = "CRITICAL"  #: the level of commands, which print what happens
 HIDDEN = "[redacted]"
 REMOVED = "[removed]"  #: what stands in a reason for a secret that a person typed
 MIN_SECRET_LENGTH = 6  #: shorter values are not redacted, since they are often ordinary words
@@ -167,9 +160,9 @@ def configure_logging(
         )
     )
     handler.addFilter(demote_library_records)
-    throttle = LogThrottle()  # asyncio logs one for each connection it may accept, every second
-    handler.addFilter(lambda record: not is_accept_error(record) or throttle.count() > 0)
     logging.basicConfig(handlers=[handler], level=level, force=True)
+    # What was done is on record at every other level: a SIEM may need it where LOG_LEVEL is ERROR.
+    logging.getLogger(AUDIT_LOGGER).setLevel(SILENT if level == SILENT else "INFO")
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -213,32 +206,7 @@ def demote_library_records(record: logging.LogRecord) -> bool:
     return True
 
 
-def is_accept_error(record: logging.LogRecord) -> bool:
-    return record.name == "asyncio" and ACCEPT_ERROR in record.getMessage()
-
-
-THROTTLE_INTERVAL = 60.0  #: seconds between two lines of an event that anyone can cause
-
-
-@dataclass(slots=True)
-class LogThrottle:
-    """Counts events; the first one is due for the log, and then one a minute."""
-
-    clock: Callable[[], float] = time.monotonic
-    _last: float | None = None
-    _count: int = 0
-
-    def count(self) -> int:
-        """Count one event; return the events since the last line if a line is due, else 0."""
-        self._count += 1
-        now = self.clock()
-        if self._last is not None and now - self._last < THROTTLE_INTERVAL:
-            return 0
-        events, self._count, self._last = self._count, 0, now
-        return events
-
-
-_audit = structlog.get_logger("bot.audit")
+_audit = structlog.get_logger(AUDIT_LOGGER)
 
 
 def log_audit_event(fields: Mapping[str, object]) -> None:
@@ -247,24 +215,7 @@ def log_audit_event(fields: Mapping[str, object]) -> None:
 
 
 @contextmanager
-def bind_to_log(request: str | None) -> Iterator[None]:
-    """Bind the request's id to every log line within the context; None keeps the current one."""
-    with bound_contextvars(**({"request": request} if request else {})):
+def bind_to_log(request: str) -> Iterator[None]:
+    """Bind the request's id to every log line within the context."""
+    with bound_contextvars(request=request):
         yield
-
-
-def current_request_id() -> str | None:
-    return get_contextvars().get("request")
-
-
-def new_request_id() -> str:
-    return secrets.token_hex(16)
-
-
-def id_of_new_request() -> str:
-    """Return the id that its command got for the log, else a new one."""
-    return current_request_id() or new_request_id()
-
-
-def is_request_id(value: object) -> bool:
-    return isinstance(value, str) and bool(_ID.fullmatch(value))

@@ -5,27 +5,21 @@ import secrets
 import signal
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 import structlog
 
-from bot.cancellation.errors import CancellationError, MaybeRecorded
+from bot.cancellation.errors import CancellationError
 
-#: Reports a failed task to the person who waits for it, with the reference of the log line.
+#: Reports a failed task to the person who waits for it, with the reference of its log line.
 OnFailure = Callable[[str], Awaitable[object]]
 
 #: A coroutine function that runs one loop; it is called again after a failure.
 Loop: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 
-T = TypeVar("T")
 REPORT_TIMEOUT = 0.8  #: seconds at the end of `drain` in which cancelled tasks may still report
 
 log = structlog.get_logger(__name__)
-
-
-def new_reference() -> str:
-    """Return a random id that a person can quote and an operator can find in the log."""
-    return secrets.token_hex(4)
 
 
 @contextmanager
@@ -138,7 +132,7 @@ class BackgroundTasks:
     async def _supervise(
         self, work: Coroutine[Any, Any, Any], name: str, on_failure: OnFailure | None
     ) -> None:
-        reference = new_reference()
+        reference = secrets.token_hex(4)
         try:
             await work
         except asyncio.CancelledError:
@@ -159,24 +153,3 @@ async def _report(on_failure: OnFailure | None, reference: str) -> None:
         await on_failure(reference)
     except Exception:
         log.exception("failure not reported", reference=reference)
-
-
-async def run_until_deadline(
-    work: Coroutine[Any, Any, T], background: BackgroundTasks, seconds: float
-) -> T:
-    """Return what `work` returns; raise `MaybeRecorded` if it takes longer than `seconds`."""
-    task = asyncio.ensure_future(work)
-    try:
-        done, _ = await asyncio.wait({task}, timeout=seconds)
-    except asyncio.CancelledError:
-        task.cancel()
-        raise
-    if done:
-        return task.result()
-    background.start(_wait_for(task), "late answer")  # it may be committing
-    raise MaybeRecorded
-
-
-async def _wait_for(task: asyncio.Future[Any]) -> None:
-    """Wait for the task without its error, since the person has an uncertain answer already."""
-    await asyncio.gather(task, return_exceptions=True)

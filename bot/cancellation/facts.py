@@ -8,7 +8,7 @@ from typing import Any
 
 from bot.cancellation.download import Download, Ended, LinkPhase, is_download
 from bot.cancellation.policy import Policy
-from bot.cancellation.request import Request, State
+from bot.cancellation.request import RUNNING, Request, State
 
 
 class Phase(StrEnum):
@@ -43,6 +43,19 @@ class Facts:
     policy: Policy
     phase: Phase
     auto_cancel_at: datetime | None  #: where the time stands
+    has_sent: bool  #: whether a DELETE of the bot may have taken effect, of any request
+
+    @property
+    def is_exempt(self) -> bool:
+        """Whether the download is let run at its time, by what the feed shows so far."""
+        return self.download.starters.is_exempt(self.policy.auto_cancel_exempt)
+
+    @property
+    def was_let_run(self) -> bool:
+        """Whether the last decision was that the download goes on."""
+        if self.request is not None and self.request.state is State.DENIED:
+            return True
+        return _stays_let_run(self.download, self.request)
 
     @property
     def buttons(self) -> tuple[Button, ...]:
@@ -56,22 +69,22 @@ class Facts:
         return (Button.CANCEL, Button.LET_RUN) if self.auto_cancel_at else (Button.CANCEL,)
 
     @property
-    def request_id(self) -> str:
-        return self.request.id if self.request else ""
-
-    @property
     def state(self) -> str:
-        """The state in the message's metadata."""
-        if self.phase is Phase.AUTO_CANCEL:
-            return str(Phase.AUTO_CANCEL)
-        if self.phase is Phase.ENDED:
-            ended_it = self.request and self.request.state is State.OVER
-            return str(State.OVER) if ended_it else str(Phase.ENDED)
-        if self.phase is Phase.LET_RUN and not _is_denied_last(self.download, self.request):
-            return str(Phase.LET_RUN)
-        return str(self.request.state) if self.request else str(self.phase)
+        """The state in the message's metadata, by which programs follow a download."""
+        request = self.request
+        if request and (request.is_open or request.state in _ENDED_IT):
+            return str(request.state)
+        if self.download.ended:
+            return str(Phase.ENDED)
+        if self.phase is Phase.AUTO_CANCEL or request is None:
+            return str(self.phase)
+        decision = self.download.let_run
+        is_later = decision is not None and decision.at > request.changed_at
+        return str(Phase.LET_RUN if is_later else request.state)
 
 
+#: The states of requests whose download has ended.
+_ENDED_IT = frozenset({State.CANCELLED, State.OVER})
 _PHASES = {
     State.CANCELLED: Phase.CANCELLED,
     State.DENIED: Phase.LET_RUN,
@@ -94,32 +107,29 @@ def facts_of(download: Download, requests: Sequence[Request], policy: Policy) ->
         policy=policy,
         phase=_phase(download, request, policy),
         auto_cancel_at=download.auto_cancel(policy),
+        has_sent=any(item.attempts.may_have_taken_effect for item in requests),
     )
 
 
 def _phase(download: Download, request: Request | None, policy: Policy) -> Phase:
-    if request and request.is_open:
-        return Phase.WAITING if request.state is State.AWAITING else Phase.CANCELLING
+    if request and request.state in RUNNING:
+        return Phase.CANCELLING
     if download.ended:
         is_ours = request is not None and request.state is State.CANCELLED
         return Phase.CANCELLED if is_ours else Phase.ENDED
+    if request and request.state is State.AWAITING:
+        return Phase.WAITING
     if download.auto_cancel(policy):
         return Phase.AUTO_CANCEL
-    if download.let_run and not _is_after_let_run(download, request):
+    if _stays_let_run(download, request):
         return Phase.LET_RUN
     return _PHASES[request.state] if request else Phase.ANNOUNCED
 
 
-def _is_after_let_run(download: Download, request: Request | None) -> bool:
+def _stays_let_run(download: Download, request: Request | None) -> bool:
+    """Whether the download was let run, and no later request ended since."""
     decision = download.let_run
-    return bool(request and decision and request.changed_at > decision.at)
-
-
-def _is_denied_last(download: Download, request: Request | None) -> bool:
-    """Whether the request's denial is the decision to let the download run."""
-    if request is None or request.state is not State.DENIED:
-        return False
-    return download.let_run is None or request.changed_at >= download.let_run.at
+    return decision is not None and (request is None or request.changed_at <= decision.at)
 
 
 def list_fields(

@@ -15,6 +15,14 @@ class Moment:
 
     at: datetime
     has_seconds: bool = False
+    has_date: bool = False  #: for a time that may be days ago
+
+    @property
+    def plain(self) -> str:
+        """The time in UTC, where no reader's zone is known."""
+        date = "%Y-%m-%d " if self.has_date else ""
+        seconds = ":%S" if self.has_seconds else ""
+        return self.at.astimezone(UTC).strftime(f"{date}%H:%M{seconds} UTC")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +88,8 @@ def plain(text: Text) -> str:
 
 def _plain(segment: Segment) -> str:
     match segment:
-        case Moment(at=at, has_seconds=has_seconds):
-            return at.astimezone(UTC).strftime("%H:%M:%S UTC" if has_seconds else "%H:%M UTC")
+        case Moment():
+            return segment.plain
         case User(id=user):
             return printable(user)
         case Group(people=people):

@@ -10,9 +10,10 @@ import typer
 
 from bot.cancellation.events import EventName
 from bot.cancellation.facts import Facts
+from bot.cancellation.phase_words import headline, story
 from bot.cancellation.request import Request, State
 from bot.cancellation.text import Text, plain, printable
-from bot.cancellation.words import headline, story
+from bot.cancellation.words import link_line
 from bot.cli import output
 from bot.cli.output import OutputFormat
 
@@ -84,8 +85,11 @@ class Steps:
 
 def ending(facts: Facts) -> str:
     """Return how a download, or the decision about it, ended, and what to do."""
-    first = terminal(headline(facts, facts.download.read_at))
-    return " ".join([f"{first}.", *map(terminal, story(facts)[-1:])])
+    download = facts.download
+    lines = [headline(facts, download.read_at), *story(facts)[-1:]]
+    if download.ended:
+        lines.append(link_line(download.link(download.read_at)))
+    return " ".join(f"{terminal(line).rstrip('.')}." for line in lines)
 
 
 def terminal(text: Text) -> str:

@@ -5,12 +5,19 @@ from datetime import datetime
 from bot.atlas import DeliveryType
 from bot.cancellation.decisions import approvals_needed
 from bot.cancellation.download import Download, Ended, LinkPhase
-from bot.cancellation.facts import Facts, Phase, facts_of
+from bot.cancellation.facts import Facts, facts_of
 from bot.cancellation.people import Person
 from bot.cancellation.policy import Act, may
 from bot.cancellation.request import Request, State
-from bot.cancellation.text import Moment, Quote, Text, User
-from bot.cancellation.words import IN_ATLAS, ONLY_WATCHES, asked
+from bot.cancellation.text import Moment, Text, User, joined
+from bot.cancellation.words import (
+    ONLY_WATCHES,
+    asked,
+    auto_cancel_line,
+    because,
+    let_run_line,
+    why_withdrawn,
+)
 from bot.services.lookup import JobDetails
 from bot.slack import blockkit, mrkdwn
 from bot.slack.blockkit import Block, View
@@ -27,6 +34,7 @@ CANCEL, ASK, APPROVE, SUBMIT = (
     "Approve cancelling",
     "Submit",
 )
+MOST_REQUESTS = 3  #: the newest ones are shown
 #: Atlas's delivery types, for people; only a download can be cancelled.
 KINDS = {
     DeliveryType.DOWNLOAD: "download",
@@ -65,25 +73,19 @@ def details(found: JobDetails, person: Person, links: Links, now: datetime, meta
     blocks = _head(found, facts, links, now)
     if why_not := why_not_cancellable(found):
         return _modal([*blocks, blockkit.section(why_not)], metadata)
-    label = submit_label(found, facts, person)
-    if label is None:
-        joined = "Somebody has asked already. Your click would change nothing."
-        return _modal([*blocks, blockkit.section(joined)], metadata)
+    label = submit_label(found, person)
     return _modal([*blocks, *_inputs(found, person)], metadata, submit=label)
 
 
-def submit_label(found: JobDetails, facts: Facts, person: Person) -> str | None:
-    """Return what a submit does; None where a request runs already."""
+def submit_label(found: JobDetails, person: Person) -> str:
+    """Return what a submit does; where a request runs already it changes nothing and says so."""
     policy, request = found.policy, found.open_request
-    if request and request.state is not State.AWAITING:
-        return None
     if may_act_alone(found, person):
         return SUBMIT
-    if request and may(policy, Act.APPROVE, person, request.requester):
-        return None if person.id in request.approved_by else APPROVE
-    if request:
-        return None
-    return ASK if approvals_needed(policy, facts.download, person) else CANCEL
+    is_waiting = request is not None and request.state is State.AWAITING
+    if request and is_waiting and may(policy, Act.APPROVE, person, request.requester):
+        return ASK if person.id in request.approved_by else APPROVE
+    return ASK if approvals_needed(policy, found.download, person) else CANCEL
 
 
 def may_act_alone(found: JobDetails, person: Person) -> bool:
@@ -133,11 +135,11 @@ def _head(found: JobDetails, facts: Facts, links: Links, now: datetime) -> list[
     where = mrkdwn.render(where_line(facts, found.project.name))
     blocks = [blockkit.section(f"*{where}*")]
     if facts.policy.note:
-        blocks.append(blockkit.section(f"_{mrkdwn.escape(facts.policy.note, 400)}_"))
+        blocks.append(blockkit.section(mrkdwn.note(facts.policy.note)))
     lines = [mrkdwn.render(facts_line(facts, now)), mrkdwn.render(_job_line(found))]
     in_atlas = mrkdwn.link(links.cluster_page(found.ref), "Open in Atlas")
     blocks.append(blockkit.section("\n".join([*lines, in_atlas])))
-    if lines := [mrkdwn.render(line) for line in _decisions(facts)]:
+    if lines := [mrkdwn.render(line) for line in _decisions(found, facts)]:
         blocks.append(blockkit.section("\n".join(lines)))
     return blocks
 
@@ -146,7 +148,9 @@ def _job_line(found: JobDetails) -> Text:
     kind = found.job.delivery_type
     label = KINDS.get(DeliveryType(kind)) if kind in set(DeliveryType) else None
     taken = found.download.shown.snapshot_time
-    snapshot: Text = ("Snapshot ", Moment(taken)) if taken else ("Snapshot time not given",)
+    snapshot: Text = (
+        ("Snapshot ", Moment(taken, has_date=True)) if taken else ("Snapshot time not given",)
+    )
     state = state_words(found.download)
     return (*snapshot, f" · {label or 'other restore'}, {state} · job {found.ref.job_id}")
 
@@ -158,51 +162,44 @@ def state_words(download: Download) -> str:
     return _STATES[download.link(download.read_at).phase]
 
 
-def _decisions(facts: Facts) -> list[Text]:
+def _decisions(found: JobDetails, facts: Facts) -> list[Text]:
     """Say who asked, let it run or cancelled before: who, when and why."""
-    lines: list[Text] = []
-    if facts.auto_cancel_at:
-        time = Moment(facts.auto_cancel_at, has_seconds=True)
-        lines.append(("It will be cancelled at ", time, " unless somebody lets it run."))
-    decision, request = facts.download.let_run, facts.request
-    if decision and decision.by:
-        lines.append(_let_run_before(decision.by, decision.at, decision.reason))
-    elif request and request.state is State.DENIED and request.outcome.by:
-        outcome = request.outcome
-        lines.append(_let_run_before(request.outcome.by, request.changed_at, outcome.reason))
-    if request and request.state is not State.DENIED:
-        lines.append((*asked(request), *_outcome(request, facts)))
-    return lines
-
-
-def _let_run_before(user: str, at: datetime, reason: str) -> Text:
-    why: Text = (" (", Quote(reason), ")") if reason else ()
-    return (
-        User(user),
-        " let this download run at ",
-        Moment(at),
-        *why,
-        ". You can still cancel it.",
-    )
+    lines: list[Text] = [(*time, ".")] if (time := auto_cancel_line(facts)) else []
+    if not any(request.state is State.DENIED for request in found.requests):
+        lines.append(let_run_line(facts))
+    lines += [(*asked(item), " ", *_outcome(item)) for item in found.requests[:MOST_REQUESTS]]
+    if facts.was_let_run and why_not_cancellable(found) is None:
+        lines.append(("You can still cancel it.",))
+    return [line for line in lines if line]
 
 
 _OUTCOMES = {
-    State.AWAITING: " It waits for approval.",
-    State.APPROVED: " It is being cancelled.",
-    State.CANCELLING: " It is being cancelled.",
-    State.CANCELLED: " It was cancelled.",
-    State.OVER: " The download ended by other means.",
-    State.REFUSED: f" Atlas refused it. {IN_ATLAS}",
-    State.CHANGED: " Nothing was sent, since Atlas showed another job.",
-    State.FAILED: " The bot gave up. Look in Atlas.",
-    State.WITHDRAWN: " The request was withdrawn.",
-    State.EXPIRED: " Nobody approved in time.",
+    State.AWAITING: "It waits for approval",
+    State.APPROVED: "It is being cancelled",
+    State.CANCELLING: "It is being cancelled",
+    State.CANCELLED: "Atlas confirmed that it is cancelled",
+    State.OVER: "The download ended by other means",
+    State.REFUSED: "Atlas refused to cancel it",
+    State.CHANGED: "Nothing was sent, since Atlas showed another job",
+    State.FAILED: "The bot gave up. Look in Atlas",
+    State.EXPIRED: "Nobody approved in time",
 }
 
 
-def _outcome(request: Request, facts: Facts) -> Text:
-    is_stuck = facts.phase is Phase.CANCELLING and request.trouble
-    return (" The bot is still trying.",) if is_stuck else (_OUTCOMES[request.state],)
+def _outcome(request: Request) -> Text:
+    """Say how a request stands, or who ended it, when and why."""
+    time, outcome = Moment(request.changed_at, has_seconds=True), request.outcome
+    if request.state is State.WITHDRAWN:
+        return why_withdrawn(request)
+    if request.state is State.DENIED:
+        who: Text = (User(outcome.by),) if outcome.by else ("The bot",)
+        return (*who, " let it run ", time, *because(outcome.reason), ".")
+    by: list[Text] = [(User(item.user),) for item in request.approvals]
+    approved: Text = (*joined(by, ", "), " approved. ") if by else ()
+    if request.alone:
+        approved = (User(request.alone), " cancels without approval. ")
+    at: Text = () if request.is_open else (" (", time, ")")
+    return (*approved, _OUTCOMES[request.state], *at, ".")
 
 
 def _inputs(found: JobDetails, person: Person) -> list[Block]:

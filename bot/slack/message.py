@@ -3,10 +3,13 @@
 from datetime import datetime
 from typing import Any
 
-from bot.cancellation.facts import Button, Facts
+from bot.cancellation.download import is_download
+from bot.cancellation.facts import Button, Facts, Phase
 from bot.cancellation.people import NO_ONE, People
+from bot.cancellation.phase_words import headline, story
+from bot.cancellation.replies import ReplyKind, audience, link_needs_decision
 from bot.cancellation.text import Code, Moment, Text, Untrusted
-from bot.cancellation.words import headline, link_line, starter_line, story
+from bot.cancellation.words import link_line, starter_line
 from bot.slack import blockkit, mrkdwn
 from bot.slack.blockkit import Block
 from bot.slack.links import Links
@@ -23,10 +26,12 @@ def message(facts: Facts, project: str, links: Links, now: datetime) -> dict[str
     """Return text, blocks and metadata of a download's message."""
     first = mrkdwn.render(headline(facts, now))
     where = mrkdwn.render(where_line(facts, project))
-    blocks = [blockkit.section(f"*{first}*"), blockkit.section(where)]
-    if facts.policy.note:
-        blocks.append(blockkit.section(f"_{mrkdwn.escape(facts.policy.note, 400)}_"))
-    blocks.append(blockkit.section(mrkdwn.render(facts_line(facts, now))))
+    place = [where, mrkdwn.note(facts.policy.note)] if facts.policy.note else [where]
+    blocks = [
+        blockkit.section(f"*{first}*"),
+        blockkit.section("\n".join(place)),
+        blockkit.section(mrkdwn.render(facts_line(facts, now))),
+    ]
     if lines := story(facts):
         blocks.append(blockkit.section("\n".join(map(mrkdwn.render, lines))))
     if facts.buttons:
@@ -52,21 +57,33 @@ def with_mentions(built: dict[str, Any], mentioned: People) -> dict[str, Any]:
     if not mentioned:
         return built
     mentions = mrkdwn.people(mentioned)
+    text = blockkit.cut(f"{mentions}: {built['text']}", blockkit.FALLBACK)
     blocks = [built["blocks"][0], blockkit.section(mentions), *built["blocks"][1:]]
-    return {**built, "text": f"{mentions}: {built['text']}", "blocks": blocks}
+    return {**built, "text": text, "blocks": blocks}
 
 
-def mentioned_at_post(facts: Facts) -> People:
-    """Return whom a new post of the message mentions: approvers, while they have to decide."""
-    needs_decision = Button.LET_RUN in facts.buttons
-    return facts.policy.named_approvers if needs_decision else NO_ONE
+def mentioned_at_post(facts: Facts, *, is_repost: bool) -> People:
+    """Return whom a post of the message mentions.
+
+    At first it mentions the approvers where an auto-cancel time stands; all else that needs a
+    person is a reply. A message that was lost took its replies with it, so the next one mentions
+    the people of its state.
+    """
+    policy, download, request = facts.policy, facts.download, facts.request
+    if facts.auto_cancel_at:
+        return policy.named_approvers
+    if not is_repost or facts.phase is Phase.CANCELLING:
+        return NO_ONE
+    if facts.phase is Phase.WAITING or link_needs_decision(download, request):
+        return policy.named_approvers
+    return audience(ReplyKind.ENDED, policy, download, request).people
 
 
 def metadata(facts: Facts) -> dict[str, Any]:
     """Return the metadata by which programs read the message."""
     payload = {
         "job": facts.download.ref.job_id,
-        "request": facts.request_id,
+        "request": facts.request.id if facts.request else "",
         "state": facts.state,
     }
     return {"event_type": EVENT_TYPE, "event_payload": payload}
@@ -79,6 +96,8 @@ def where_line(facts: Facts, project: str) -> Text:
 def facts_line(facts: Facts, now: datetime) -> Text:
     """Say when and by whom it was started, and what the link's line is."""
     download = facts.download
+    if not is_download(download.shown):
+        return starter_line(download)
     return (*starter_line(download), " · ", *link_line(download.link(now)))
 
 
@@ -95,9 +114,10 @@ def _button(facts: Facts, kind: Button) -> Block:
 def _foot(facts: Facts, links: Links) -> str:
     """Return the line in small type: job id, snapshot, the way to Atlas."""
     download = facts.download
-    taken = download.shown.snapshot_time
-    snapshot = f" · snapshot {mrkdwn.render((Moment(taken),))}" if taken else ""
-    in_atlas = mrkdwn.link(links.cluster_page(download.ref), "Open in Atlas")
-    request = facts.request
-    reference = f" · request `{request.id}`" if request else ""
-    return f"job `{download.ref.job_id}`{snapshot}{reference} · {in_atlas}"
+    parts = [f"job `{download.ref.job_id}`"]
+    if taken := download.shown.snapshot_time:
+        parts.append(mrkdwn.render(("snapshot ", Moment(taken, has_date=True))))
+    if facts.request:
+        parts.append(f"request `{facts.request.id}`")
+    parts.append(mrkdwn.link(links.cluster_page(download.ref), "Open in Atlas"))
+    return " · ".join(parts)

@@ -1,8 +1,7 @@
 """Renders texts as Slack mrkdwn: everything from outside is escaped."""
 
 import re
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 
 from bot.cancellation.people import People, is_operator
@@ -25,7 +24,8 @@ INVISIBLE = re.compile(
 )
 MAX_PEOPLE = 30  #: groups and users that one sentence mentions
 MAX_NAME = 200  #: characters of a name from outside
-MAX_QUOTE = 1000  #: characters of what a person typed
+MAX_NOTE = 1000  #: characters of a policy's note, which has 200 before it is escaped
+MAX_QUOTE = 700  #: characters of what a person typed
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 #: What Slack formats: a mark at the beginning of a word, and the name of an emoji.
 _FORMATTED = re.compile(r"(?<![^\W_])[*_~`](?=\S)|(?<!\d):[\w+'-]+:")
@@ -58,10 +58,17 @@ def code(text: str) -> str:
     return f"`{inside or '-'}`"
 
 
-def date(moment: datetime, *, seconds: bool = False) -> str:
+def date(moment: Moment) -> str:
     """Format a date token, which each reader sees in their own time zone."""
-    fallback = moment.strftime(f"%H:%M{':%S' if seconds else ''} UTC")
-    return f"<!date^{int(moment.timestamp())}^{{{'time_secs' if seconds else 'time'}}}|{fallback}>"
+    form = "{time_secs}" if moment.has_seconds else "{time}"
+    if moment.has_date:
+        form = f"{{date_short_pretty}} at {form}"
+    return f"<!date^{int(moment.at.timestamp())}^{form}|{moment.plain}>"
+
+
+def note(text: str) -> str:
+    """Format the note of a policy."""
+    return f"_{escape(text, MAX_NOTE)}_"
 
 
 def person(user: str) -> str:
@@ -75,14 +82,19 @@ def people(named: People) -> str:
         return EVERY_MEMBER
     groups = [f"<!subteam^{group}>" for group in sorted(named.groups)]
     mentions = [*groups, *map(person, sorted(named.users))]
-    more = [f"{len(mentions) - MAX_PEOPLE} more"] if len(mentions) > MAX_PEOPLE else []
-    return join([*mentions[:MAX_PEOPLE], *more]) or "nobody"
+    return some(mentions, MAX_PEOPLE) or "nobody"
 
 
-def join(items: Iterable[str], last: str = "and") -> str:
+def join(items: Iterable[str]) -> str:
     """Join items as in a sentence: `a, b and c`."""
     *first, end = [*items] or [""]
-    return f"{', '.join(first)} {last} {end}" if first else end
+    return f"{', '.join(first)} and {end}" if first else end
+
+
+def some(items: Sequence[str], most: int) -> str:
+    """Join the first items as in a sentence, and count the others."""
+    more = [f"{len(items) - most} more"] if len(items) > most else []
+    return join([*items[:most], *more])
 
 
 def link(url: str, label: str) -> str:
@@ -97,8 +109,8 @@ def render(text: Text) -> str:
 
 def _render(segment: Segment) -> str:
     match segment:
-        case Moment(at=at, has_seconds=has_seconds):
-            rendered = date(at, seconds=has_seconds)
+        case Moment():
+            rendered = date(segment)
         case User(id=user):
             rendered = person(user)
         case Group(people=named):

@@ -3,11 +3,11 @@
 import asyncio
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import KW_ONLY, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import KW_ONLY, dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import structlog
 from slack_sdk.web.async_client import AsyncWebClient
@@ -15,7 +15,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.atlas import JobRef
 from bot.cancellation.facts import Facts, facts_of
 from bot.services.projects import Projects
-from bot.slack import message
+from bot.slack import blockkit, message
 from bot.slack.errors import (
     AlreadyPosted,
     CannotPost,
@@ -34,11 +34,25 @@ from bot.tasks import cancel_and_wait, log_errors, wait_up_to
 POLL = 1.0  #: seconds between two looks, when nothing wakes the outbox
 BATCH = 500  #: downloads in one look: a channel that takes no post must not hide the others
 CHANNEL_PAUSE = 30.0  #: seconds between two tries in a channel that takes no post
+REFUSED_PAUSE = 30.0  #: seconds between two tries of a message that Slack refuses
 ERROR_PAUSE = 2.0  #: seconds after another error of Slack
+SHORT_REPLY = 500  #: characters of a reply without blocks
 #: The namespace of `client_msg_id`: Slack posts a message with a known one only once.
 NAMESPACE = uuid.UUID("5f0c3c55-6d0b-4d6c-9f5e-1f1a9f6f4a10")
+#: What Slack refuses for good; `_send` has tried a short text then.
+REFUSALS = (ContentRefused, SlackRejected)
+Arguments: TypeAlias = dict[str, Any]
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a download's message is."""
+
+    channel: str
+    ts: str
+    is_confirmed: bool = False  #: whether Slack just took a post or an edit of it
 
 
 @dataclass(eq=False)
@@ -54,12 +68,13 @@ class Outbox:
     _: KW_ONLY
     on_dropped: Callable[[], None] = lambda: None
     monotonic: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
 
     def __post_init__(self) -> None:
         self._wake = asyncio.Event()
         self._pace = Pace(self.monotonic)
         self._failing: set[str] = set()  # channels that take no post
+        self._unknown: set[str] = set()  # projects that the settings do not name
+        self._held_until: dict[JobRef, float] = {}  # messages that failed
         self._tasks: dict[JobRef, asyncio.Task[None]] = {}
 
     def wake(self) -> None:
@@ -79,9 +94,11 @@ class Outbox:
 
     async def deliver(self) -> None:
         """Begin to deliver everything that is due; a slow download holds no other one up."""
+        now = self.monotonic()
+        self._held_until = {ref: until for ref, until in self._held_until.items() if until > now}
         for delivery in await self.store.due(BATCH):
             ref = delivery.download.ref
-            if ref not in self._tasks:
+            if ref not in self._tasks and ref not in self._held_until:
                 task = asyncio.create_task(self._deliver(delivery), name=f"deliver {ref.job_id}")
                 self._tasks[ref] = task
                 task.add_done_callback(partial(self._done, ref))
@@ -94,111 +111,130 @@ class Outbox:
     def _done(self, ref: JobRef, _task: "asyncio.Task[None]") -> None:
         self._tasks.pop(ref, None)
 
+    def _hold(self, ref: JobRef, seconds: float) -> None:
+        self._held_until[ref] = self.monotonic() + seconds
+
     async def _deliver(self, delivery: Delivery) -> None:
         """Post or edit the message, then post its replies in order."""
-        project = self.projects.get_or_none(delivery.download.ref.project_id)
+        ref = delivery.download.ref
+        project = self.projects.get_or_none(ref.project_id)
         if project is None:
+            self._report_unknown(ref.project_id)
             return
-        policy = project.policies.of(delivery.download.ref.cluster_name)
-        facts = facts_of(delivery.download, delivery.requests, policy)
-        with log_errors("message not delivered", job=delivery.download.ref.job_id):
-            place: tuple[str, str] | None = None
-            if delivery.needs_message:
-                place = await self._show(delivery, facts, project.name)
-            elif delivery.download.channel and delivery.download.ts:
-                place = delivery.download.channel, delivery.download.ts
+        facts = facts_of(
+            delivery.download, delivery.requests, project.policies.of(ref.cluster_name)
+        )
+        with log_errors("message not delivered", job=ref.job_id):
+            place = await self._show(delivery, facts, project.name)
             if place is None:
                 return
             for reply in delivery.replies:
                 if not await self._reply(place, reply, facts):
                     return
+            return
+        self._hold(ref, ERROR_PAUSE)
 
-    async def _show(self, delivery: Delivery, facts: Facts, project: str) -> tuple[str, str] | None:
-        """Let Slack show the message as it is now; return its place, or None for later."""
+    async def _show(self, delivery: Delivery, facts: Facts, project: str) -> Place | None:
+        """Let Slack show the message as it is now; return its place, None where it has none yet."""
         download = delivery.download
+        place = Place(download.channel, download.ts) if download.channel and download.ts else None
+        if not delivery.needs_message:
+            return place
         built = message.message(facts, project, self.links, self.now())
-        if download.channel is None:
-            return None
-        if download.ts is None:
-            built = message.with_mentions(built, message.mentioned_at_post(facts))
-            key = f"message {download.ref.project_id} {download.ref.job_id} {delivery.posts}"
-            arguments = {**built, "channel": download.channel, "client_msg_id": _id(key)}
-            answer = await self._call(
-                "chat.postMessage", download.channel, arguments, facts, project
-            )
-            if answer is None:
-                return None
-            place = str(answer.get("channel") or download.channel), str(answer["ts"])
-        else:
-            place = download.channel, download.ts
-            arguments = {**built, "channel": place[0], "ts": place[1]}
-            if await self._edit(delivery, arguments, facts, project) is None:
-                return None
-        await self.store.message_shown(download.ref, delivery.wanted_version, *place)
-        return place
-
-    async def _edit(
-        self, delivery: Delivery, arguments: dict[str, Any], facts: Facts, project: str
-    ) -> Mapping[str, Any] | None:
+        short = {**message.short_message(facts, project), "blocks": []}
         try:
-            return await self._call("chat.update", arguments["channel"], arguments, facts, project)
-        except MessageGone as error:
-            log.warning("message is posted anew", job=delivery.download.ref.job_id, why=str(error))
-            await self.store.message_lost(delivery.download.ref)
+            if place:
+                shown = await self._edit(place, built, short)
+            else:
+                shown = await self._post(delivery, facts, built, short)
+        except (MessageGone, AlreadyPosted) as error:
+            log.warning("message is posted anew", job=download.ref.job_id, why=str(error))
+            await self.store.message_lost(download.ref)
             self.wake()
             return None
+        except REFUSALS as error:
+            log.warning("Slack refuses a message", job=download.ref.job_id, why=str(error))
+            self._hold(download.ref, REFUSED_PAUSE)
+            return place
+        if shown is None:  # the edit has to wait; replies, which notify people, need not
+            return place
+        version = delivery.wanted_version
+        await self.store.message_shown(download.ref, version, shown.channel, shown.ts)
+        return shown
 
-    async def _reply(self, place: tuple[str, str], reply: Reply, facts: Facts) -> bool:
+    async def _post(
+        self, delivery: Delivery, facts: Facts, built: Arguments, short: Arguments
+    ) -> Place | None:
+        ref, channel = delivery.download.ref, str(delivery.download.channel)
+        mentioned = message.mentioned_at_post(facts, is_repost=delivery.posts > 0)
+        key = f"message {ref.project_id} {ref.job_id} {delivery.posts}"
+        where = {"channel": channel, "client_msg_id": _id(key)}
+        built = message.with_mentions(built, mentioned)
+        answer = await self._call("chat.postMessage", built | where, short | where)
+        if answer is None:
+            return None
+        # A direct message gets a channel of its own.
+        return Place(str(answer.get("channel") or channel), str(answer["ts"]), is_confirmed=True)
+
+    async def _edit(self, place: Place, built: Arguments, short: Arguments) -> Place | None:
+        where = {"channel": place.channel, "ts": place.ts}
+        answer = await self._call("chat.update", built | where, short | where)
+        return None if answer is None else replace(place, is_confirmed=True)
+
+    async def _reply(self, place: Place, reply: Reply, facts: Facts) -> bool:
         """Post a reply; False where the next ones must wait for it."""
-        channel, ts = place
-        arguments = {
-            **reply_message(reply, facts, self.now()),
-            "channel": channel,
-            "thread_ts": ts,
+        where = {
+            "channel": place.channel,
+            "thread_ts": place.ts,
             "reply_broadcast": reply.is_broadcast,
             "client_msg_id": _id(f"reply {reply.id}"),
         }
+        built = reply_message(reply, facts, self.now()) | where
+        short = {"text": blockkit.cut(built["text"], SHORT_REPLY)} | where
         try:
-            answer = await self._call("chat.postMessage", channel, arguments)
-        except MessageGone:
-            # The thread's message was deleted: its next edit finds that out, and posts it anew.
-            await self.store.message_outdated(facts.download.ref)
-            return False
-        except SlackRejected as error:
-            log.warning("reply dropped", job=facts.download.ref.job_id, why=str(error))
-            self.on_dropped()
-            await self.store.reply_done(reply.id, str(error))
-            return True
+            answer = await self._call("chat.postMessage", built, short)
+        except AlreadyPosted:
+            answer = {}
+        except MessageGone as error:
+            if not place.is_confirmed:
+                # The message was perhaps deleted: an edit shows that, and it is posted anew.
+                await self.store.message_outdated(facts.download.ref)
+                return False
+            return await self._drop(reply, facts, error)
+        except REFUSALS as error:
+            return await self._drop(reply, facts, error)
         if answer is None:
             return False
         await self.store.reply_done(reply.id)
         return True
 
+    async def _drop(self, reply: Reply, facts: Facts, error: SlackError) -> bool:
+        """Give a reply up that Slack refuses for good: the next ones must not wait for it."""
+        log.error("reply dropped", job=facts.download.ref.job_id, why=str(error))
+        self.on_dropped()
+        await self.store.reply_done(reply.id, str(error))
+        return True
+
     async def _call(
-        self,
-        method: str,
-        channel: str,
-        arguments: dict[str, Any],
-        facts: Facts | None = None,
-        project: str = "",
+        self, method: str, arguments: Arguments, short: Arguments
     ) -> Mapping[str, Any] | None:
         """Call Slack unless the channel must wait; None for later.
 
-        Raises `MessageGone` and `SlackRejected`. Where Slack refuses the content, a short text is
-        sent in its place.
+        Raises `MessageGone`, `AlreadyPosted`, and `REFUSALS` where also the short text is refused.
         """
+        channel = str(arguments["channel"])
         if not (self.is_active() and self._pace.may_call(method, channel)):
             return None
         try:
-            answer = await self._send(method, arguments, facts, project)
+            answer = await self._send(method, arguments, short)
         except RateLimited as error:
             self._pace.pause(method, channel, error.seconds)
         except CannotPost as error:
-            self._report(channel, error)
+            self._report_failing(channel, error)
             self._pace.pause(method, channel, CHANNEL_PAUSE)
-        except (MessageGone, SlackRejected):
+        except (MessageGone, AlreadyPosted, *REFUSALS):
             raise
-        except SlackError as error:
+        except SlackError as error:  # perhaps Slack has it: the next try has the same id
             log.warning("Slack did not take a message", method=method, why=str(error))
             self._pace.pause(method, channel, ERROR_PAUSE)
         else:
@@ -206,33 +242,27 @@ class Outbox:
             return answer
         return None
 
-    async def _send(
-        self, method: str, arguments: dict[str, Any], facts: Facts | None, project: str
-    ) -> Mapping[str, Any]:
+    async def _send(self, method: str, arguments: Arguments, short: Arguments) -> Mapping[str, Any]:
+        """Send a message, or its short text where Slack refuses its content."""
         try:
             answer = await self.client.api_call(method, json=arguments)
-        except AlreadyPosted as error:
-            raise SlackRejected(error.code) from error
-        except ContentRefused as error:
-            log.warning("Slack refused a message's blocks", why=str(error))
-            answer = await self.client.api_call(method, json=_short(arguments, facts, project))
+        except REFUSALS as error:
+            log.warning("Slack refuses content: a short text is sent", why=str(error))
+            answer = await self.client.api_call(method, json=short)
         data = answer.data
         return data if isinstance(data, Mapping) else {}
 
-    def _report(self, channel: str, error: CannotPost) -> None:
-        """Warn once of a channel that takes no post."""
+    def _report_failing(self, channel: str, error: CannotPost) -> None:
+        """Log an error once for a channel that takes no post."""
         emit = log.info if channel in self._failing else log.error
         emit("channel takes no post: tried again", channel=channel, why=str(error))
         self._failing.add(channel)
 
+    def _report_unknown(self, project_id: str) -> None:
+        if project_id not in self._unknown:
+            self._unknown.add(project_id)
+            log.warning("messages wait: the settings do not name the project", project=project_id)
+
 
 def _id(key: str) -> str:
     return str(uuid.uuid5(NAMESPACE, key))
-
-
-def _short(arguments: dict[str, Any], facts: Facts | None, project: str) -> dict[str, Any]:
-    """Return the call with a short text in place of blocks that Slack refuses."""
-    kept = {name: value for name, value in arguments.items() if name not in {"blocks", "metadata"}}
-    if facts is None:
-        return {**kept, "text": str(arguments["text"])[:500]}
-    return {**kept, **message.short_message(facts, project), "blocks": []}

@@ -1,22 +1,27 @@
 """The private sentences to the person who clicked or typed (pure)."""
 
-from bot.atlas import AtlasError
+from datetime import datetime
+
+from bot.atlas import AtlasError, InvalidName
 from bot.cancellation import errors
 from bot.cancellation.errors import CancellationError, NothingChanged
+from bot.cancellation.people import People
 from bot.cancellation.request import Request, State
+from bot.cancellation.text import EVERY_MEMBER, Moment
 from bot.slack import mrkdwn
 from bot.slack.errors import SlackError
 
 CHANGED_NOTHING = "Your click changed nothing"
+MAX_SENTENCE = 1000
 
 
 def sentence(error: Exception) -> str:
     """Say in mrkdwn why an act had no effect, and what to do."""
     match error:
-        case errors.NotAllowed(people=people) if people and not people.everyone:
-            return f"{error} {mrkdwn.people(people)} may."
+        case errors.NotAllowed(people=people) if people:
+            return f"{error} {_who_may(people)}"
         case errors.TooEarly(counts_from=counts_from):
-            time = mrkdwn.date(counts_from, seconds=True)
+            time = mrkdwn.date(Moment(counts_from, has_seconds=True))
             return f"Atlas has not yet shown who started it. Your click counts from {time} on."
         case errors.WrongCluster(cluster=cluster, typed=typed):
             return (
@@ -25,9 +30,15 @@ def sentence(error: Exception) -> str:
             )
         case NothingChanged(request=request):
             return late_click(error, request)
-        case CancellationError() | AtlasError() | SlackError():
-            return mrkdwn.escape(str(error), 1000)
+        case CancellationError() | AtlasError() | SlackError() | InvalidName():
+            return mrkdwn.escape(str(error), MAX_SENTENCE)
     raise error
+
+
+def _who_may(people: People) -> str:
+    """Say who may do it: guests and people of other organizations are in no `*`."""
+    everybody = f"{EVERY_MEMBER[:1].upper()}{EVERY_MEMBER[1:]} of this workspace may."
+    return everybody if people.everyone else f"{mrkdwn.people(people)} may."
 
 
 def late_click(error: NothingChanged, request: Request | None) -> str:
@@ -41,19 +52,11 @@ def late_click(error: NothingChanged, request: Request | None) -> str:
 
 def status(request: Request) -> str:
     """Say how a request stands, with who decided and when."""
-    at = mrkdwn.date(request.changed_at)
+    at = _time(request.changed_at)
     by = mrkdwn.person(request.outcome.by) if request.outcome.by else "the bot"
-    approvers = [mrkdwn.person(item.user) for item in request.approvals]
-    if request.alone:
-        approved = f"{mrkdwn.person(request.alone)} cancels without approval"
-    elif request.is_automatic:
-        approved = "auto-cancel approved this"
-    elif approvers:
-        approved = f"{mrkdwn.join(approvers)} approved this"
-    else:
-        approved = "this needs no approval"
+    approved = _approved(request)
     return {
-        State.AWAITING: f"another request about this download is open since {at}.",
+        State.AWAITING: f"another request about this download waits since {at}.",
         State.APPROVED: f"{approved} at {at}, and the download is being cancelled.",
         State.CANCELLING: f"{approved}, and the download is being cancelled since {at}.",
         State.CANCELLED: f"{approved}, and Atlas confirmed at {at} that it is cancelled.",
@@ -67,13 +70,25 @@ def status(request: Request) -> str:
     }[request.state]
 
 
+def _approved(request: Request) -> str:
+    """Say who let a request run, as the beginning of a sentence."""
+    if request.alone:
+        return f"{mrkdwn.person(request.alone)} cancelled without approval"
+    if request.is_automatic:
+        return "auto-cancel approved this"
+    if request.approvals:
+        approvers = [mrkdwn.person(item.user) for item in request.approvals]
+        return f"{mrkdwn.join(approvers)} approved this"
+    return f"{mrkdwn.person(request.requester or '')} asked, with no approval needed"
+
+
 def joined(request: Request, link: str | None, *, is_approval: bool = False) -> str:
     """Say that a request is open already: who asked, and where its message is."""
     who = mrkdwn.person(request.requester) if request.requester else "Auto-cancel"
     where = f" {mrkdwn.link(link, 'Its message')} shows what happens." if link else ""
     if is_approval:
         return f"You approved what {who} asked.{where}"
-    asked = f"{who} asked to cancel this download at {mrkdwn.date(request.created_at)}"
+    asked = f"{who} asked to cancel this download at {_time(request.created_at)}"
     waits = ", and it waits for approval" if request.state is State.AWAITING else ""
     return f"{asked}{waits}. {CHANGED_NOTHING}.{where}"
 
@@ -85,3 +100,7 @@ def cannot_post(channel: str | None, bot_user: str) -> str:
         f"The bot may not post{where}, so nobody could approve. "
         f"Type `/invite` there and choose <@{bot_user}>, then try again."
     )
+
+
+def _time(moment: datetime) -> str:
+    return mrkdwn.date(Moment(moment))

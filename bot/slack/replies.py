@@ -4,14 +4,30 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from bot.cancellation.download import Download, Ended
+from bot.cancellation.download import Ended
 from bot.cancellation.facts import Facts
 from bot.cancellation.replies import ReplyKind
 from bot.cancellation.request import Request, State
-from bot.cancellation.text import Moment, Quote, Text, Untrusted, User
-from bot.cancellation.words import IN_ATLAS, TELL_SECURITY, link_line, story
+from bot.cancellation.text import Moment, Text, Untrusted, User
+from bot.cancellation.words import (
+    COPY_MAY_BE_TAKEN,
+    IN_ATLAS,
+    NO_COPY,
+    TELL_SECURITY,
+    because,
+    how_it_ended,
+    is_without_copy,
+    link_line,
+    until,
+    what_changed,
+    why_refused,
+    why_withdrawn,
+)
 from bot.slack import blockkit, mrkdwn
 from bot.storage.outbox_store import Reply
+
+#: An end after a live link, also in the name of a request.
+TOO_LATE = f"too late: the download ended and its link was live. {TELL_SECURITY}"
 
 
 def reply_message(reply: Reply, facts: Facts, now: datetime) -> dict[str, Any]:
@@ -23,27 +39,31 @@ def reply_message(reply: Reply, facts: Facts, now: datetime) -> dict[str, Any]:
 
 
 def reply_text(reply: Reply, facts: Facts, now: datetime) -> Text:
-    """Return the sentence of a reply."""
+    """Return the sentence of a reply; it begins as after a mention."""
     return _TEXTS[reply.kind](reply, facts, now)
 
 
 def _waits(reply: Reply, facts: Facts, _now: datetime) -> Text:
     request = _request(reply)
-    who = _asker(request)
-    reason: Text = (": ", Quote(request.reason)) if request.reason else ()
-    until = Moment(facts.auto_cancel_at or request.expires_at)
-    approve: Text = (". Approve above, until ", until, ".")
-    return (*who, " asks to cancel this download", *reason, *approve)
+    asks = (*_person(request.requester), " asks to cancel this download")
+    if facts.auto_cancel_at and not facts.is_exempt:
+        time = Moment(facts.auto_cancel_at, has_seconds=True)
+        return (*asks, *because(request.reason), ". Approve above; else it begins at ", time, ".")
+    return (*asks, *because(request.reason), ". Approve above, until ", *_expiry(request))
 
 
 def _waits_again(reply: Reply, _facts: Facts, _now: datetime) -> Text:
-    voided = [str(user) for user in reply.detail.get("voided", [])]
-    if not voided:
-        return ("By today's policy this needs more approvals. Approve above.",)
-    names: list[Text] = [
-        ("The approval of ", User(user), " does not count any more. ") for user in voided
+    request, voided = _request(reply), [str(user) for user in reply.detail.get("voided", [])]
+    why: list[Text] = [
+        ("the approval of ", User(user), " does not count any more, by today's policy. ")
+        for user in voided
     ]
-    return (*(part for name in names for part in name), "Approve above.")
+    reasons = why or [("by today's policy this needs more approvals. ",)]
+    return (
+        *(part for reason in reasons for part in reason),
+        "Approve above, until ",
+        *_expiry(request),
+    )
 
 
 def _reminder(reply: Reply, facts: Facts, now: datetime) -> Text:
@@ -55,7 +75,7 @@ def _reminder(reply: Reply, facts: Facts, now: datetime) -> Text:
 
 def _acted_alone(reply: Reply, _facts: Facts, _now: datetime) -> Text:
     reason = str(reply.detail.get("reason", ""))
-    return (*_person(reply.actor), " cancels without approval (emergency): ", Quote(reason), ".")
+    return (*_person(reply.actor), " cancels without approval (emergency)", *because(reason), ".")
 
 
 def _approval(reply: Reply, _facts: Facts, _now: datetime) -> Text:
@@ -63,83 +83,77 @@ def _approval(reply: Reply, _facts: Facts, _now: datetime) -> Text:
     return (*_person(reply.actor), f" approves ({given} of {needed}).")
 
 
-def _link_live(_reply: Reply, facts: Facts, _now: datetime) -> Text:
-    if facts.download.has_link:
-        return (f"the link of this download is live now. {TELL_SECURITY}",)
-    return (f"the link of this download was live, and was used or withdrawn. {TELL_SECURITY}",)
+def _link_live(_reply: Reply, facts: Facts, now: datetime) -> Text:
+    download = facts.download
+    if download.ended:
+        return (TOO_LATE,)
+    if not download.has_link:
+        return (f"the link of this download was live, and was used or withdrawn. {TELL_SECURITY}",)
+    do = IN_ATLAS if facts.policy.read_only else "It can still be cancelled above."
+    return ("the link of this download is live now", *until(download.link(now)), f". {do}")
 
 
 def _trouble(reply: Reply, _facts: Facts, _now: datetime) -> Text:
     trouble = Untrusted(str(reply.detail.get("trouble", "")))
-    return (
-        "this is not cancelled yet: ",
-        trouble,
-        " The bot goes on trying. Faster: cancel it in Atlas.",
-    )
+    goes_on = " The bot goes on trying. Faster: cancel it in Atlas."
+    return ("this is not cancelled yet. ", trouble, goes_on)
 
 
 def _let_run(reply: Reply, _facts: Facts, _now: datetime) -> Text:
     reason = str(reply.detail.get("reason", ""))
-    because: Text = (": ", Quote(reason)) if reason else ()
-    return (*_person(reply.actor), " lets this download run", *because, ".")
+    return (*_person(reply.actor), " lets this download run", *because(reason), ".")
 
 
 def _ended(reply: Reply, facts: Facts, _now: datetime) -> Text:
     request = reply.request
-    if request is None:
-        return (f"too late: the download ended and its link was live. {TELL_SECURITY}",)
-    return _ENDS[request.state](request, facts.download, facts)
+    return _ENDS[request.state](request, facts) if request else (TOO_LATE,)
 
 
-def _cancelled(_request: Request, download: Download, _facts: Facts) -> Text:
-    if download.link_existed:
-        return (f"cancelled, but its link was live: a copy may have been taken. {TELL_SECURITY}",)
+def _cancelled(_request: Request, facts: Facts) -> Text:
+    if facts.download.link_existed:
+        return (f"cancelled, but its link was live: {COPY_MAY_BE_TAKEN}. {TELL_SECURITY}",)
     return ("cancelled, Atlas confirms it. No link was seen.",)
 
 
-def _over(_request: Request, download: Download, _facts: Facts) -> Text:
-    if download.link_existed:
-        return (f"too late: the download ended and its link was live. {TELL_SECURITY}",)
-    how = {
-        Ended.CANCELLED_AND_FAILED: "Atlas does not say what ended it, and no copy comes of it",
-        Ended.CANCELLED: "somebody else cancelled it",
-    }.get(download.ended or Ended.GONE, "it ended by itself")
-    return (f"the download has ended: {how}. No link was seen.",)
+def _over(_request: Request, facts: Facts) -> Text:
+    if facts.download.link_existed:
+        return (TOO_LATE,)
+    copy = f", and {NO_COPY}" if is_without_copy(facts) else ""
+    is_missed = facts.download.ended in {Ended.EXPIRED, Ended.FINISHED}
+    missed = " The bot may have missed its link." if is_missed else ""
+    return (f"the download has ended: {how_it_ended(facts)}{copy}. No link was seen.{missed}",)
 
 
-def _refused(request: Request, _download: Download, _facts: Facts) -> Text:
-    outcome = request.outcome
-    answer = f"HTTP {outcome.status}: " if outcome.status else ""
-    return ("Atlas refused to cancel it. ", answer, Untrusted(outcome.error), f" {IN_ATLAS}")
+def _refused(request: Request, _facts: Facts) -> Text:
+    return ("Atlas refused to cancel this. ", *why_refused(request))
 
 
-def _changed(_request: Request, _download: Download, _facts: Facts) -> Text:
-    return ("not cancelled: Atlas shows another job than the one confirmed. Look at it again.",)
+def _changed(request: Request, _facts: Facts) -> Text:
+    changes = [part for line in what_changed(request) for part in (" ", *line)]
+    return ("not cancelled: Atlas shows another job.", *changes, " Look at it again above.")
 
 
-def _failed(request: Request, _download: Download, _facts: Facts) -> Text:
+def _failed(request: Request, _facts: Facts) -> Text:
     error = Untrusted(request.outcome.error)
-    return ("not cancelled: the bot gave up. Last answer: ", error, " Look in Atlas.")
+    may = " A DELETE may have taken effect." if request.attempts.may_have_taken_effect else ""
+    return ("not cancelled: the bot gave up. Last answer: ", error, f"{may} Look in Atlas.")
 
 
-def _denied(request: Request, _download: Download, _facts: Facts) -> Text:
-    reason: Text = (": ", Quote(request.outcome.reason)) if request.outcome.reason else ()
+def _denied(request: Request, _facts: Facts) -> Text:
+    reason = because(request.outcome.reason)
     return (*_person(request.outcome.by), " lets this download run", *reason, ".")
 
 
-def _withdrawn(request: Request, _download: Download, facts: Facts) -> Text:
-    if request.outcome.by:
-        return (User(request.outcome.by), " withdrew the request. The download goes on.")
-    lines = story(facts)
-    why = lines[-1] if lines else ("The request ended.",)
-    return ("not cancelled. ", *why)
+def _withdrawn(request: Request, _facts: Facts) -> Text:
+    goes_on = " The download goes on." if request.outcome.by else ""
+    return ("not cancelled. ", *why_withdrawn(request), goes_on)
 
 
-def _expired(_request: Request, _download: Download, _facts: Facts) -> Text:
-    return ("nobody approved in time. The download goes on. Click above to ask again.",)
+def _expired(_request: Request, _facts: Facts) -> Text:
+    return ("nobody approved in time, and the download goes on. Ask again above.",)
 
 
-_ENDS: Mapping[State, Callable[[Request, Download, Facts], Text]] = {
+_ENDS: Mapping[State, Callable[[Request, Facts], Text]] = {
     State.CANCELLED: _cancelled,
     State.OVER: _over,
     State.REFUSED: _refused,
@@ -168,9 +182,9 @@ def _request(reply: Reply) -> Request:
     return reply.request
 
 
-def _asker(request: Request) -> Text:
-    return _person(request.requester)
-
-
 def _person(user: str | None) -> Text:
     return (User(user),) if user else ("Auto-cancel",)
+
+
+def _expiry(request: Request) -> Text:
+    return (Moment(request.expires_at), ".")

@@ -6,7 +6,14 @@ from functools import partial
 from itertools import product
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 
 from bot.cancellation.request import State
 
@@ -21,6 +28,9 @@ AUTO_CANCEL_ENDS = ("cancelled", "let_run", "exempt", "failed")
 ACK_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3)
 ATLAS_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 DETECTION_BUCKETS = (5, 10, 15, 20, 30, 45, 60, 90, 120, 150, 300)
+
+# Else each counter has a second series, with the time of its start.
+disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no type there
 
 
 class Metrics:

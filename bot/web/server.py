@@ -1,5 +1,7 @@
 """Serves `/healthz`, `/readyz` and `/metrics`, and nothing else."""
 
+import asyncio
+import errno
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -10,7 +12,10 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from bot.web.metrics import Metrics
 
 CLOSE_TIMEOUT = 0.5  #: seconds for open connections at the end
-REQUEST_TIMEOUT = 10.0  #: seconds that a connection may stay open between two requests
+IDLE_TIMEOUT = 10.0  #: seconds that a connection may stay open between two requests
+CHECK_TIMEOUT = 4.0  #: seconds for an answer of `/readyz`, within the five of common probes
+
+UNKNOWN = "unknown"  #: the role where the check gave none
 
 log = structlog.get_logger(__name__)
 
@@ -54,18 +59,27 @@ class WebServer:
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._serve_metrics)
         self._runner = web.AppRunner(
-            app, access_log=None, shutdown_timeout=CLOSE_TIMEOUT, keepalive_timeout=REQUEST_TIMEOUT
+            app, access_log=None, shutdown_timeout=CLOSE_TIMEOUT, keepalive_timeout=IDLE_TIMEOUT
         )
         await self._runner.setup()
         try:
             await web.TCPSite(self._runner, self._host, self._port).start()
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # the latter of a name that no host can have
             await self.stop()
-            why = (error.strerror or str(error)).lower()
-            raise PortInUse(
-                f"HOST {self._host} and PORT {self._port} cannot be opened ({why}). "
-                "Set another PORT, or stop the program that uses it."
-            ) from error
+            raise PortInUse(self._problem(error)) from error
+
+    def _problem(self, error: OSError | UnicodeError) -> str:
+        """Return the sentence about a port that cannot be opened."""
+        if getattr(error, "errno", None) == errno.EADDRINUSE:
+            return (
+                f"PORT {self._port} of HOST {self._host} is in use by another program. "
+                "Stop that program, or set another PORT."
+            )
+        why = getattr(error, "strerror", None) or "it is not a name of a host"
+        return (
+            f"HOST {self._host} and PORT {self._port} cannot be opened ({why.lower()}). "
+            "Set HOST to an address of this machine, and PORT to one that may be used."
+        )
 
     async def stop(self) -> None:
         if self._runner:
@@ -75,13 +89,25 @@ class WebServer:
         return web.json_response({"alive": True})
 
     async def _readyz(self, _request: web.Request) -> web.Response:
-        readiness = await self._readiness()
+        readiness = await self._checked()
         body = {
             "role": readiness.role,
-            "ready": not readiness.problems,
+            "ok": not readiness.problems,
             "problems": readiness.problems,
         }
         return web.json_response(body, status=503 if readiness.problems else 200)
+
+    async def _checked(self) -> Readiness:
+        """Ask for the readiness; a check that hangs or fails is a problem of its own."""
+        try:
+            async with asyncio.timeout(CHECK_TIMEOUT):
+                return await self._readiness()
+        except TimeoutError:
+            why = f"No answer within {CHECK_TIMEOUT:g} seconds."
+        except Exception as error:
+            log.exception("readiness not checked")
+            why = f"The check itself failed ({type(error).__name__}); the log has the details."
+        return Readiness(UNKNOWN, {"readiness": why})
 
     async def _serve_metrics(self, _request: web.Request) -> web.Response:
         return web.Response(

@@ -11,7 +11,14 @@ import structlog
 from aiohttp.http_exceptions import BadHttpMessage
 from pydantic import SecretStr
 
-from bot.log_config import ACCEPT_ERROR, HIDDEN, LogThrottle, Redactor, configure_logging, redact
+from bot.log_config import (
+    HIDDEN,
+    Redactor,
+    bind_to_log,
+    configure_logging,
+    log_audit_event,
+    redact,
+)
 from tests.support.terminal import Terminal
 
 LINK = "https://restore-5b62.a1b2.mongodb.net:27017/Zk9fQ2/restore-5b6212af90dc76637950a2c6.tar.gz"
@@ -57,12 +64,42 @@ def test_library_line_passes_the_same_chain(stream: io.StringIO, name: str) -> N
     assert line["attempt"] == 2
 
 
-def test_bound_context_is_on_every_line(stream: io.StringIO) -> None:
-    with structlog.contextvars.bound_contextvars(request="r1"):
+def test_request_is_on_every_line_of_its_run(stream: io.StringIO) -> None:
+    with bind_to_log("r1"):
         structlog.stdlib.get_logger("bot.test").info("own")
         logging.getLogger("slack_sdk").warning("library")
+    logging.getLogger("slack_sdk").warning("after")
 
-    assert [line["request"] for line in lines(stream)] == ["r1", "r1"]
+    assert [line.get("request") for line in lines(stream)] == ["r1", "r1", None]
+
+
+EVENT = {
+    "at": "2026-12-02T12:00:00.000+00:00",
+    "event": "request:approved",
+    "request": "r1",
+    "actor": "U0ADA",
+    "team": "T1",
+    "hash": "ab" * 32,
+    "reason": "wrong cluster",
+}
+
+
+def test_audit_event_has_the_fields_of_a_line_of_audit(stream: io.StringIO) -> None:
+    log_audit_event(EVENT)
+    (line,) = lines(stream)
+
+    assert (line["event"], line["name"]) == ("audit", "request:approved")
+    assert {**EVENT, "event": "audit"}.items() <= line.items()
+
+
+@pytest.mark.parametrize(("level", "logged"), [("DEBUG", 1), ("ERROR", 1), ("CRITICAL", 0)])
+def test_audit_event_is_logged_at_every_level_but_that_of_commands(
+    level: str, logged: int, stream: io.StringIO
+) -> None:
+    configure_logging(level, "json", stream)
+    log_audit_event(EVENT)
+
+    assert len(lines(stream)) == logged
 
 
 def test_malformed_http_request_is_logged_without_traceback(stream: io.StringIO) -> None:
@@ -82,14 +119,6 @@ def test_httpx_requests_are_logged_at_debug(stream: io.StringIO) -> None:
     assert [(line["event"], line["level"]) for line in lines(stream)] == [
         ("HTTP Request: DELETE …", "debug")
     ]
-
-
-def test_accept_errors_of_asyncio_are_logged_once_a_minute(stream: io.StringIO) -> None:
-    for _ in range(1000):
-        logging.getLogger("asyncio").error(ACCEPT_ERROR)
-    logging.getLogger("asyncio").error("another error")
-
-    assert [line["event"] for line in lines(stream)] == [ACCEPT_ERROR, "another error"]
 
 
 def test_default_format_depends_on_the_terminal() -> None:
@@ -227,10 +256,3 @@ def test_short_values_are_not_registered() -> None:
     redactor.register([SecretStr("key"), SecretStr("")])
 
     assert redactor.clean("a key is a key") == "a key is a key"
-
-
-def test_first_event_is_due_and_then_one_line_each_interval() -> None:
-    times = iter([0.0, 1.0, 59.0, 60.0, 61.0])
-    throttle = LogThrottle(lambda: next(times))
-
-    assert [throttle.count() for _ in range(5)] == [1, 0, 0, 3, 0]

@@ -1,0 +1,127 @@
+"""Names and labels of metrics are a contract with dashboards and alert rules."""
+
+from datetime import UTC, datetime
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from bot.cancellation.request import State
+from bot.web.metrics import Metrics
+
+#: Every metric and its labels: section "metrics" of the page about operations lists the same.
+CONTRACT = {
+    "cancel_restore_requests_total": {"state"},
+    "cancel_restore_pending_requests": set(),
+    "cancel_restore_atlas_requests_total": {"method", "status"},
+    "cancel_restore_atlas_request_seconds": set(),
+    "cancel_restore_ack_seconds": set(),
+    "cancel_restore_detection_seconds": set(),
+    "cancel_restore_watch_last_success_timestamp_seconds": {"project"},
+    "cancel_restore_downloads_seen_total": {"project"},
+    "cancel_restore_downloads_live_link_total": {"project"},
+    "cancel_restore_cancelled_before_link_total": set(),
+    "cancel_restore_auto_cancels_total": {"how"},
+    "cancel_restore_oldest_unposted_seconds": set(),
+    "cancel_restore_dropped_posts_total": set(),
+    "cancel_restore_atlas_login_refused_total": set(),
+    "cancel_restore_active": set(),
+}
+
+
+def samples(metrics: Metrics) -> dict[str, float]:
+    families = text_string_to_metric_families(metrics.render().decode())
+    return {
+        f"{s.name}{''.join(f',{k}={v}' for k, v in sorted(s.labels.items()))}": s.value
+        for family in families
+        for s in family.samples
+    }
+
+
+def test_metrics_are_those_of_the_contract_with_their_labels() -> None:
+    metrics = Metrics()
+    metrics.watch("shop")
+    metrics.set_round("shop", datetime.now(UTC))
+    shown: dict[str, set[str]] = {}
+    for family in text_string_to_metric_families(metrics.render().decode()):
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        labels = {label for sample in family.samples for label in sample.labels}
+        shown[name] = labels - {"le"}
+
+    assert shown == CONTRACT
+
+
+def test_series_that_alerts_count_exist_at_zero_from_the_start() -> None:
+    """Prometheus sees no increase in a series that begins at 1."""
+    metrics = Metrics()
+    metrics.watch("shop")
+    expected = {f"cancel_restore_requests_total,state={state}" for state in State}
+    expected |= {
+        f"cancel_restore_atlas_requests_total,method={method},status={status}"
+        for method in ("GET", "DELETE")
+        for status in ("401", "403", "429", "none")
+    }
+    expected |= {
+        f"cancel_restore_auto_cancels_total,how={how}"
+        for how in ("cancelled", "let_run", "exempt", "failed")
+    }
+    expected |= {
+        f"cancel_restore_downloads_{name}_total,project=shop" for name in ("seen", "live_link")
+    }
+    shown = samples(metrics)
+
+    assert {name: shown.get(name) for name in expected} == dict.fromkeys(expected, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("event", "counted"),
+    [
+        (
+            {"event": "request:created", "state": "awaiting"},
+            {"cancel_restore_requests_total,state=awaiting"},
+        ),
+        ({"event": "request:created", "state": "approved"}, set()),  # its own event follows
+        ({"event": "request:approved"}, {"cancel_restore_requests_total,state=approved"}),
+        ({"event": "request:awaiting"}, {"cancel_restore_requests_total,state=awaiting"}),
+        ({"event": "request:cancelled"}, {"cancel_restore_requests_total,state=cancelled"}),
+        ({"event": "request:reminded"}, set()),
+        ({"event": "request:acted_alone"}, set()),
+        ({"event": "atlas:cancel_sent"}, set()),
+        (
+            {"event": "download:let_run", "actor": "U1"},
+            {"cancel_restore_auto_cancels_total,how=let_run"},
+        ),
+        ({"event": "download:let_run", "actor": None}, set()),  # an exempt starter
+    ],
+)
+def test_event_is_counted_by_the_state_that_it_enters(
+    event: dict[str, object], counted: set[str]
+) -> None:
+    metrics = Metrics()
+    before = samples(metrics)
+    metrics.count_event(event)
+    after = samples(metrics)
+
+    assert {name for name in after if after[name] != before.get(name)} == counted
+
+
+def test_atlas_call_is_counted_by_method_and_status_and_timed() -> None:
+    metrics = Metrics()
+    metrics.observe_atlas_call("DELETE", 204, 0.25)
+    metrics.observe_atlas_call("GET", None, 0.5)
+    shown = samples(metrics)
+
+    assert shown["cancel_restore_atlas_requests_total,method=DELETE,status=204"] == 1
+    assert shown["cancel_restore_atlas_requests_total,method=GET,status=none"] == 1
+    assert shown["cancel_restore_atlas_request_seconds_count"] == 2
+    assert shown["cancel_restore_atlas_request_seconds_sum"] == 0.75
+
+
+def test_detection_before_the_start_by_another_clock_counts_as_at_once() -> None:
+    metrics = Metrics()
+    metrics.observe_detection(12)
+    metrics.observe_detection(-0.5)
+    shown = samples(metrics)
+
+    assert shown["cancel_restore_detection_seconds_bucket,le=5.0"] == 1
+    assert shown["cancel_restore_detection_seconds_bucket,le=15.0"] == 2
+    assert shown["cancel_restore_detection_seconds_sum"] == 12
