@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime, timedelta
@@ -66,6 +66,7 @@ class FakeAtlas(AtlasGateway, AtlasCanceller):
         calls: the methods of all calls so far.
         called_at: when they came, in seconds since the start.
         on_call: called with the method before each call arrives.
+        delay: awaited with the method before each answer.
         on_delete: called after each DELETE that had effect.
     """
 
@@ -79,6 +80,7 @@ class FakeAtlas(AtlasGateway, AtlasCanceller):
         self.calls: list[str] = []
         self.called_at: list[float] = []
         self.on_call: Callable[[str], None] = lambda _method: None
+        self.delay: Callable[[str], Awaitable[object]] = lambda _method: asyncio.sleep(0)
         self.on_delete: Callable[[], None] = lambda: None
 
     @property
@@ -113,7 +115,7 @@ class FakeAtlas(AtlasGateway, AtlasCanceller):
         self.on_call(method)
         self.calls.append(method)
         self.called_at.append(self.clock.monotonic() - START.timestamp())
-        await asyncio.sleep(0)
+        await self.delay(method)
 
 
 class FakeDirectory:

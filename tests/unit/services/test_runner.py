@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ from bot.atlas import (
 )
 from bot.atlas.errors import NotFoundToCancel
 from bot.cancellation.errors import NotActive
-from bot.cancellation.request import State
+from bot.cancellation.request import Attempts, State
 from bot.cancellation.run import RUN_LIMIT
 from bot.services.runner import ENOUGH_NOT_FOUND
 from bot.storage.lease import Lease
@@ -70,8 +71,8 @@ PLAYS = {
     "DELETE: answer lost, it did not work": Play(
         State.CANCELLED, 2, deletes=[LOST], lost_delete_works=False
     ),
-    "DELETE: answer lost, the next one rejected, and Atlas shows the first one late": Play(
-        State.CANCELLED, 2, [{}, {}, CANCELLED], [LOST, REJECTED]
+    "DELETE: answer lost, the next ones rejected, and Atlas shows the first one late": Play(
+        State.CANCELLED, 3, [{}, {}, {}, CANCELLED], [LOST, REJECTED, REJECTED]
     ),
     "DELETE: answer lost, then reads are refused for a while": Play(
         State.CANCELLED, 1, [{}, DENIED, *[NOT_FOUND] * 9], [LOST]
@@ -105,9 +106,10 @@ async def test_run_by_the_answers_of_atlas(name: str, env: CoreEnvironment) -> N
 
 
 async def test_warm_cancel_is_three_calls_and_its_events(env: CoreEnvironment) -> None:
-    await env.run(await env.approved())
+    ended = await env.run(await env.approved())
 
     assert env.atlas.calls == ["GET", "DELETE", "GET"]
+    assert ended.attempts == Attempts(count=1, is_accepted=True)
     assert (await env.events())[2:] == [
         "request:cancelling",
         "atlas:cancel_sent",
@@ -347,8 +349,11 @@ async def test_delete_waits_for_a_young_record_and_young_rights(
 # What the run stores of the download.
 
 
-async def test_link_that_one_read_shows_stays_known(env: CoreEnvironment) -> None:
-    env.atlas.gets.extend([LINK, {}])
+@pytest.mark.parametrize("shown", [LINK, {"expiresAt": LINK["expiresAt"]}])
+async def test_link_that_one_read_shows_stays_known(
+    shown: dict[str, Any], env: CoreEnvironment
+) -> None:
+    env.atlas.gets.extend([shown, {}])
 
     await env.run(await env.approved())
 

@@ -1,0 +1,245 @@
+"""Two processes on one database: who is active, how fast another takes over, who writes."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+from sqlalchemy import Connection
+
+from bot.cancellation.errors import NotActive, NotRecorded
+from bot.services.active import Role, RoleKeeper
+from bot.storage import lease as lease_module
+from bot.storage.database import Database
+from bot.storage.download_store import DownloadStore
+from bot.storage.lease import Lease
+from bot.storage.migrate import create_tables
+from tests.support.clock import SimulatedTime
+from tests.support.domain import PROJECT
+from tests.support.polling import wait_until
+
+T = TypeVar("T")
+STEP = 0.5  #: seconds of simulated time between two looks
+
+
+class Watched(Database):
+    """A database that counts its open transactions, and may be cut off."""
+
+    open = 0
+    is_cut_off = False
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        if self.is_cut_off:
+            raise NotRecorded
+        self.open += 1
+        try:
+            return await super().write(work)
+        finally:
+            self.open -= 1
+
+
+@dataclass
+class Process:
+    """A process of the bot, whose active part only says that it runs."""
+
+    database: Watched
+    time: SimulatedTime
+    name: str
+    roles: list[Role] = field(default_factory=list)
+    is_running: bool = False  #: whether its active parts run
+    starts: int = 0
+    task: asyncio.Task[None] | None = None
+
+    def __post_init__(self) -> None:
+        self.lease = Lease(self.database, self.name)
+        self.store = DownloadStore(self.database, self.time, self.lease)
+        self.keeper = RoleKeeper(
+            self.lease, self._run_active, on_role=self.roles.append, sleep=self._sleep
+        )
+        self.is_stopped = False
+
+    async def _sleep(self, seconds: float) -> None:
+        await self.time.sleep(seconds)
+        while self.is_stopped:
+            await self.time.sleep(STEP)
+
+    async def _run_active(self) -> None:
+        self.is_running, self.starts = True, self.starts + 1
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.is_running = False
+
+    def start(self) -> None:
+        self.task = asyncio.create_task(self.keeper.run())
+
+    async def end(self) -> None:
+        """End the process as SIGTERM does."""
+        if self.task:
+            self.task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self.task
+
+    async def writes(self) -> bool:
+        """Whether a write is taken."""
+        try:
+            await self.store.start_watch(PROJECT)
+        except (NotActive, NotRecorded):
+            return False
+        return True
+
+
+class Replicas:
+    """Two processes that share a database file and the time."""
+
+    def __init__(self, time: SimulatedTime, databases: list[Watched]) -> None:
+        self.time, self._databases = time, databases
+        self.first, self.second = (
+            Process(database, time, f"process {number}")
+            for number, database in enumerate(databases, 1)
+        )
+
+    async def settle(self) -> None:
+        """Wait until both processes wait for nothing but the time."""
+        for _ in range(3):
+            await wait_until(lambda: not any(database.open for database in self._databases))
+            for _ in range(10):
+                await asyncio.sleep(0)
+
+    async def passes(self, seconds: float) -> None:
+        for _ in range(round(seconds / STEP)):
+            self.time.advance(STEP)
+            await self.settle()
+            assert not (self.first.lease.is_held and self.second.lease.is_held)
+
+    async def until(self, holds: Callable[[], bool], limit: float = 60.0) -> float:
+        """Let time pass until this holds, and return the seconds."""
+        began = self.time.elapsed
+        while not holds():
+            assert self.time.elapsed - began < limit
+            await self.passes(STEP)
+        return self.time.elapsed - began
+
+
+@pytest.fixture
+async def replicas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Replicas]:
+    """A pair of which the first process is active and the second one stands by."""
+    time = SimulatedTime()
+    monkeypatch.setattr(lease_module, "_now", lambda _db: time())
+    monkeypatch.setattr(lease_module, "boot_time", time.monotonic)
+    databases = [Watched(f"sqlite:///{tmp_path}/bot.db") for _ in range(2)]
+    await databases[0].write(create_tables)
+    pair = Replicas(time, databases)
+    pair.first.start()
+    await pair.settle()
+    pair.second.start()
+    await pair.passes(20)
+    yield pair
+    for process in (pair.first, pair.second):
+        await process.end()
+        await process.database.close()
+
+
+async def test_one_process_is_active_and_the_other_one_stands_by(replicas: Replicas) -> None:
+    first, second = replicas.first, replicas.second
+
+    assert (first.keeper.role, second.keeper.role) == (Role.ACTIVE, Role.STANDBY)
+    assert (first.is_running, second.is_running) == (True, False)
+    assert (await first.writes(), await second.writes()) == (True, False)
+
+
+async def test_standby_takes_over_within_five_seconds_of_a_release(replicas: Replicas) -> None:
+    await replicas.first.end()
+
+    seconds = await replicas.until(lambda: replicas.second.is_running)
+
+    assert seconds <= 5
+    assert not replicas.first.is_running
+    assert (await replicas.first.writes(), await replicas.second.writes()) == (False, True)
+
+
+async def test_standby_takes_over_within_fifteen_seconds_of_a_stopped_holder_which_then_leaves(
+    replicas: Replicas,
+) -> None:
+    first, second = replicas.first, replicas.second
+    first.is_stopped = True
+
+    assert await replicas.until(lambda: second.is_running) <= 15
+    assert not first.lease.is_held
+    assert not await first.writes()
+    first.is_stopped = False
+    await replicas.passes(5)
+
+    assert not first.is_running
+    assert first.roles == [Role.ACTIVE, Role.STANDBY]
+    assert second.is_running
+
+
+async def test_process_that_stood_down_becomes_active_again_in_the_same_process(
+    replicas: Replicas,
+) -> None:
+    first, second = replicas.first, replicas.second
+    first.is_stopped = True
+    await replicas.until(lambda: second.is_running)
+    first.is_stopped = False
+    await replicas.passes(5)
+
+    await second.end()
+    await replicas.until(lambda: first.is_running)
+
+    assert first.starts == 2
+    assert await first.writes()
+
+
+async def test_holder_that_is_cut_off_from_the_database_holds_nothing_before_another_takes_over(
+    replicas: Replicas,
+) -> None:
+    first, second = replicas.first, replicas.second
+    first.database.is_cut_off = True
+
+    assert await replicas.until(lambda: second.is_running) <= 15
+    assert not first.lease.is_held
+    assert first.is_running  # its Slack connection stays: it answers that nothing was recorded
+    first.database.is_cut_off = False
+    await replicas.passes(5)
+    assert not first.is_running
+
+
+async def test_outage_of_the_database_ends_with_the_same_active_process(
+    replicas: Replicas,
+) -> None:
+    first, second = replicas.first, replicas.second
+    first.database.is_cut_off = second.database.is_cut_off = True
+    await replicas.passes(60)
+    assert not first.lease.is_held
+    assert not await first.writes()
+
+    first.database.is_cut_off = False
+    await replicas.passes(5)
+    second.database.is_cut_off = False
+    await replicas.passes(5)
+
+    assert (first.is_running, first.starts, second.is_running) == (True, 1, False)
+    assert await first.writes()
+
+
+async def test_active_parts_that_fail_are_started_again(replicas: Replicas) -> None:
+    first = replicas.first
+
+    async def fail() -> None:
+        first.starts += 1
+        raise ValueError("unexpected")
+
+    await replicas.second.end()
+    await first.end()
+    failing = Process(first.database, replicas.time, "process 3")
+    failing.keeper.run_active = fail
+    first.starts = 0
+    failing.start()
+    await replicas.passes(10)
+    await failing.end()
+
+    assert 3 <= first.starts <= 10

@@ -1,0 +1,348 @@
+"""What each second does: expiry, the reminder, auto-cancel and exemptions, read-only projects."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import TypeAlias
+
+import pytest
+
+from bot.cancellation.download import Download
+from bot.cancellation.policy import Policy
+from bot.cancellation.request import Request, State
+from bot.cancellation.starter import Starters
+from bot.services import deadlines as module
+from bot.services.deadlines import Deadlines, auto_cancel_result, is_cancelled_before_link
+from bot.storage.request_store import RequestStore
+from tests.support.core import CoreEnvironment
+from tests.support.domain import (
+    ADA,
+    AUTO_CANCEL,
+    POLICY,
+    PROJECT,
+    REF,
+    RINA,
+    START,
+    download,
+    job_ref,
+    request,
+    restore_job,
+)
+
+Read: TypeAlias = Callable[[Download], Awaitable[Starters | None]]
+EXEMPT = replace(AUTO_CANCEL, auto_cancel_exempt=frozenset({"backup@shop.example"}))
+SECOND = job_ref(START, 2)
+
+
+@dataclass
+class Step:
+    """The step of each second, and what it called."""
+
+    env: CoreEnvironment
+    read: Read | None = None
+    counted: list[str] = field(default_factory=list)
+    reads: int = 0
+    runs_started: int = 0
+
+    def __post_init__(self) -> None:
+        env = self.env
+        self.deadlines = Deadlines(
+            requests=env.requests,
+            downloads=env.downloads,
+            projects=env.projects,
+            start_run=self._start_run,
+            read_starters=self._read_starters,
+            count_auto_cancel=self.counted.append,
+            now=env.clock,
+            sleep=env.clock.sleep,
+        )
+
+    def _start_run(self) -> None:
+        self.runs_started += 1
+
+    async def _read_starters(self, item: Download) -> Starters | None:
+        self.reads += 1
+        assert self.read
+        return await self.read(item)
+
+    async def after(self, seconds: float) -> None:
+        """Let the step act this long after the start."""
+        self.env.clock.now = START + timedelta(seconds=seconds)
+        await self.deadlines.step()
+
+
+def with_policy(env: CoreEnvironment, policy: Policy) -> CoreEnvironment:
+    env.policy = policy
+    env.build()
+    return env
+
+
+# Requests.
+
+
+@pytest.mark.parametrize(("seconds", "state"), [(1799, "awaiting"), (1800, "expired")])
+async def test_request_expires_at_its_time(seconds: int, state: str, env: CoreEnvironment) -> None:
+    waiting = await env.ask()
+
+    await Step(env).after(seconds)
+
+    assert (await env.requests.get(waiting.id)).state == state
+
+
+async def test_waiting_request_is_reminded_of_once_after_a_minute(env: CoreEnvironment) -> None:
+    await env.ask()
+    step = Step(env)
+
+    for seconds in (59, 60, 61, 600):
+        await step.after(seconds)
+
+    assert (await env.replies()).count("reminder") == 1
+    assert (await env.events()).count("request:reminded") == 1
+
+
+async def test_waiting_request_ends_with_its_download(env: CoreEnvironment) -> None:
+    waiting = await env.ask()
+    later = START + timedelta(seconds=5)
+    await env.downloads.record_job(REF, restore_job(failed=True), later, POLICY)
+
+    await Step(env).after(6)
+
+    assert (await env.requests.get(waiting.id)).state is State.OVER
+
+
+class OneFails(RequestStore):
+    """A store that fails for one request, in an unexpected way."""
+
+    failing = ""
+
+    async def expire(self, request_id: str, policy: Policy) -> None:
+        if request_id == self.failing:
+            raise ValueError("unexpected")
+        await super().expire(request_id, policy)
+
+
+async def test_error_about_one_request_stops_no_other_and_no_auto_cancel(
+    env: CoreEnvironment,
+) -> None:
+    with_policy(env, AUTO_CANCEL)
+    store = OneFails(env.database, env.clock, env.lease)
+    failing, other = await env.ask(), await env.ask(key="V2", ref=SECOND)
+    await env.list_new(job_ref(START, 3))
+    store.failing, env.requests = failing.id, store
+
+    await Step(env).after(1800)
+
+    states = {(await env.requests.get(item.id)).state for item in (failing, other)}
+    assert states == {State.AWAITING, State.EXPIRED}
+    assert [item.ref for item in await env.runs.running()] == [job_ref(START, 3)]
+
+
+# Auto-cancel.
+
+
+@pytest.mark.parametrize(("seconds", "running"), [(89, 0), (90, 1)])
+async def test_new_download_is_cancelled_at_its_time_and_not_earlier(
+    seconds: int, running: int, env: CoreEnvironment
+) -> None:
+    await with_policy(env, AUTO_CANCEL).list_new()
+    step = Step(env)
+
+    await step.after(seconds)
+
+    found = await env.runs.running()
+    assert [item.is_automatic for item in found] == [True] * running
+    assert (step.runs_started, step.reads) == (running, 0)
+
+
+async def test_waiting_request_becomes_approved_at_the_time_in_the_name_of_nobody(
+    env: CoreEnvironment,
+) -> None:
+    await with_policy(env, AUTO_CANCEL).list_new()
+    waiting = await env.ask()
+
+    await Step(env).after(90)
+
+    (running,) = await env.runs.running()
+    assert (running.id, running.requester, running.is_automatic) == (waiting.id, "U0RINA", True)
+
+
+@pytest.mark.parametrize("how", ["withdrawn", "expired"])
+async def test_request_that_ended_before_changes_nothing_about_the_time(
+    how: str, env: CoreEnvironment
+) -> None:
+    policy = replace(AUTO_CANCEL, approval_ttl=timedelta(seconds=30))
+    await with_policy(env, policy).list_new()
+    waiting = await env.ask()
+    step = Step(env)
+    if how == "withdrawn":
+        await env.service.let_run(REF, waiting.id, RINA, "")
+    await step.after(60)
+    assert (await env.requests.get(waiting.id)).state == how
+
+    await step.after(90)
+
+    (running,) = await env.runs.running()
+    assert running.requester is None
+
+
+async def test_download_that_an_approver_let_run_is_not_cancelled(env: CoreEnvironment) -> None:
+    await with_policy(env, AUTO_CANCEL).list_new()
+    await env.service.let_run(REF, None, ADA, "planned")
+
+    await Step(env).after(90)
+
+    assert await env.runs.running() == []
+
+
+async def test_time_waits_for_the_end_of_a_run_and_is_used_where_it_failed(
+    env: CoreEnvironment,
+) -> None:
+    await with_policy(env, EXEMPT).list_new()
+    first = await env.ask(ADA)
+    step = Step(env)
+    await step.after(90)
+    assert step.reads == 0  # it asks Atlas nothing while it waits
+
+    env.atlas.gets.append({"snapshotId": "5b622f7087d9d6039fafe0ff"})
+    assert (await env.run(first)).state is State.CHANGED
+    step.read = unreadable
+    await step.after(91)
+
+    (running,) = await env.runs.running()
+    assert running.requester is None
+
+
+async def by_backup(item: Download) -> Starters:
+    return Starters(read_at=item.started_at + timedelta(seconds=90), names=("Backup@shop.example",))
+
+
+async def by_two(item: Download) -> Starters:
+    found = await by_backup(item)
+    return found.merged(Starters(names=("dana@shop.example",)))
+
+
+async def unreadable(_item: Download) -> None:
+    return None
+
+
+async def hanging(_item: Download) -> None:
+    await asyncio.Event().wait()
+
+
+async def failing(_item: Download) -> None:
+    raise ValueError("unexpected")
+
+
+@pytest.mark.parametrize(
+    ("read", "is_let_run"),
+    [
+        (by_backup, True),
+        (by_two, False),
+        (unreadable, False),
+        (hanging, False),
+        (failing, False),
+    ],
+)
+async def test_exempt_starter_counts_only_where_the_feed_shows_it_alone_now(
+    read: Read, is_let_run: bool, env: CoreEnvironment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "FEED_TIMEOUT", 0.01)
+    await with_policy(env, EXEMPT).list_new()
+    # An earlier read showed the exempt starter; only the fresh one counts.
+    await env.downloads.record_starters(PROJECT, {REF.job_id: await by_backup(download())})
+
+    async def read_and_store(item: Download) -> Starters | None:
+        found = await read(item)
+        if found:
+            await env.downloads.record_starters(PROJECT, {item.ref.job_id: found})
+        return found
+
+    step = Step(env, read_and_store)
+    await step.after(90)
+
+    stored = await env.download()
+    assert (stored.let_run is not None, await env.runs.running() == []) == (is_let_run, is_let_run)
+    assert step.counted == ["exempt"] * is_let_run
+
+
+async def test_waiting_request_about_an_exempt_download_waits_on(env: CoreEnvironment) -> None:
+    await with_policy(env, EXEMPT).list_new()
+    waiting = await env.ask()
+
+    async def read_and_store(item: Download) -> Starters:
+        found = await by_backup(item)
+        await env.downloads.record_starters(PROJECT, {item.ref.job_id: found})
+        return found
+
+    await Step(env, read_and_store).after(90)
+
+    assert (await env.requests.get(waiting.id)).state is State.AWAITING
+
+
+# After a take-over.
+
+
+async def test_open_requests_of_a_read_only_project_end_as_withdrawn(env: CoreEnvironment) -> None:
+    refs = [job_ref(START, number) for number in (1, 2, 3)]
+    waiting, approved, cancelling = [
+        await env.ask(key=f"V{number}", ref=ref) for number, ref in enumerate(refs)
+    ]
+    for item in (approved, cancelling):
+        await env.service.approve(item.id, ADA)
+    await env.runs.begin(cancelling.id)
+    with_policy(env, replace(POLICY, read_only=True))
+
+    await Step(env).deadlines.judge_open_requests()
+
+    for item in (waiting, approved, cancelling):
+        ended = await env.requests.get(item.id)
+        assert (ended.state, ended.outcome.is_read_only) == (State.WITHDRAWN, True)
+    assert (await env.events()).count("request:withdrawn") == 3
+
+
+async def test_open_requests_of_a_project_that_is_not_named_wait_untouched(
+    env: CoreEnvironment,
+) -> None:
+    waiting = await env.ask()
+    env.projects._projects.clear()
+    step = Step(env)
+
+    await step.deadlines.judge_open_requests()
+    await step.after(1800)
+
+    assert (await env.requests.get(waiting.id)).state is State.AWAITING
+
+
+# Metrics.
+
+
+@pytest.mark.parametrize(
+    ("ended", "how"),
+    [
+        (request(State.CANCELLED, is_automatic=True), "cancelled"),
+        (request(State.FAILED, is_automatic=True), "failed"),
+        (request(State.REFUSED, is_automatic=True), "failed"),
+        (request(State.CHANGED, is_automatic=True), "failed"),
+        (request(State.OVER, is_automatic=True), None),
+        (request(State.CANCELLED), None),
+    ],
+)
+def test_end_of_an_automatic_request_counts(ended: Request, how: str | None) -> None:
+    assert auto_cancel_result(ended) == how
+
+
+@pytest.mark.parametrize(
+    ("state", "link_seen", "counts"),
+    [
+        (State.CANCELLED, False, True),
+        (State.CANCELLED, True, False),
+        (State.OVER, False, False),
+    ],
+)
+def test_cancelled_before_link_counts_what_never_showed_a_link(
+    state: State, link_seen: bool, counts: bool
+) -> None:
+    stored = download(link_seen_at=START if link_seen else None)
+
+    assert is_cancelled_before_link(request(state), stored) is counts

@@ -1,0 +1,196 @@
+"""The check of rights right before a DELETE: people by Slack, and the time without Slack."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from bot.atlas import Unavailable
+from bot.cancellation.people import ActingPerson, Kind, Person
+from bot.cancellation.policy import Policy
+from bot.cancellation.request import Request, State
+from bot.cancellation.run import RUN_LIMIT
+from tests.support.core import CoreEnvironment
+from tests.support.domain import ADA, ALAN, AUTO_CANCEL, GIL, OPERATOR, POLICY, RINA, START, users
+
+DECISION_HOLDS = timedelta(minutes=10)
+
+
+def kind_of(user: str, kind: Kind) -> dict[str, Any]:
+    return {user: Person(id=user, team="T0ACME", kind=kind)}
+
+
+@dataclass(frozen=True)
+class Change:
+    """What is different at the DELETE from what was at the decision, and what follows."""
+
+    state: State
+    deletes_sent: int
+    people: dict[str, Person] | None = None
+    policy: Policy = POLICY
+
+
+CHANGES = {
+    "nothing": Change(State.CANCELLED, 1),
+    "requester deactivated": Change(State.WITHDRAWN, 0, kind_of("U0RINA", Kind.DEACTIVATED)),
+    "requester is a guest now, named by id": Change(
+        State.CANCELLED, 1, kind_of("U0RINA", Kind.GUEST)
+    ),
+    "requester not named any more": Change(
+        State.WITHDRAWN, 0, policy=replace(POLICY, requesters=users("U0EVE"))
+    ),
+    "approver deactivated": Change(State.AWAITING, 0, kind_of("U0ADA", Kind.DEACTIVATED)),
+    "approver not named any more": Change(
+        State.AWAITING, 0, policy=replace(POLICY, approvers=users("U0ALAN"))
+    ),
+    "more approvals wanted": Change(State.AWAITING, 0, policy=replace(POLICY, approvals=2)),
+    "fewer approvals wanted": Change(State.CANCELLED, 1, policy=replace(POLICY, approvals=0)),
+    "read-only": Change(State.WITHDRAWN, 0, policy=replace(POLICY, read_only=True)),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+async def test_rights_of_today_decide_about_the_delete(name: str, env: CoreEnvironment) -> None:
+    change = CHANGES[name]
+    request = await env.approved()
+    assert env.directory.people is not None
+    env.directory.people |= change.people or {}
+    env.policy = change.policy
+    env.build()
+
+    after = await env.run(request)
+
+    assert (after.state, env.atlas.delete_count) == (change.state, change.deletes_sent)
+    is_read_only, has_lost = after.outcome.is_read_only, after.outcome.lost_right
+    assert (is_read_only or has_lost) is (change.state is State.WITHDRAWN)
+    assert after.outcome.by is None
+
+
+async def test_request_whose_approver_lost_the_right_waits_on_and_runs_anew_when_approved_again(
+    env: CoreEnvironment,
+) -> None:
+    request = await env.approved()
+    assert env.directory.people is not None
+    env.directory.people |= kind_of("U0ADA", Kind.DEACTIVATED)
+    waiting = await env.run(request)
+    assert waiting.approved_by == frozenset()
+    assert (await env.events())[-2:] == ["request:approval_voided", "request:awaiting"]
+    assert (await env.replies())[-1] == "waits_again"
+
+    env.clock.advance(1200)
+    await env.service.approve(request.id, ALAN)
+    ended = await env.run(request)
+
+    assert ended.state is State.CANCELLED
+    assert ended.run_started_at == START + timedelta(seconds=1200)
+
+
+Ask = Callable[[CoreEnvironment], Any]
+
+
+@pytest.mark.parametrize(
+    ("person", "alone", "asked"),
+    [(RINA, False, {"U0RINA", "U0ADA"}), (GIL, True, {"U0GIL"}), (OPERATOR, True, None)],
+)
+async def test_only_those_who_decided_are_checked(
+    person: ActingPerson, alone: bool, asked: set[str] | None, env: CoreEnvironment
+) -> None:
+    request = await env.ask(person, alone=alone)
+    if not alone:
+        await env.service.approve(request.id, ADA)
+
+    await env.run(request)
+
+    assert env.atlas.delete_count == 1
+    assert env.directory.asked == ([] if asked is None else [asked])
+
+
+async def test_person_who_acted_alone_and_may_not_any_more_cancels_nothing(
+    env: CoreEnvironment,
+) -> None:
+    request = await env.ask(GIL, alone=True)
+    env.policy = replace(POLICY, break_glass=users("U0EVE"))
+    env.build()
+
+    ended = await env.run(request)
+
+    assert (ended.state, env.atlas.delete_count) == (State.WITHDRAWN, 0)
+
+
+async def test_nobody_is_checked_for_what_auto_cancel_approved(env: CoreEnvironment) -> None:
+    env.policy = AUTO_CANCEL
+    env.build()
+    download = await env.list_new()
+    env.clock.advance(90)
+    await env.requests.auto_cancel(download.ref, AUTO_CANCEL, feed_is_fresh=False)
+    (request,) = await env.runs.running()
+    env.directory.people = None
+
+    ended = await env.run(request)
+
+    assert (ended.state, ended.requester, env.atlas.delete_count) == (State.CANCELLED, None, 1)
+
+
+# While Slack does not answer.
+
+
+async def run_while_atlas_is_down(env: CoreEnvironment, down_for: timedelta) -> Request:
+    """Run a request with an Atlas that answers only after some time; Slack is silent."""
+    request = await env.approved()
+    env.directory.people = None
+
+    def fail(method: str) -> None:
+        if method == "GET" and env.clock.now < START + down_for:
+            env.atlas.gets.append(Unavailable(status=503))
+
+    env.atlas.on_call = fail
+    return await env.run(request)
+
+
+async def test_what_held_at_the_decision_counts_for_ten_minutes(env: CoreEnvironment) -> None:
+    ended = await run_while_atlas_is_down(env, DECISION_HOLDS - timedelta(seconds=20))
+
+    assert (ended.state, env.atlas.delete_count) == (State.CANCELLED, 1)
+
+
+async def test_after_ten_minutes_the_run_waits_and_ends_at_its_limit(env: CoreEnvironment) -> None:
+    ended = await run_while_atlas_is_down(env, DECISION_HOLDS)
+
+    assert (ended.state, env.atlas.delete_count) == (State.FAILED, 0)
+    assert env.clock.now >= START + RUN_LIMIT
+    assert "Slack did not answer." in ended.outcome.error
+
+
+async def test_run_that_waits_for_slack_goes_on_when_it_answers(env: CoreEnvironment) -> None:
+    people = env.directory.people
+    request = await env.approved()
+    env.directory.people = None
+    env.clock.advance(1)
+    await env.runs.begin(request.id)
+    env.clock.advance(DECISION_HOLDS.total_seconds())
+
+    def answer_later(_method: str) -> None:
+        if env.clock.now > START + timedelta(minutes=12):
+            env.directory.people = people
+
+    env.atlas.on_call = answer_later
+
+    ended = await env.run(request)
+
+    assert (ended.state, env.atlas.delete_count) == (State.CANCELLED, 1)
+    assert env.clock.now > START + timedelta(minutes=12)
+
+
+async def test_read_only_project_cancels_nothing_also_while_slack_is_silent(
+    env: CoreEnvironment,
+) -> None:
+    request = await env.approved()
+    env.directory.people = None
+    env.policy = replace(POLICY, read_only=True)
+    env.build()
+
+    ended = await env.run(request)
+
+    assert (ended.state, env.atlas.delete_count) == (State.WITHDRAWN, 0)

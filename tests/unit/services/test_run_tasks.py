@@ -1,0 +1,128 @@
+"""The tasks of runs: all requests that must run, side by side, and what a stop leaves."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+
+from bot.cancellation.request import State
+from bot.tasks import cancel_and_wait
+from tests.support.core import CoreEnvironment
+from tests.support.domain import POLICY, START, job_ref
+from tests.support.polling import wait_until
+
+SECOND = job_ref(START, 2)
+
+
+@asynccontextmanager
+async def running(env: CoreEnvironment) -> AsyncIterator[None]:
+    """Let the runner start what must run, as the active process does."""
+    task = asyncio.create_task(env.runner.run_all())
+    try:
+        yield
+    finally:
+        await env.runner.stop()
+        await cancel_and_wait(task)
+
+
+@pytest.fixture
+async def env(env: CoreEnvironment) -> CoreEnvironment:
+    env.policy = replace(POLICY, approvals=0)
+    env.build()
+    return env
+
+
+async def test_new_process_runs_what_a_dead_one_left(env: CoreEnvironment) -> None:
+    await env.ask()
+    cancelling = await env.ask(key="V2", ref=SECOND)
+    await env.runs.begin(cancelling.id)
+
+    async with running(env):
+        await wait_until(lambda: len(env.ends) == 2)
+
+    assert not await env.runs.running()
+
+
+async def test_approved_request_of_another_process_runs_at_the_next_look(
+    env: CoreEnvironment,
+) -> None:
+    async with running(env):
+        await asyncio.sleep(0.05)
+        await env.ask()
+        env.runner.wake()
+        await wait_until(lambda: env.ends == [State.CANCELLED])
+
+
+async def test_unexpected_error_of_one_run_stops_no_other_and_it_is_tried_again(
+    env: CoreEnvironment,
+) -> None:
+    await env.ask()
+    await env.ask(key="V2", ref=SECOND)
+    failures = 0
+
+    def fail_once(_method: str) -> None:
+        nonlocal failures
+        failures += 1
+        if failures == 1:
+            raise ValueError("unexpected")
+
+    env.atlas.on_call = fail_once
+
+    async with running(env):
+        await wait_until(lambda: len(env.ends) == 2)
+
+
+async def test_request_of_a_project_that_is_not_named_waits_untouched(
+    env: CoreEnvironment,
+) -> None:
+    request = await env.ask()
+    env.projects._projects.clear()
+
+    async with running(env):
+        await asyncio.sleep(0.1)
+
+    assert (await env.requests.get(request.id)).state is State.APPROVED
+    assert env.atlas.calls == []
+
+
+async def test_stop_records_the_answer_of_a_delete_that_is_out_and_begins_no_other(
+    env: CoreEnvironment,
+) -> None:
+    request = await env.ask()
+    is_out, may_answer = asyncio.Event(), asyncio.Event()
+
+    async def wait(method: str) -> None:
+        if method == "DELETE":
+            is_out.set()
+            await may_answer.wait()
+
+    env.atlas.delay = wait
+    async with running(env):
+        await asyncio.wait_for(is_out.wait(), 20)
+        stopping = asyncio.create_task(env.runner.stop())
+        await asyncio.sleep(0)
+        may_answer.set()
+        await stopping
+
+    left = await env.requests.get(request.id)
+    assert (left.state, left.attempts.is_accepted) == (State.CANCELLING, True)
+    assert env.atlas.calls == ["GET", "DELETE"]
+
+
+async def test_stop_ends_a_run_that_waits_and_sends_nothing(env: CoreEnvironment) -> None:
+    request = await env.ask()
+    is_out = asyncio.Event()
+
+    async def wait(_method: str) -> None:
+        is_out.set()
+        await asyncio.Event().wait()
+
+    env.atlas.delay = wait
+    async with running(env):
+        await asyncio.wait_for(is_out.wait(), 20)
+        async with asyncio.timeout(1):
+            await env.runner.stop()
+
+    assert (await env.requests.get(request.id)).attempts.count == 0
