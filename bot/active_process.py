@@ -233,9 +233,10 @@ class ActiveProcess:
             try:
                 return Identity.of(await client.auth_test())
             except SlackError as error:
+                if self._slack_problem != str(error):  # each problem is logged once
+                    emit = log.error if isinstance(error, InvalidToken) else log.warning
+                    emit("Slack does not name the bot", why=str(error))
                 self._slack_problem = str(error)
-                emit = log.error if isinstance(error, InvalidToken) else log.warning
-                emit("Slack does not name the bot", why=str(error))
             await asyncio.sleep(IDENTITY_PAUSE)
 
     async def _resolve(
