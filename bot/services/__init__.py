@@ -1,1 +1,1 @@
-"""Application services on top of the stores: requests, runner, sweeper, search, watch."""
+"""Application services on top of the stores: requests, runs, deadlines, look-ups, the watch."""

@@ -1,10 +1,10 @@
 """The role of this process: one is active, the others stand by for its lease."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import KW_ONLY, dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Any
 
 import structlog
 
@@ -14,8 +14,8 @@ from bot.tasks import cancel_and_wait
 
 TAKE_INTERVAL = 1.0  #: seconds between two tries of a standby
 RENEW_INTERVAL = 2.0
-#: Seconds for the release at the end: a database that does not answer must not hold it up.
-RELEASE_WITHIN = 1.0
+#: Seconds for the active parts to end, and for the release: SIGTERM ends the process within five.
+STOP_WITHIN, RELEASE_WITHIN = 3.0, 1.0
 
 log = structlog.get_logger(__name__)
 
@@ -25,22 +25,13 @@ class Role(StrEnum):
     STANDBY = "standby"
 
 
-class ActiveParts(Protocol):
-    """What the active process runs: `serve`'s parts, and a test's."""
-
-    async def run(self) -> None:
-        """Run until cancelled."""
-
-    async def stop(self) -> None:
-        """Begin nothing more, and record the answer of what is out."""
-
-
 @dataclass(eq=False)
 class RoleKeeper:
-    """Takes, renews and releases the lease; builds the active parts anew at each take-over."""
+    """Takes, renews and releases the lease, and runs the active parts while it is held."""
 
     lease: Lease
-    build: Callable[[], ActiveParts]
+    #: Runs what the active process does until it is cancelled, and then stops it.
+    run_active: Callable[[], Coroutine[Any, Any, None]]
     _: KW_ONLY
     on_role: Callable[[Role], None] = lambda _role: None
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
@@ -55,6 +46,7 @@ class RoleKeeper:
             self._set(Role.ACTIVE)
             await self._be_active()
             self._set(Role.STANDBY)
+            await self.sleep(TAKE_INTERVAL)
 
     async def _stand_by(self) -> None:
         while True:
@@ -67,17 +59,18 @@ class RoleKeeper:
 
     async def _be_active(self) -> None:
         """Run the active parts until the lease is lost."""
-        parts = self.build()
-        running = asyncio.create_task(parts.run(), name="active parts")
+        running = asyncio.create_task(self.run_active(), name="active parts")
         renewing = asyncio.create_task(self._renew(), name="lease")
         try:
             await asyncio.wait({running, renewing}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             await cancel_and_wait(renewing)
-            await parts.stop()
-            await cancel_and_wait(running)
+            running.cancel()
+            await asyncio.wait({running}, timeout=STOP_WITHIN)
             await self._release()
-        if running.done() and not running.cancelled() and (error := running.exception()):
+        if not running.done():
+            log.error("active parts do not end")
+        elif not running.cancelled() and (error := running.exception()):
             log.error("active parts failed", exc_info=error)
 
     async def _renew(self) -> None:

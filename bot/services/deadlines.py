@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from datetime import datetime
 
 import structlog
 
-from bot.cancellation.decisions import AutoCancelStep
+from bot.cancellation.decisions import AutoCancelStep, auto_cancel
 from bot.cancellation.download import Download
 from bot.cancellation.policy import Policy
 from bot.cancellation.request import OPEN, Request, State
@@ -19,6 +20,8 @@ from bot.tasks import log_errors, repeat
 INTERVAL = 1.0
 CLEANING_INTERVAL = 3600.0
 FEED_TIMEOUT = 5.0  #: seconds for the read of the feed that an exempt starter needs
+#: Ends of a run after which its download may go on.
+_FAILED_ENDS = frozenset({State.FAILED, State.REFUSED, State.CHANGED})
 
 log = structlog.get_logger(__name__)
 
@@ -33,13 +36,18 @@ class Deadlines:
     start_run: Callable[[], None]  #: lets the runner look for approved requests
     #: Reads the feed about a download now; None where it cannot be read.
     read_starters: Callable[[Download], Awaitable[Starters | None]]
-    count_auto_cancel: Callable[[str], None]  #: with `let_run` or `exempt`
-    _busy: set[str] = field(default_factory=set)  #: job ids whose auto-cancel is being decided
+    count_auto_cancel: Callable[[str], None]  #: with `exempt`
+    now: Callable[[], datetime]
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
 
     async def run(self) -> None:
         """Act each second until cancelled."""
-        await self.end_read_only()
-        await repeat(self.step, INTERVAL, "deadlines not read")
+        await repeat(self.step, INTERVAL, "deadlines not read", sleep=self.sleep)
+
+    async def judge_open_requests(self) -> None:
+        """Judge the open requests by the settings of this start, once."""
+        while not await self.end_read_only():
+            await self.sleep(INTERVAL)
 
     async def clean(self) -> None:
         """Delete old rows each hour, in batches."""
@@ -48,7 +56,7 @@ class Deadlines:
             while await self.downloads.delete_old():
                 log.info("old rows deleted")
 
-        await repeat(delete_all, CLEANING_INTERVAL, "old rows not deleted")
+        await repeat(delete_all, CLEANING_INTERVAL, "old rows not deleted", sleep=self.sleep)
 
     async def step(self) -> None:
         """Act on everything that is due now."""
@@ -59,59 +67,75 @@ class Deadlines:
             await self._act(request, self.requests.expire)
         for request in due.to_remind:
             await self._act(request, self.requests.remind)
-        waiting = [item for item in await self.downloads.due_to_auto_cancel() if self._begin(item)]
-        await asyncio.gather(*(self._auto_cancel(download) for download in waiting))
+        await asyncio.gather(*map(self._auto_cancel, await self.downloads.due_to_auto_cancel()))
 
-    async def end_read_only(self) -> None:
-        """End the open requests of projects that are read-only now; warn of unnamed projects."""
+    async def end_read_only(self) -> bool:
+        """End the open requests of projects that are read-only now; whether all have ended.
+
+        Those of projects that the settings do not name wait; the log warns of them.
+        """
         with log_errors("open requests not read"):
-            for request in await self.requests.open_in(*OPEN):
-                project = self.projects.get_or_none(request.ref.project_id)
-                if project is None:
-                    log.warning(
-                        "open request of a project that the settings do not name: it waits",
-                        project=request.ref.project_id,
-                        request=request.id,
-                    )
-                elif project.policies.of(request.ref.cluster_name).read_only:
-                    await self._act(request, self.requests.end_read_only)
+            opened = await self.requests.open_in(*OPEN)
+            results = [await self._end_if_read_only(request) for request in opened]
+            return all(results)
+        return False
 
-    async def _act(self, request: Request, act: Callable[[str, Policy], Awaitable[object]]) -> None:
+    async def _end_if_read_only(self, request: Request) -> bool:
+        ref = request.ref
+        project = self.projects.get_or_none(ref.project_id)
+        if project is None:
+            log.warning(
+                "open request of a project that the settings do not name: it waits",
+                project=ref.project_id,
+                request=request.id,
+            )
+        elif project.policies.of(ref.cluster_name).read_only:
+            return await self._act(request, self.requests.end_read_only)
+        return True
+
+    async def _act(self, request: Request, act: Callable[[str, Policy], Awaitable[object]]) -> bool:
+        """Act on a request of a project that the settings name; whether that was possible."""
         project = self.projects.get_or_none(request.ref.project_id)
         if project is None:
-            return
+            return False
         with log_errors("request not handled at its time", request=request.id):
             await act(request.id, project.policies.of(request.ref.cluster_name))
-
-    def _begin(self, download: Download) -> bool:
-        job_id = download.ref.job_id
-        if job_id in self._busy or self.projects.get_or_none(download.ref.project_id) is None:
-            return False
-        self._busy.add(job_id)
-        return True
+            return True
+        return False
 
     async def _auto_cancel(self, download: Download) -> None:
         ref = download.ref
-        try:
-            with log_errors("auto-cancel not decided", project=ref.project_id, job=ref.job_id):
-                policy = self.projects.policy(ref)
-                is_fresh = await self._reads_exempt_starter(download, policy)
-                step = await self.requests.auto_cancel(ref, policy, feed_is_fresh=is_fresh)
-                if step is AutoCancelStep.LET_RUN:
-                    self.count_auto_cancel("exempt")
-                elif step is not AutoCancelStep.WAIT:
-                    self.start_run()
-        finally:
-            self._busy.discard(ref.job_id)
+        project = self.projects.get_or_none(ref.project_id)
+        if project is None:
+            return
+        policy = project.policies.of(ref.cluster_name)
+        with log_errors("auto-cancel not decided", project=ref.project_id, job=ref.job_id):
+            if not await self._is_due(download, policy):
+                return
+            is_fresh = await self._reads_exempt_starter(download, policy)
+            step = await self.requests.auto_cancel(ref, policy, feed_is_fresh=is_fresh)
+            if step is AutoCancelStep.LET_RUN:
+                self.count_auto_cancel("exempt")
+            elif step is not AutoCancelStep.WAIT:
+                self.start_run()
+
+    async def _is_due(self, download: Download, policy: Policy) -> bool:
+        """Whether there is something to do: while a request runs, its end is awaited."""
+        ref = download.ref
+        found = await self.requests.of_download(ref.project_id, ref.job_id)
+        request = next((request for request in found if request.is_open), None)
+        step = auto_cancel(policy, download, request, self.now(), feed_is_fresh=False)
+        return step is not AutoCancelStep.WAIT
 
     async def _reads_exempt_starter(self, download: Download, policy: Policy) -> bool:
         """Read the feed now, where the policy exempts somebody; whether that was possible."""
-        if not policy.auto_cancel_exempt or download.auto_cancel(policy) is None:
+        if not policy.auto_cancel_exempt:
             return False
         try:
             async with asyncio.timeout(FEED_TIMEOUT):
                 return await self.read_starters(download) is not None
-        except TimeoutError:
+        except Exception as error:  # noqa: BLE001 - what is not read exempts nobody
+            log.warning("activity feed not read for an exempt starter", why=repr(error))
             return False
 
 
@@ -119,9 +143,9 @@ def auto_cancel_result(request: Request) -> str | None:
     """Return how an automatic request counts in the metric, or None."""
     if not request.is_automatic:
         return None
-    return {State.CANCELLED: "cancelled", State.FAILED: "failed", State.REFUSED: "failed"}.get(
-        request.state
-    )
+    if request.state is State.CANCELLED:
+        return "cancelled"
+    return "failed" if request.state in _FAILED_ENDS else None
 
 
 def is_cancelled_before_link(request: Request, download: Download) -> bool:

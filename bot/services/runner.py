@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import KW_ONLY, dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from http import HTTPStatus
 from itertools import chain, repeat
 
 import structlog
@@ -13,7 +14,6 @@ from bot.atlas import (
     AtlasError,
     AtlasGateway,
     AtlasRejected,
-    JobNotFound,
     Priority,
     RestoreJob,
 )
@@ -26,23 +26,28 @@ from bot.cancellation.run import LONGEST_PAUSE, Step, is_over_time, next_step
 from bot.log_config import bind_to_log
 from bot.services.projects import Project, Projects
 from bot.services.rights import Rights
+from bot.storage.download_store import Changes
 from bot.storage.lease import Lease, boot_time
 from bot.storage.run_store import RunStore
 from bot.tasks import cancel_and_wait, log_errors, wait_up_to
 
-#: Seconds before each further read; the first read follows a DELETE at once.
-PAUSES = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+#: Seconds before each further read; the first read follows a DELETE at once. A link comes three
+#: minutes after the start of a download, so that longer pauses would cost copies.
+PAUSES = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
+LAST_PAUSE = 8.0  #: seconds before every read after these
 READ_TIMEOUT = 10.0  #: seconds for one GET
 #: Seconds from the begin of the transaction that records a DELETE to the DELETE.
 SEND_WITHIN = 5.0
 #: Seconds for which a judgement counts, with the time that the database takes.
 JUDGEMENT_HOLDS = 25.0
-ENOUGH_NOT_FOUND = 5  #: 404s in a row: Atlas may show a new job only after some
+ENOUGH_NOT_FOUND = 6  #: 404s in a row, in four seconds: Atlas may show a new job after fewer
 SHOW_TROUBLE_AFTER = 10.0  #: seconds without progress until the message says what is tried
-CALL_PEOPLE_AFTER = 600.0  #: seconds until a reply asks people to look
+#: From the stored start of a run until a reply asks people to look.
+CALL_PEOPLE_AFTER = timedelta(minutes=10)
 POLL = 1.0  #: seconds between two looks for requests that another process has approved
-STOP_WITHIN = 3.0  #: seconds in which the answer of an attempt that is out is awaited
-NOT_CANCELLED_YET = "Atlas accepted the DELETE and does not show the download as cancelled yet."
+STOP_WITHIN = 2.0  #: seconds in which the answer of an attempt that is out is awaited
+NOT_CANCELLED_YET = "Atlas does not show the download as cancelled yet."
+RIGHTS_NOT_CHECKED = "{why} The bot checks the rights of the people before it cancels."
 
 log = structlog.get_logger(__name__)
 
@@ -63,7 +68,7 @@ class Run:
         self.runs = self.runner.runs
         self._pauses = _new_pauses()
         self._not_found = 0
-        self._refusal: AtlasRejected | None = None  # of the last DELETE
+        self._refusal: AtlasRejected | None = None  # of a DELETE, where none can have had effect
         self._stuck_since: float | None = None
         self._called_people = False
 
@@ -81,12 +86,10 @@ class Run:
                 await self._wait(str(error), error.retry_after)
                 continue
             self._not_found = 0
-            await self._store_link(job, read_at)
             step = next_step(self.request, job)
-            if step.step is Step.SEND and self._refusal:
-                step = replace(step, ending=_refused(self._refusal))
-            if ending := step.ending or self._ending_of_time():
+            if ending := step.ending or self._ending_without_delete(step.step):
                 return await self._settle(ending, job, read_at)
+            await self._store_link(job, read_at)
             if step.step is Step.READ:
                 await self._wait(NOT_CANCELLED_YET)
             elif not await self._judge_and_send():
@@ -100,7 +103,7 @@ class Run:
                 self.request, self.download, self.policy, self.runner.now()
             )
         except RightsNotChecked as error:
-            await self._wait(str(error))
+            await self._wait(RIGHTS_NOT_CHECKED.format(why=error.why))
             return True
         if not judgement.allows_delete:
             await self._stop(judgement)
@@ -109,50 +112,76 @@ class Run:
             return False
         self.is_sending = True
         try:
-            await self._send(judged_at)
+            fault = await self._send(judged_at)
         finally:
             self.is_sending = False
+        if self.runner.is_stopping:
+            return False
+        if fault:
+            await self._wait(str(fault), fault.retry_after)
         return True
 
-    async def _send(self, judged_at: float) -> None:
-        """Record the attempt, send the DELETE, record its answer.
+    async def _send(self, judged_at: float) -> AtlasError | None:
+        """Record the attempt, send the DELETE, record its answer; return a fault to wait for.
 
         Where recording took too long, nothing is sent, and the attempt counts as unknown.
         """
-        was_unknown, began = self.request.attempts.is_unknown, self.runner.monotonic()
+        before, began = self.request.attempts, self.runner.monotonic()
         self.request = await self.runs.record_sent(self.request)
-        now = self.runner.monotonic()
-        is_late = now - began > SEND_WITHIN or now - judged_at > JUDGEMENT_HOLDS
-        if is_late or not self.runner.lease.is_held:
-            log.warning("DELETE not sent: recording it took too long", seconds=now - began)
-            return
-        attempts = replace(self.request.attempts, is_unknown=was_unknown)
+        if not self._may_send(began, judged_at):
+            return None
         try:
             status = await self.canceller.cancel_restore_job(self.request.ref)
         except AtlasError as error:
-            unknown = was_unknown or error.may_have_taken_effect
-            attempts = replace(attempts, is_unknown=unknown)
-            self._refusal = error if isinstance(error, AtlasRejected) else None
-            answer = {"status": error.status, "code": error.code, "error": type(error).__name__}
-            pause = self._refusal is None
-            wait = (str(error), error.retry_after)
-        else:
-            attempts = replace(attempts, is_accepted=True)
-            answer, pause, wait = {"status": status, "code": None}, False, ("", None)
-            self._pauses = _new_pauses()
-            next(self._pauses)  # the read-back follows at once
+            is_unknown = before.is_unknown or error.may_have_taken_effect
+            await self._record(error.status, error, is_unknown=is_unknown)
+            return error if self._refusal is None else None
+        await self._record(status, None, is_unknown=before.is_unknown)
+        self._pauses = _new_pauses()
+        next(self._pauses)  # the read-back follows at once
+        return None
+
+    def _may_send(self, began: float, judged_at: float) -> bool:
+        """Whether the record is so young that no other process can have taken over since."""
+        now = self.runner.monotonic()
+        is_young = now - began <= SEND_WITHIN and now - judged_at <= JUDGEMENT_HOLDS
+        if is_young and self.runner.lease.is_held:
+            return True
+        log.warning("DELETE not sent: recording it took too long", seconds=now - began)
+        return False
+
+    async def _record(
+        self, status: int | None, error: AtlasError | None, *, is_unknown: bool
+    ) -> None:
+        """Record the answer to a DELETE, or that none came."""
+        attempts = replace(
+            self.request.attempts,
+            is_accepted=self.request.attempts.is_accepted or error is None,
+            is_unknown=is_unknown,
+        )
+        answer = {"status": status, "code": error.code if error else None}
+        if error:
+            answer["error"] = type(error).__name__
+        self._refusal = None
+        if isinstance(error, AtlasRejected) and not attempts.may_have_taken_effect:
+            self._refusal = error
         self.request = await self.runs.record_answer(self.request, attempts, answer)
-        if pause:
-            await self._wait(*wait)
 
     def _ending_of_failed_read(self, error: AtlasError) -> Ending | None:
         """Return the end of a run whose job cannot be read, or None to try again."""
-        self._not_found = self._not_found + 1 if isinstance(error, JobNotFound) else 0
-        is_lasting = self._not_found == 0 or self._not_found >= ENOUGH_NOT_FOUND
+        is_not_found = error.status == HTTPStatus.NOT_FOUND
+        self._not_found = self._not_found + 1 if is_not_found else 0
+        is_lasting = not is_not_found or self._not_found >= ENOUGH_NOT_FOUND
         is_refusal = isinstance(error, AtlasRejected) and is_lasting
         if is_refusal and not self.request.attempts.may_have_taken_effect:
             return _refused(self._refusal or error)
         return self._ending_of_time(error)
+
+    def _ending_without_delete(self, step: Step) -> Ending | None:
+        """Return the end of a run whose job goes on, or None to try again."""
+        if step is Step.SEND and self._refusal:
+            return _refused(self._refusal)
+        return self._ending_of_time()
 
     def _ending_of_time(self, error: AtlasError | None = None) -> Ending | None:
         if not is_over_time(self.request, self.runner.now()):
@@ -163,9 +192,11 @@ class Run:
 
     async def _store_link(self, job: RestoreJob, read_at: datetime) -> None:
         """Store at once that a link exists: a later read may show no trace of it."""
-        seen = self.download.observed(job, read_at)
-        if seen.has_link != self.download.has_link:
-            self.download = await self.runs.record_read(self.request, job, read_at, self.policy)
+        before, seen = self.download, self.download.observed(job, read_at)
+        if (seen.has_link, seen.link_existed) != (before.has_link, before.link_existed):
+            observed = await self.runs.record_read(self.request, job, read_at, self.policy)
+            self.download = observed.download
+            self.runner.on_changes(observed.changes)
 
     async def _stop(self, judgement: Judgement) -> None:
         """End the run that today's policy does not allow, or let its request wait again."""
@@ -180,36 +211,36 @@ class Run:
     async def _settle(
         self, ending: Ending, job: RestoreJob | None = None, read_at: datetime | None = None
     ) -> None:
-        ended = await self.runs.settle(self.request, ending, self.policy, job=job, read_at=read_at)
-        self.runner.on_end(ended, await self.runs.download_of(ended))
+        end = await self.runs.settle(self.request, ending, self.policy, job=job, read_at=read_at)
+        self.runner.on_changes(end.changes)
+        self.runner.on_end(end.request, end.download)
 
     async def _wait(self, trouble: str, retry_after: float | None = None) -> None:
         """Wait before the next try; what lasts is shown in time, also within a long pause."""
         now = self.runner.monotonic()
         until = now + min(max(next(self._pauses), retry_after or 0.0), LONGEST_PAUSE)
-        self._stuck_since = self._stuck_since or now
+        if self._stuck_since is None:
+            self._stuck_since = now
         show_at = max(now, self._stuck_since + SHOW_TROUBLE_AFTER)
-        if show_at <= until and trouble != self.request.trouble:
+        is_long = self._is_long() and not self._called_people
+        if show_at <= until and (is_long or trouble != self.request.trouble):
             await self.runner.sleep(show_at - now)
-            await self._show(trouble, is_long=False)
-        if self.runner.monotonic() >= self._stuck_since + CALL_PEOPLE_AFTER:
-            await self._call_people(trouble)
+            await self._show(trouble, is_long=is_long)
         await self.runner.sleep(max(0.0, until - self.runner.monotonic()))
 
-    async def _call_people(self, trouble: str) -> None:
-        """Reply once in the thread that people should look."""
-        if not self._called_people:
-            self._called_people = True
-            await self._show(trouble, is_long=True)
+    def _is_long(self) -> bool:
+        started_at = self.request.run_started_at
+        return started_at is not None and self.runner.now() >= started_at + CALL_PEOPLE_AFTER
 
     async def _show(self, trouble: str, *, is_long: bool) -> None:
         self.request = await self.runs.record_trouble(
             self.request, trouble, self.policy, is_long=is_long
         )
+        self._called_people = self._called_people or is_long
 
 
 def _new_pauses() -> Iterator[float]:
-    return chain(PAUSES, repeat(LONGEST_PAUSE))
+    return chain(PAUSES, repeat(LAST_PAUSE))
 
 
 def _refused(error: AtlasError) -> Ending:
@@ -229,6 +260,7 @@ class Runner:
     now: Callable[[], datetime]
     _: KW_ONLY
     on_end: Callable[[Request, Download], None] = lambda _request, _download: None
+    on_changes: Callable[[Changes], None] = lambda _changes: None  #: with what reads have changed
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
     monotonic: Callable[[], float] = boot_time
 

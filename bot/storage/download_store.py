@@ -39,6 +39,26 @@ class Changes:
     ended: tuple[Download, ...] = ()
     link_seen: tuple[Download, ...] = ()
 
+    @classmethod
+    def between(
+        cls, before: Download | None, after: Download, watch_started_at: datetime | None = None
+    ) -> "Changes":
+        """Return what one answer about one download changed."""
+        only, nothing = (after,), ()
+        is_first = before is None
+        is_new_now = is_first and is_new(after.ref, watch_started_at)
+        return cls(
+            seen=only if is_first else nothing,
+            new=only if is_new_now else nothing,
+            ended=only if after.ended and not (before and before.ended) else nothing,
+            link_seen=(
+                only if after.link_existed and not (before and before.link_existed) else nothing
+            ),
+        )
+
+
+NO_CHANGES = Changes()
+
 
 class DownloadStore(Store):
     """Every method raises `StorageError`."""

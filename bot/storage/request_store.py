@@ -22,6 +22,7 @@ from bot.cancellation.replies import ReplyKind
 from bot.cancellation.request import Outcome, Request, State
 from bot.cancellation.run import end_of_download
 from bot.storage import download_rows, request_rows
+from bot.storage.download_store import NO_CHANGES, Changes
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 
 REMIND_AFTER = timedelta(seconds=60)
@@ -35,6 +36,7 @@ class Submitted:
     result: SubmitResult
     request: Request
     download: Download
+    changes: Changes = NO_CHANGES  #: what the person's read of the job changed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +83,7 @@ class RequestStore(Store):
         The same key gives the same request.
         """
         ref = submission.ref
+        before = uow.download(ref.project_id, ref.job_id)
         download = download_rows.store_job(uow, ref, submission.job, submission.read_at, policy)
         if repeated := request_rows.with_key(uow, submission.key):
             return Submitted(SubmitResult.CREATED, repeated, download)
@@ -95,7 +98,11 @@ class RequestStore(Store):
             request = self._act_alone(
                 uow, policy, download, request, person=person, reason=submission.reason
             )
-        return Submitted(result, request, download)
+        start = download_rows.watch_start(uow, ref.project_id)
+        changes = Changes.between(before, download, start)
+        if changes.link_seen:
+            download_rows.notify_of_link(uow, policy, download)
+        return Submitted(result, request, download, changes)
 
     @writes
     def approve(

@@ -1,9 +1,11 @@
 """Stores the steps of a run: each DELETE is recorded before it is sent, and its answer after."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
+
+from sqlalchemy import select
 
 from bot.atlas import RestoreJob
 from bot.cancellation.decisions import Judgement
@@ -13,7 +15,24 @@ from bot.cancellation.policy import Policy
 from bot.cancellation.replies import ReplyKind
 from bot.cancellation.request import RUNNING, Attempts, Ending, Request, State
 from bot.storage import download_rows, request_rows
+from bot.storage.download_store import Changes
+from bot.storage.tables import replies
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """A download after a read of a run, and what the read changed."""
+
+    download: Download
+    changes: Changes
+
+
+@dataclass(frozen=True, slots=True)
+class Settled(Observed):
+    """The same with the request, which has ended."""
+
+    request: Request
 
 
 class RunStore(Store):
@@ -40,9 +59,11 @@ class RunStore(Store):
     @writes
     def record_read(
         self, uow: UnitOfWork, request: Request, job: RestoreJob, read_at: datetime, policy: Policy
-    ) -> Download:
+    ) -> Observed:
         """Store what a read of the run showed."""
-        return download_rows.store_job(uow, request.ref, job, read_at, policy)
+        before = download_rows.get(uow, request.ref)
+        after = download_rows.store_job(uow, request.ref, job, read_at, policy)
+        return Observed(after, Changes.between(before, after))
 
     @writes
     def record_sent(self, uow: UnitOfWork, request: Request) -> Request:
@@ -63,10 +84,10 @@ class RunStore(Store):
     def record_trouble(
         self, uow: UnitOfWork, request: Request, trouble: str, policy: Policy, *, is_long: bool
     ) -> Request:
-        """Show what a run waits for; `is_long` adds the reply that asks people to look."""
+        """Show what a run waits for; `is_long` adds, once, the reply that asks people to look."""
         request_rows.change(uow, request, trouble=trouble)
         uow.show(request.ref)
-        if is_long:
+        if is_long and not _has_called_people(uow, request):
             download = download_rows.get(uow, request.ref)
             detail = {"trouble": trouble}
             uow.reply(ReplyKind.TROUBLE, policy, download, request, detail=detail)
@@ -82,21 +103,23 @@ class RunStore(Store):
         *,
         job: RestoreJob | None = None,
         read_at: datetime | None = None,
-    ) -> Request:
+    ) -> Settled:
         """End a run, with the answer that shows the end."""
+        before = after = download_rows.get(uow, request.ref)
         if job and read_at:
-            download = download_rows.store_job(uow, request.ref, job, read_at, policy)
-        else:
-            download = download_rows.get(uow, request.ref)
+            after = download_rows.store_job(uow, request.ref, job, read_at, policy)
         ended = request_rows.move(uow, request, ending.state, outcome=ending.outcome)
-        uow.reply(ReplyKind.ENDED, policy, download, ended)
-        return ended
+        uow.reply(ReplyKind.ENDED, policy, after, ended)
+        return Settled(after, Changes.between(before, after), ended)
 
     @writes
     def await_again(
         self, uow: UnitOfWork, request: Request, judgement: Judgement, policy: Policy
     ) -> Request:
-        """Let a request wait on for approvals, since some do not count any more."""
+        """Let a request wait on for approvals, since some do not count any more.
+
+        The next run is a new one, with the whole time of a run.
+        """
         download = download_rows.get(uow, request.ref)
         for user in sorted(judgement.voided):
             request_rows.remove_approval(uow, request, user)
@@ -107,7 +130,14 @@ class RunStore(Store):
             needed=judgement.needed,
             expires_at=max(request.expires_at, uow.now + policy.approval_ttl),
             alone=None,
+            run_started_at=None,
         )
         detail = {"voided": sorted(judgement.voided)}
         uow.reply(ReplyKind.WAITS_AGAIN, policy, download, waiting, detail=detail)
         return waiting
+
+
+def _has_called_people(uow: UnitOfWork, request: Request) -> bool:
+    of = (replies.c.project_id == request.ref.project_id, replies.c.job_id == request.ref.job_id)
+    is_call = (replies.c.request == request.id, replies.c.kind == str(ReplyKind.TROUBLE))
+    return uow.execute(select(replies.c.id).where(*of, *is_call)).first() is not None

@@ -166,6 +166,7 @@ replies = Table(
     Column("posted_at", Instant),
     Column("error", Text),  # why Slack refuses it for good
     partial_index("unposted_replies", "project_id", "job_id", "id", where=IS_UNPOSTED),
+    Index("replies_by_download", "project_id", "job_id"),
 )
 
 audit_events = Table(

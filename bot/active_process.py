@@ -1,0 +1,273 @@
+"""What the active process runs: Slack, the watch, the runs, the deadlines, the outbox."""
+
+import asyncio
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import structlog
+
+from bot.cancellation.download import Download
+from bot.cancellation.errors import RightsNotChecked, StorageError
+from bot.cancellation.people import NO_ONE, Person
+from bot.cancellation.request import Request
+from bot.cancellation.starter import Starters
+from bot.services.deadlines import Deadlines, auto_cancel_result, is_cancelled_before_link
+from bot.services.follow import Follower
+from bot.services.lookup import Lookup
+from bot.services.observations import Observations
+from bot.services.requests import RequestService
+from bot.services.rights import Rights
+from bot.services.runner import Runner
+from bot.services.watch import Watch
+from bot.settings import SlackSettings
+from bot.slack.app import SlackApp
+from bot.slack.client import Identity, SlackClient, new_session
+from bot.slack.context import SlackContext
+from bot.slack.directory import Directory
+from bot.slack.errors import InvalidToken, SlackError
+from bot.slack.links import Links
+from bot.slack.outbox import Outbox
+from bot.tasks import Supervisor, repeat, wait_up_to
+from bot.wiring import Core
+
+RESTART_PAUSE = 1.0  #: seconds before a loop that died is started again
+MEASURE_INTERVAL = 5.0
+IDENTITY_PAUSE = 2.0  #: seconds between two tries to learn the bot's own ids
+#: Seconds for Slack to name the bot, before rights count as not checked: waiting longer would let
+#: the copy go.
+IDENTITY_WITHIN = 5.0
+#: Seconds for Atlas to name the projects, before a watch counts under a project's id.
+NAMES_WITHIN = 2.0
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """A loop of the active process, and its name in the log."""
+
+    name: str
+    run: Callable[[], Coroutine[Any, Any, None]]
+
+
+class ActiveProcess:
+    """The loops of the active process; each take-over has a new one."""
+
+    def __init__(self, core: Core, slack: SlackSettings) -> None:
+        self.core, self._slack = core, slack
+        self._supervisor = Supervisor(RESTART_PAUSE)
+        self._app: SlackApp | None = None
+        self._outbox: Outbox | None = None
+        self._directory: Directory | None = None
+        self._slack_problem = "Slack has not named the bot yet."
+        self._is_named = asyncio.Event()  # the bot in Slack
+        self._has_names = asyncio.Event()  # the projects, once Atlas was asked
+        self.stores = core.stores(core.lease, self._wake_outbox)
+        metrics = core.metrics
+        self.observations = Observations(
+            projects=core.projects,
+            now=core.now,
+            on_seen=metrics.count_seen,
+            on_detected=metrics.observe_detection,
+            on_link_seen=metrics.count_live_link,
+            on_round=lambda name, at: metrics.set_round(core.projects.name_of(name), at),
+        )
+        self.runner = Runner(
+            self.stores.runs,
+            core.projects,
+            Rights(self._resolve),
+            core.clients.canceller_of,
+            core.lease,
+            core.now,
+            on_end=self._count_end,
+            on_changes=self.observations.report,
+        )
+
+    async def run(self) -> None:
+        """Run everything until cancelled, then stop it; what needs no Slack begins at once."""
+        session = new_session()
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._start(group, self._loops_without_slack())
+                token = self._slack.bot_token.get_secret_value()
+                client = SlackClient(token, self._slack.api_url, session)
+                identity = await self._identity(client)
+                self._start(group, self._loops_with_slack(client, identity))
+        finally:
+            await self._stop()
+            await session.close()
+
+    async def _stop(self) -> None:
+        """Leave Slack, begin no attempt, and record the answer of one that is out."""
+        leaving = [self._app.stop()] if self._app else []
+        await asyncio.gather(self.runner.stop(), *leaving)
+
+    async def problems(self) -> dict[str, str]:
+        """Return what is not well, by part."""
+        found = {}
+        slack = await self._app.problem() if self._app else self._slack_problem
+        if slack:
+            found["slack"] = slack
+        if loops := await self._supervisor.check():
+            found["loops"] = loops
+        return found
+
+    def _start(self, group: asyncio.TaskGroup, loops: Iterable[Loop]) -> None:
+        for loop in loops:
+            group.create_task(self._supervisor.run(loop.run, loop.name), name=loop.name)
+
+    def _loops_without_slack(self) -> list[Loop]:
+        core, stores = self.core, self.stores
+        deadlines = Deadlines(
+            requests=stores.requests,
+            downloads=stores.downloads,
+            projects=core.projects,
+            start_run=self.runner.wake,
+            read_starters=self._read_starters,
+            count_auto_cancel=core.metrics.count_auto_cancel,
+            now=core.now,
+        )
+        follower = Follower(
+            core.projects,
+            stores.downloads,
+            self.observations,
+            core.now,
+            lambda project: core.feed_of(project).read(),
+        )
+        return [
+            Loop("runs", self.runner.run_all),
+            Loop("deadlines", deadlines.run),
+            Loop("open requests", deadlines.judge_open_requests),
+            Loop("cleaning", deadlines.clean),
+            Loop("follower", follower.run),
+            Loop("names", self._read_names),
+            Loop("measures", partial(repeat, self._measure, MEASURE_INTERVAL, "not measured")),
+            *(
+                Loop(f"watch of {project.id}", partial(self._watch, project.id))
+                for project in core.projects
+                if project.is_watched
+            ),
+        ]
+
+    async def _read_names(self) -> None:
+        await self.core.projects.read_names_once()
+        self._has_names.set()
+        await self.core.projects.read_names()
+
+    async def _watch(self, project_id: str) -> None:
+        await wait_up_to(NAMES_WITHIN, self._has_names)
+        project = self.core.projects.get(project_id)
+        self.core.metrics.watch(project.name)
+        watch = Watch(
+            project,
+            self.core.feed_of(project),
+            self.stores.downloads,
+            self.observations,
+            float(self.core.settings.watch_interval),
+            self.core.now,
+        )
+        await watch.run()
+
+    def _loops_with_slack(self, client: SlackClient, identity: Identity) -> list[Loop]:
+        core = self.core
+        self._directory = directory = Directory(client, identity)
+        self._is_named.set()
+        links = Links(core.settings.atlas.base_url)
+        self._outbox = outbox = Outbox(
+            self.stores.outbox,
+            client,
+            core.projects,
+            links,
+            lambda: core.lease.is_held,
+            core.now,
+            on_dropped=core.metrics.dropped_posts.inc,
+        )
+        context = SlackContext(
+            client=client,
+            identity=identity,
+            directory=directory,
+            projects=core.projects,
+            requests=RequestService(
+                self.stores.requests,
+                core.projects,
+                self.runner.start,
+                core.feed_is_readable,
+                self.observations.report,
+            ),
+            lookup=Lookup(
+                downloads=self.stores.downloads,
+                requests=self.stores.requests,
+                feed_of=core.feed_of,
+                now=core.now,
+            ),
+            links=links,
+            now=core.now,
+            is_active=lambda: core.lease.is_held,
+        )
+        token = self._slack.app_token.get_secret_value()
+        self._app = app = SlackApp(context, token, core.metrics.observe_ack)
+        self._warn(identity)
+        groups = NO_ONE
+        for project in core.projects:
+            groups |= project.policies.default.may_ask
+        return [
+            Loop("outbox", outbox.run),
+            Loop("slack", app.run),
+            Loop("groups", partial(directory.run, groups.groups)),
+        ]
+
+    def _warn(self, identity: Identity) -> None:
+        """Warn of what weakens an auto-cancel."""
+        has_auto_cancel = any(item.policies.default.auto_cancels for item in self.core.projects)
+        if has_auto_cancel and not identity.reads_emails:
+            log.warning(
+                "the bot token lacks the scope users:read.email: "
+                "the starter of a download may let its auto-cancel run"
+            )
+
+    async def _identity(self, client: SlackClient) -> Identity:
+        """Ask Slack for the bot's own ids until it answers."""
+        while True:
+            try:
+                return Identity.of(await client.auth_test())
+            except SlackError as error:
+                self._slack_problem = str(error)
+                emit = log.error if isinstance(error, InvalidToken) else log.warning
+                emit("Slack does not name the bot", why=str(error))
+            await asyncio.sleep(IDENTITY_PAUSE)
+
+    async def _resolve(
+        self, users: Collection[str], groups: Collection[str]
+    ) -> Mapping[str, Person]:
+        await wait_up_to(IDENTITY_WITHIN, self._is_named)
+        if self._directory is None:
+            raise RightsNotChecked(self._slack_problem)
+        return await self._directory.resolve(users, groups)
+
+    async def _read_starters(self, download: Download) -> Starters | None:
+        project = self.core.projects.get(download.ref.project_id)
+        return await self.core.feed_of(project).read_starters(download)
+
+    def _wake_outbox(self) -> None:
+        if self._outbox:
+            self._outbox.wake()
+
+    def _count_end(self, request: Request, download: Download) -> None:
+        metrics = self.core.metrics
+        if how := auto_cancel_result(request):
+            metrics.count_auto_cancel(how)
+        if is_cancelled_before_link(request, download):
+            metrics.cancelled_before_link.inc()
+
+    async def _measure(self) -> None:
+        """Update the gauges that the database gives."""
+        try:
+            self.core.metrics.pending.set(await self.stores.requests.count_open())
+            oldest = await self.stores.outbox.oldest()
+        except StorageError as error:
+            log.info("not measured", why=str(error))
+            return
+        age = (self.core.now() - oldest).total_seconds() if oldest else 0.0
+        self.core.metrics.oldest_unposted.set(max(0.0, age))

@@ -1,0 +1,370 @@
+"""A run of one request: what Atlas answers, and the end, the DELETEs and the time that follow."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+import pytest
+
+from bot.atlas import (
+    AtlasError,
+    JobNotFound,
+    NoConnection,
+    NotCancellable,
+    RateLimited,
+    RoleMissing,
+    TimedOut,
+    Unavailable,
+)
+from bot.atlas.errors import NotFoundToCancel
+from bot.cancellation.errors import NotActive
+from bot.cancellation.request import State
+from bot.cancellation.run import RUN_LIMIT
+from bot.services.runner import ENOUGH_NOT_FOUND
+from bot.storage.lease import Lease
+from tests.support.core import CANCELLED, Answer, CoreEnvironment
+from tests.support.domain import LINK, POLICY, REF, START, restore_job
+
+OTHER = {"snapshotId": "5b622f7087d9d6039fafe0ff"}
+NOT_FOUND, DENIED = JobNotFound(status=404), RoleMissing(status=403, code="USER_UNAUTHORIZED")
+DOWN = Unavailable(status=503)
+LOST = TimedOut(may_have_taken_effect=True)
+REJECTED = NotCancellable(status=400, code="CANNOT_CANCEL_AUTOMATED_RESTORE")
+
+
+@dataclass(frozen=True)
+class Play:
+    """What Atlas answers, and how the run ends."""
+
+    state: State
+    deletes_sent: int
+    gets: Sequence[Answer] = ()
+    deletes: Sequence[int | AtlasError] = ()
+    lost_delete_works: bool = True
+
+
+PLAYS = {
+    "it cancels": Play(State.CANCELLED, 1),
+    "any 2xx is accepted": Play(State.CANCELLED, 1, deletes=[202]),
+    "cancelled elsewhere": Play(State.OVER, 0, [CANCELLED]),
+    "failed before": Play(State.OVER, 0, [{"failed": True}]),
+    "expired before": Play(State.OVER, 0, [{"expired": True}]),
+    "finished before": Play(State.OVER, 0, [{"finishedAt": START}]),
+    "another job": Play(State.CHANGED, 0, [OTHER]),
+    "GET: no connection, then it works": Play(State.CANCELLED, 1, [NoConnection(), DOWN]),
+    "GET: one 404": Play(State.CANCELLED, 1, [NOT_FOUND]),
+    "GET: 404s, fewer than enough": Play(State.CANCELLED, 1, [NOT_FOUND] * (ENOUGH_NOT_FOUND - 1)),
+    "GET: lasting 404": Play(State.REFUSED, 0, [NOT_FOUND] * ENOUGH_NOT_FOUND),
+    "GET: refused": Play(State.REFUSED, 0, [DENIED]),
+    "DELETE: rejected": Play(State.REFUSED, 1, deletes=[REJECTED]),
+    "DELETE: rejected, and cancelled by somebody else": Play(
+        State.OVER, 1, [{}, CANCELLED], [DENIED]
+    ),
+    "DELETE: rejected, then the GET fails for a moment": Play(
+        State.REFUSED, 1, [{}, DOWN, {}], [DENIED]
+    ),
+    "DELETE: 429": Play(State.CANCELLED, 2, deletes=[RateLimited(status=429, retry_after=20)]),
+    "DELETE: 404": Play(State.CANCELLED, 2, deletes=[NotFoundToCancel(status=404)]),
+    "DELETE: no connection": Play(State.CANCELLED, 2, deletes=[NoConnection()]),
+    "DELETE: answer lost, it worked": Play(State.CANCELLED, 1, deletes=[LOST]),
+    "DELETE: answer lost, it did not work": Play(
+        State.CANCELLED, 2, deletes=[LOST], lost_delete_works=False
+    ),
+    "DELETE: answer lost, the next one rejected, and Atlas shows the first one late": Play(
+        State.CANCELLED, 2, [{}, {}, CANCELLED], [LOST, REJECTED]
+    ),
+    "DELETE: answer lost, then reads are refused for a while": Play(
+        State.CANCELLED, 1, [{}, DENIED, *[NOT_FOUND] * 9], [LOST]
+    ),
+    "accepted, and shown late": Play(State.CANCELLED, 1, [{}, {}, {}, {}]),
+    "accepted, and shown as another job meanwhile": Play(State.CANCELLED, 1, [{}, OTHER, OTHER]),
+    "accepted, and it failed too": Play(State.OVER, 1, [{}, {"cancelled": True, "failed": True}]),
+    "accepted, and it finished": Play(State.OVER, 1, [{}, {"finishedAt": START}]),
+}
+
+
+@pytest.mark.parametrize("name", PLAYS)
+async def test_run_by_the_answers_of_atlas(name: str, env: CoreEnvironment) -> None:
+    play = PLAYS[name]
+    env.atlas.gets.extend(play.gets)
+    env.atlas.deletes.extend(play.deletes)
+    env.atlas.lost_delete_works = play.lost_delete_works
+
+    ended = await env.run(await env.approved())
+
+    assert (ended.state, env.atlas.delete_count) == (play.state, play.deletes_sent)
+    assert ended.attempts.count == play.deletes_sent
+    assert env.ends == [play.state]
+    assert all(
+        (before, after) == ("GET", "GET")
+        for before, call, after in zip(
+            env.atlas.calls, env.atlas.calls[1:], [*env.atlas.calls[2:], "GET"], strict=False
+        )
+        if call == "DELETE"
+    )
+
+
+async def test_warm_cancel_is_three_calls_and_its_events(env: CoreEnvironment) -> None:
+    await env.run(await env.approved())
+
+    assert env.atlas.calls == ["GET", "DELETE", "GET"]
+    assert (await env.events())[2:] == [
+        "request:cancelling",
+        "atlas:cancel_sent",
+        "atlas:cancel_answered",
+        "request:cancelled",
+    ]
+    assert (await env.replies())[-1] == "ended"
+
+
+async def test_refusal_keeps_status_and_code_of_atlas(env: CoreEnvironment) -> None:
+    env.atlas.deletes.append(REJECTED)
+
+    outcome = (await env.run(await env.approved())).outcome
+
+    assert (outcome.status, outcome.code) == (400, "CANNOT_CANCEL_AUTOMATED_RESTORE")
+
+
+async def test_read_back_polls_ever_more_slowly(env: CoreEnvironment) -> None:
+    env.atlas.gets.extend([{}] * 9)
+
+    await env.run(await env.approved())
+
+    deleted_at = env.atlas.called_at[1]
+    reads = [at - deleted_at for at in env.atlas.called_at[2:]]
+    assert reads == [0, 0.25, 0.75, 1.75, 3.75, 7.75, 15.75, 23.75, 31.75]
+
+
+@pytest.mark.parametrize(("seconds", "waited"), [(20, 20), (3600, 60)])
+async def test_retry_after_is_honoured_up_to_a_minute(
+    seconds: float, waited: float, env: CoreEnvironment
+) -> None:
+    env.atlas.gets.append(RateLimited(status=429, retry_after=seconds))
+
+    await env.run(await env.approved())
+
+    assert env.atlas.called_at[1] - env.atlas.called_at[0] == waited
+
+
+# Faults that last.
+
+
+def is_down(env: CoreEnvironment, minutes: float) -> None:
+    """Let Atlas answer no GET for some minutes."""
+
+    def fail(method: str) -> None:
+        if method == "GET" and env.clock.now < START + timedelta(minutes=minutes):
+            env.clock.advance(10)  # the read's time limit
+            env.atlas.gets.append(TimedOut())
+
+    env.atlas.on_call = fail
+
+
+async def test_lasting_fault_is_shown_within_half_a_minute_and_asks_people_once_after_ten_minutes(
+    env: CoreEnvironment,
+) -> None:
+    is_down(env, minutes=15)
+
+    ended = await env.run(await env.approved())
+
+    assert ended.state is State.CANCELLED
+    shown_at, sentence, _ = env.runs.troubles[0]
+    assert START + timedelta(seconds=10) <= shown_at <= START + timedelta(seconds=30)
+    assert sentence == str(TimedOut())
+    (asked_at,) = [at for at, _, is_long in env.runs.troubles if is_long]
+    assert timedelta(minutes=10) <= asked_at - START <= timedelta(minutes=10, seconds=30)
+    assert len(env.runs.troubles) == 2
+    assert (await env.replies()).count("trouble") == 1
+
+
+async def test_short_fault_is_not_shown(env: CoreEnvironment) -> None:
+    env.atlas.gets.extend([DOWN] * 4)
+
+    await env.run(await env.approved())
+
+    assert env.runs.troubles == []
+
+
+@pytest.mark.parametrize("deletes_sent", [0, 1])
+async def test_run_fails_seventy_minutes_after_its_start(
+    deletes_sent: int, env: CoreEnvironment
+) -> None:
+    env.atlas.gets.extend([{}] * deletes_sent)
+    request = await env.approved()
+    env.atlas.on_call = lambda _method: env.atlas.gets.append({} if deletes_sent else DOWN)
+
+    ended = await env.run(request)
+
+    assert (ended.state, env.atlas.delete_count) == (State.FAILED, deletes_sent)
+    assert RUN_LIMIT <= env.clock.now - START <= RUN_LIMIT + timedelta(seconds=60)
+
+
+# A process that dies or loses the lease.
+
+
+class Killed(Exception):
+    """The process is killed here."""
+
+
+async def test_people_are_asked_once_also_by_the_next_process(env: CoreEnvironment) -> None:
+    is_down(env, minutes=20)
+    request = await env.approved()
+    first = env.atlas.on_call
+
+    def kill(method: str) -> None:
+        first(method)
+        if env.clock.now > START + timedelta(minutes=11):
+            raise Killed
+
+    env.atlas.on_call = kill
+    with pytest.raises(Killed):
+        await env.run(request)
+    env.atlas.on_call = first
+    env.build()
+    await env.run(request)
+
+    assert (await env.replies()).count("trouble") == 1
+
+
+async def run_until_killed(env: CoreEnvironment, kill_at: int) -> bool:
+    """Run a request, and kill the process at one of its steps; False if it has fewer steps."""
+    steps = 0
+
+    def step(*_: object) -> None:
+        nonlocal steps
+        steps += 1
+        if steps == kill_at:
+            raise Killed
+
+    request = await env.approved()
+    env.atlas.on_call = env.atlas.on_delete = env.runs.on_sent = step
+    env.database.on_event = step  # after each commit
+    try:
+        await env.run(request)
+    except Killed:
+        env.atlas.calls.append("killed")
+    else:
+        return False
+    finally:
+        env.atlas.on_call, env.database.on_event = lambda _method: None, lambda _event: None
+        env.atlas.on_delete = env.runs.on_sent = lambda: None
+    env.build()
+    await env.run(request)
+    return True
+
+
+@pytest.mark.parametrize("kill_at", range(1, 11))
+async def test_next_process_continues_with_a_get_wherever_the_first_one_was_killed(
+    kill_at: int, env: CoreEnvironment
+) -> None:
+    was_killed = await run_until_killed(env, kill_at)
+
+    (ended,) = await env.requests.of_download(REF.project_id, REF.job_id)
+    assert ended.state is State.CANCELLED
+    assert env.atlas.delete_count == 1
+    if was_killed:
+        after = env.atlas.calls[env.atlas.calls.index("killed") + 1 :]
+        assert after[:1] in ([], ["GET"])
+    assert (await env.log.verify()).broken is None
+
+
+async def test_attempt_of_a_killed_process_that_sent_nothing_is_sent_by_the_next_one(
+    env: CoreEnvironment,
+) -> None:
+    request = await env.approved()
+
+    def kill() -> None:
+        raise Killed
+
+    env.runs.on_sent = kill
+    with pytest.raises(Killed):
+        await env.run(request)
+    env.runs.on_sent = lambda: None
+    env.build()
+
+    ended = await env.run(request)
+
+    assert ended.state is State.CANCELLED
+    assert ended.attempts.count == 2
+    assert env.atlas.calls == ["GET", "GET", "DELETE", "GET"]
+
+
+async def test_no_delete_where_the_lease_is_lost_between_record_and_send(
+    env: CoreEnvironment,
+) -> None:
+    def lose() -> None:
+        env.lease.number = None
+
+    env.runs.on_sent = lose
+
+    request = await env.run(await env.approved())
+
+    assert env.atlas.delete_count == 0
+    assert [type(error) for error in env.errors] == [NotActive]
+    assert (request.state, request.attempts.is_unknown) == (State.CANCELLING, True)
+
+
+async def test_no_delete_by_a_process_whose_lease_another_one_has_taken(
+    env: CoreEnvironment,
+) -> None:
+    request = await env.approved()
+    env.atlas.on_call = lambda _method: None
+    number = env.lease.number
+    await env.lease.release()
+    successor = Lease(env.database, "process 2")
+    assert await successor.take()
+    env.lease.number = number  # as a process that was stopped meanwhile believes
+
+    await env.run(request)
+
+    assert env.atlas.calls == []
+    assert [type(error) for error in env.errors] == [NotActive]
+
+
+@pytest.mark.parametrize("slow", ["the record", "the check of rights"])
+async def test_delete_waits_for_a_young_record_and_young_rights(
+    slow: str, env: CoreEnvironment
+) -> None:
+    request = await env.approved()
+    if slow == "the record":
+        env.runs.on_sent = lambda: env.clock.advance(5.1)
+    else:
+        env.directory.seconds = 24.0
+        env.runs.on_sent = lambda: env.clock.advance(1.1)
+
+    def be_fast(_method: str) -> None:
+        if env.atlas.calls:
+            env.runs.on_sent = lambda: None
+            env.directory.seconds = 0.0
+
+    env.atlas.on_call = be_fast
+    ended = await env.run(request)
+
+    assert (ended.state, ended.attempts.count) == (State.CANCELLED, 2)
+    assert env.atlas.calls == ["GET", "GET", "DELETE", "GET"]
+
+
+# What the run stores of the download.
+
+
+async def test_link_that_one_read_shows_stays_known(env: CoreEnvironment) -> None:
+    env.atlas.gets.extend([LINK, {}])
+
+    await env.run(await env.approved())
+
+    download = await env.download()
+    assert download.link_existed
+    assert [len(item.link_seen) for item in env.changes if item.link_seen] == [1]
+
+
+async def test_end_of_a_download_is_reported_once_by_the_run_that_sees_it(
+    env: CoreEnvironment,
+) -> None:
+    await env.run(await env.approved())
+
+    env.clock.advance(1)
+    cancelled = restore_job(cancelled=True)
+    later = await env.downloads.record_job(REF, cancelled, env.clock.now, POLICY)
+
+    assert [len(item.ended) for item in env.changes if item.ended] == [1]
+    assert later.ended == ()
