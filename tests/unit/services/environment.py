@@ -2,10 +2,11 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 from bot.atlas import (
+    RESTORE_REQUESTED,
     ActivityEvent,
     AtlasCanceller,
     AtlasError,
@@ -18,6 +19,7 @@ from bot.atlas import (
     ReadItems,
     RestoreJob,
 )
+from bot.atlas.activity import parse_event
 from bot.cancellation.download import Download
 from bot.cancellation.people import ActingPerson, Person
 from bot.cancellation.policy import Policies, Policy
@@ -208,3 +210,12 @@ class Environment:
 
     async def replies(self) -> list[Reply]:
         return [reply for item in await self.outbox.due(10) for reply in item.replies]
+
+
+def restore_event(username: str, at: datetime = START) -> ActivityEvent:
+    """Return the event of the activity feed that somebody started a download."""
+    number = int(at.timestamp()) * 1000 + sum(username.encode())
+    payload = {"created": at, "eventTypeName": RESTORE_REQUESTED, "username": username}
+    event = parse_event({"id": f"{number:024x}", **payload})
+    assert event is not None
+    return event
