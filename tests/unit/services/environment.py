@@ -1,6 +1,7 @@
 """The services over a real database, with an Atlas that lives in memory."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, cast
@@ -219,3 +220,14 @@ def restore_event(username: str, at: datetime = START) -> ActivityEvent:
     event = parse_event({"id": f"{number:024x}", **payload})
     assert event is not None
     return event
+
+
+@asynccontextmanager
+async def new_environment() -> AsyncIterator[Environment]:
+    """The stores over an empty database, one download in Atlas, and people."""
+    opened = Environment()
+    await opened.open()
+    try:
+        yield opened
+    finally:
+        await opened.database.close()

@@ -1,6 +1,7 @@
 """What each second brings: requests that expire or wait, and downloads whose time has come."""
 
 from collections import Counter
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
@@ -14,10 +15,16 @@ from bot.cancellation.starter import Starters
 from bot.services.deadlines import Deadlines, auto_cancel_result
 from bot.services.projects import Projects
 from tests.support.domain import ADA, AUTO_CANCEL, PROJECT, REF, START, request
-from tests.unit.services.environment import Environment, restore_event
+from tests.unit.services.environment import Environment, new_environment, restore_event
 
 EXEMPT = replace(AUTO_CANCEL, auto_cancel_exempt=frozenset({"nightly"}))
 DELAY = 90.0
+
+
+@pytest.fixture
+async def env() -> AsyncIterator[Environment]:
+    async with new_environment() as opened:
+        yield opened
 
 
 @dataclass

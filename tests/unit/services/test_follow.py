@@ -1,5 +1,6 @@
 """The follower: stored downloads are read every few seconds until they end."""
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -9,7 +10,13 @@ from bot.services.follow import INTERVAL, Follower
 from bot.services.observations import Observations
 from bot.services.projects import Project, Projects
 from tests.support.domain import LINK, REF, job_ref
-from tests.unit.services.environment import Environment
+from tests.unit.services.environment import Environment, new_environment
+
+
+@pytest.fixture
+async def env() -> AsyncIterator[Environment]:
+    async with new_environment() as opened:
+        yield opened
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """What people are shown of Atlas: one job, wherever it is, or all that run."""
 
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
@@ -12,9 +13,15 @@ from bot.storage.database import Database
 from bot.storage.download_store import DownloadStore
 from bot.storage.request_store import RequestStore
 from tests.support.domain import LINK, REF, job_id, job_ref
-from tests.unit.services.environment import Environment, FakeAtlas, restore_event
+from tests.unit.services.environment import Environment, FakeAtlas, new_environment, restore_event
 
 OTHER_PROJECT = "5b6212af90dc76637950a2c7"
+
+
+@pytest.fixture
+async def env() -> AsyncIterator[Environment]:
+    async with new_environment() as opened:
+        yield opened
 
 
 def lookup(env: Environment) -> Lookup:

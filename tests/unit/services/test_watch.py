@@ -12,9 +12,15 @@ from bot.atlas import Unavailable
 from bot.services.observations import Observations
 from bot.services.watch import Watch
 from tests.support.domain import AUTO_CANCEL, REF, START, job_ref
-from tests.unit.services.environment import Environment, restore_event
+from tests.unit.services.environment import Environment, new_environment, restore_event
 
 INTERVAL = 60.0
+
+
+@pytest.fixture
+async def env() -> AsyncIterator[Environment]:
+    async with new_environment() as opened:
+        yield opened
 
 
 @dataclass
