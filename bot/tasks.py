@@ -9,8 +9,6 @@ from typing import Any, TypeAlias
 
 import structlog
 
-from bot.cancellation.errors import CancellationError
-
 #: Reports a failed task to the person who waits for it, with the reference of its log line.
 OnFailure = Callable[[str], Awaitable[object]]
 
@@ -27,10 +25,11 @@ def log_errors(event: str, **place: object) -> Iterator[None]:
     """Log an error within the context as `event`, and suppress it."""
     try:
         yield
-    except CancellationError as error:  # of a request: it needs no traceback
-        log.warning(event, why=str(error), **place)
-    except Exception:
-        log.exception(event, **place)
+    except Exception as error:
+        if hasattr(error, "sentence"):  # for people: it says all, and needs no traceback
+            log.warning(event, why=str(error), **place)
+        else:
+            log.exception(event, **place)
 
 
 async def repeat(

@@ -156,7 +156,7 @@ def let_run(
         raise errors.NothingChanged(request)
     has_time = download.auto_cancel(policy) is not None
     if request is None and not has_time:
-        raise errors.NothingChanged
+        raise errors.NothingChanged(None, download.let_run)
     requester = request.requester if request else None
     if error := refusal(policy, Act.LET_RUN, person, requester):
         raise error

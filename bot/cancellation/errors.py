@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, ClassVar
 from bot.cancellation.people import NO_ONE, People
 
 if TYPE_CHECKING:  # an error carries the request that it is about
+    from bot.cancellation.download import LetRun
     from bot.cancellation.request import Request
 
 
@@ -77,6 +78,7 @@ class NothingChanged(CancellationError):
     sentence = "Your click changed nothing."
 
     request: "Request | None" = None
+    let_run: "LetRun | None" = None  #: the decision that was made before, without a request
 
 
 class DownloadEnded(NothingChanged):

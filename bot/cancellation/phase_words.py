@@ -25,7 +25,8 @@ from bot.cancellation.words import (
     why_withdrawn,
 )
 
-GOES_ON = " The download goes on"
+GOES_ON = ". The download goes on"
+LOOK = ". Look in Atlas"
 
 
 def headline(facts: Facts, now: datetime) -> Text:
@@ -82,8 +83,7 @@ def _cancelled(facts: Facts, _link: Link) -> Text:
 
 
 def _let_run(facts: Facts, link: Link) -> Text:
-    is_live = _live_last(link)
-    return (*_let_run_by(facts), ".", *is_live) if is_live else _let_run_by(facts)
+    return (*_let_run_by(facts), *_live_last(link))
 
 
 def _let_run_by(facts: Facts) -> Text:
@@ -113,15 +113,15 @@ def _live_first(link: Link) -> Text:
 
 
 def _then(sentence: str, goes_on: str = "") -> Callable[[Facts, Link], Text]:
-    """Build a headline, with what matters more than `goes_on` once the link exists."""
+    """Build a headline; once the link exists, that stands in place of `goes_on`."""
     return lambda _facts, link: (sentence, *(_live_last(link) or (goes_on,)))
 
 
 def _live_last(link: Link) -> Text:
     """Return the sentence about a live link behind a headline."""
     if link.phase is LinkPhase.LIVE:
-        return (" The link is live", *until(link))
-    return (" The link was used or withdrawn",) if link.phase is LinkPhase.GONE else ()
+        return (". The link is live", *until(link))
+    return (". The link was used or withdrawn",) if link.phase is LinkPhase.GONE else ()
 
 
 def _no_story(_facts: Facts) -> list[Text]:
@@ -186,7 +186,7 @@ def _ended_story(facts: Facts) -> list[Text]:
     download, request = facts.download, facts.request
     lines: list[Text] = []
     if download.link_existed:
-        lines.append((_sentence(f"{how_it_ended(facts)}."),))
+        lines.append((f"The download has ended: {how_it_ended(facts)}.",))
     elif is_without_copy(facts):
         lines.append((_sentence(f"{NO_COPY}."),))
     elif download.ended in {Ended.EXPIRED, Ended.FINISHED}:
@@ -215,11 +215,11 @@ _PHASES: Mapping[Phase, _Words] = {
     Phase.CANCELLING: _Words(_cancelling, _cancelling_story),
     Phase.CANCELLED: _Words(_cancelled, _cancelled_story),
     Phase.LET_RUN: _Words(_let_run, _let_run_story),
-    Phase.WITHDRAWN: _Words(_then("The request was withdrawn.", GOES_ON), _withdrawn_story),
-    Phase.EXPIRED: _Words(_then("Not decided: nobody approved in time.", GOES_ON), _no_story),
-    Phase.REFUSED: _Words(_then("Atlas refused to cancel it."), _refused_story),
-    Phase.CHANGED: _Words(_then("Not cancelled: Atlas shows another job."), _changed_story),
-    Phase.FAILED: _Words(_then("Not cancelled: the bot gave up. Look in Atlas."), _failed_story),
+    Phase.WITHDRAWN: _Words(_then("The request was withdrawn", GOES_ON), _withdrawn_story),
+    Phase.EXPIRED: _Words(_then("Not decided: nobody approved in time", GOES_ON), _no_story),
+    Phase.REFUSED: _Words(_then("Atlas refused to cancel it"), _refused_story),
+    Phase.CHANGED: _Words(_then("Not cancelled: Atlas shows another job"), _changed_story),
+    Phase.FAILED: _Words(_then("Not cancelled: the bot gave up", LOOK), _failed_story),
     Phase.ENDED: _Words(_ended, _ended_story),
 }
 

@@ -3,33 +3,38 @@
 import asyncio
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import aiohttp
 import structlog
 from slack_bolt.adapter.socket_mode.async_handler import AsyncSocketModeHandler
 from slack_bolt.async_app import AsyncAck, AsyncApp
 from slack_bolt.authorization import AuthorizeResult
+from slack_bolt.error import BoltUnhandledRequestError
 from slack_bolt.response import BoltResponse
 from slack_sdk.socket_mode.aiohttp import SocketModeClient
 from slack_sdk.socket_mode.request import SocketModeRequest
 
 from bot.slack import command, decisions, dialog
-from bot.slack.context import SlackContext
+from bot.slack.context import FAILED, SlackContext
 from bot.slack.errors import InvalidToken, SlackError
 from bot.slack.values import APPROVE, DIALOG, LET_RUN, OPEN, REASON_DIALOG
+from bot.tasks import repeat
 
-PING_INTERVAL = 4.0  #: seconds: the shorter, the sooner the SDK finds a dead connection
+PING_INTERVAL = 3.0  #: seconds: the shorter, the sooner the SDK finds a dead connection
+CONNECT_TIMEOUT = 10.0  #: seconds: the SDK repeats a connect with an old address for ever
 RECONNECT_PAUSES = (1.0, 2.0, 5.0, 10.0)  #: seconds between two tries to connect
-TOKEN_TEST_INTERVAL = 10.0
+#: Seconds without a connection after which a new handler replaces one that does not reconnect.
+REPLACE_AFTER = 15.0
+CHECK_INTERVAL = 1.0
+TOKEN_TEST_INTERVAL = 6.0
 SILENT_AFTER = 10.0  #: seconds without an answer to a ping after which Slack counts as lost
-DRAIN = 1.5  #: seconds for answers that are on their way at the end
-FAILED = "Something went wrong in the bot, and it is not certain what was done. Look at the message, and try again."  # noqa: E501 - shown as it stands
-ANYTHING = re.compile(".*")
+DRAIN = 1.0  #: seconds at the end for clicks, and again for answers, that are on their way
+LOST = "Slack is not connected. The bot tries again."
+ANY_COMMAND = re.compile(".*")
 
 log = structlog.get_logger(__name__)
-
-Handle = Callable[[SlackContext, Mapping[str, Any]], Awaitable[Any]]
 
 
 def build_app(context: SlackContext) -> AsyncApp:
@@ -47,6 +52,8 @@ def build_app(context: SlackContext) -> AsyncApp:
         authorize=authorize,
         # Else Bolt loses the acknowledgement of a listener that fails right after it.
         process_before_response=True,
+        # What has no listener comes to `report`, which acknowledges it.
+        raise_error_for_unhandled_request=True,
     )
     _add_command(app, context)
     _add_actions(app, context)
@@ -54,77 +61,54 @@ def build_app(context: SlackContext) -> AsyncApp:
 
     @app.error
     async def report(error: Exception, body: dict[str, Any]) -> BoltResponse:
-        log.error("listener failed", exc_info=error)
-        context.background.start(context.tell(body, FAILED), "answer")
+        if isinstance(error, BoltUnhandledRequestError):
+            # Links and the inputs of a dialog send clicks too.
+            log.debug("payload without a listener", type=str(body.get("type")))
+        else:
+            log.error("listener failed", exc_info=error)
+            context.background.start(context.tell(body, FAILED), "answer")
         return BoltResponse(status=200, body="")
 
     return app
 
 
 def _add_command(app: AsyncApp, context: SlackContext) -> None:
-    @app.command(ANYTHING)
+    @app.command(ANY_COMMAND)
     async def on_command(ack: AsyncAck, body: dict[str, Any]) -> None:
-        await ack()
-        _start(context, command.handle(context, body), body)
+        await _answer(ack, command.handle(context, body))
 
 
 def _add_actions(app: AsyncApp, context: SlackContext) -> None:
     @app.action(OPEN)
     async def on_open(ack: AsyncAck, body: dict[str, Any], action: dict[str, Any]) -> None:
         await ack()
-        _start(context, decisions.open_job(context, body, str(action.get("value"))), body)
+        work = decisions.open_job(context, body, str(action.get("value")))
+        context.start(work, "dialog", body)
 
     @app.action(LET_RUN)
     async def on_let_run(ack: AsyncAck, body: dict[str, Any], action: dict[str, Any]) -> None:
         await ack()
-        _start(context, decisions.ask_why(context, body, str(action.get("value"))), body)
+        work = decisions.ask_why(context, body, str(action.get("value")))
+        context.start(work, "dialog", body)
 
     @app.action(APPROVE)
     async def on_approve(ack: AsyncAck, body: dict[str, Any], action: dict[str, Any]) -> None:
         await decisions.approve(context, body, str(action.get("value")))
         await ack()
 
-    @app.action(ANYTHING)
-    async def on_other_action(ack: AsyncAck) -> None:
-        await ack()  # inputs of a dialog send what is chosen
-
 
 def _add_views(app: AsyncApp, context: SlackContext) -> None:
-    async def answer(ack: AsyncAck, handle: Handle, body: Mapping[str, Any]) -> None:
-        response = await handle(context, body)
-        await (ack(**response) if response else ack())
-
     @app.view(DIALOG)
     async def on_submit(ack: AsyncAck, body: dict[str, Any]) -> None:
-        await answer(ack, dialog.submit, body)
+        await _answer(ack, await dialog.submit(context, body))
 
     @app.view(REASON_DIALOG)
     async def on_reason(ack: AsyncAck, body: dict[str, Any]) -> None:
-        await answer(ack, decisions.let_run, body)
-
-    @app.view(ANYTHING)
-    async def on_other_view(ack: AsyncAck) -> None:
-        await ack()
-
-    @app.view_closed(ANYTHING)
-    async def on_closed(ack: AsyncAck) -> None:
-        await ack()
-
-    @app.shortcut(ANYTHING)
-    async def on_shortcut(ack: AsyncAck) -> None:
-        await ack()
+        await _answer(ack, await decisions.let_run(context, body))
 
 
-def _start(context: SlackContext, work: Awaitable[None], body: Mapping[str, Any]) -> None:
-    """Do work after the acknowledgement; its failure is told to the person who waits."""
-
-    async def run() -> None:
-        await work
-
-    async def tell(_reference: str) -> None:
-        await context.tell(body, FAILED)
-
-    context.background.start(run(), "listener", on_failure=tell)
+async def _answer(ack: AsyncAck, answer: Mapping[str, Any] | None) -> None:
+    await (ack(**answer) if answer else ack())
 
 
 class MeasuredHandler(AsyncSocketModeHandler):
@@ -133,11 +117,48 @@ class MeasuredHandler(AsyncSocketModeHandler):
     def __init__(self, app: AsyncApp, token: str, observe: Callable[[float], None]) -> None:
         super().__init__(app, token, ping_interval=PING_INTERVAL)
         self._observe = observe
+        self._handling: set[asyncio.Task[Any] | None] = set()
 
     async def handle(self, client: SocketModeClient, req: SocketModeRequest) -> None:  # type: ignore[override]  # as Bolt has it
-        began = time.monotonic()
-        await super().handle(client, req)
-        self._observe(time.monotonic() - began)
+        began, task = time.monotonic(), asyncio.current_task()
+        self._handling.add(task)  # also because the SDK keeps no reference
+        try:
+            await super().handle(client, req)
+        finally:
+            self._handling.discard(task)
+            self._observe(time.monotonic() - began)
+
+    async def open(self) -> None:
+        """Connect; raises `SlackError`, `TimeoutError`, or what aiohttp raises."""
+        async with asyncio.timeout(CONNECT_TIMEOUT):
+            # Here, since `connect` logs a refusal and repeats it for ever.
+            self.client.wss_uri = await self.client.issue_new_wss_url()
+            await self.connect_async()  # type: ignore[no-untyped-call]  # the SDK has no types there
+
+    async def is_alive(self) -> bool:
+        """Whether Slack is connected and has answered a ping lately."""
+        seen_at = self.client.last_ping_pong_time
+        is_silent = seen_at is not None and time.time() - seen_at > SILENT_AFTER
+        return await self.client.is_connected() and not is_silent
+
+    async def until_lost(self) -> None:
+        """Wait until the SDK has not reconnected for `REPLACE_AFTER` seconds."""
+        alive_at = time.monotonic()
+        while time.monotonic() - alive_at < REPLACE_AFTER:
+            await asyncio.sleep(CHECK_INTERVAL)
+            if await self.is_alive():
+                alive_at = time.monotonic()
+
+    async def close(self, drain: float = 0.0) -> None:
+        """Leave Slack; the clicks that are being handled are acknowledged before."""
+        handling = [task for task in self._handling if task]
+        if handling and drain:
+            await asyncio.wait(handling, timeout=drain)
+        try:
+            async with asyncio.timeout(DRAIN):
+                await self.close_async()  # type: ignore[no-untyped-call]  # the SDK has no types there
+        except Exception as error:  # noqa: BLE001 - it is closed anyway
+            log.info("Slack not left cleanly", why=type(error).__name__)
 
 
 class SlackApp:
@@ -151,55 +172,48 @@ class SlackApp:
         self._observe_ack = observe_ack
         self._handler: MeasuredHandler | None = None
         self._refusal: str | None = None
-        self._problem: str | None = "Slack is not connected yet."
+        self._problem = "Slack is not connected yet."
 
     async def problem(self) -> str | None:
         """Return a sentence for `/readyz` while Slack is not connected or refuses the token."""
         if self._refusal or self._handler is None:
             return self._refusal or self._problem
-        client = self._handler.client
-        seen_at = client.last_ping_pong_time
-        is_silent = seen_at is not None and time.time() - seen_at > SILENT_AFTER
-        if not await client.is_connected() or is_silent:
-            return "Slack is not connected. The bot tries again."
-        return None
+        return None if await self._handler.is_alive() else LOST
 
     async def run(self) -> None:
-        """Connect, and stay connected until cancelled."""
-        await self._connect()
-        while True:
-            await self._test_token()
-            await asyncio.sleep(TOKEN_TEST_INTERVAL)
+        """Stay connected until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._stay_connected())
+            tasks.create_task(repeat(self._test_token, TOKEN_TEST_INTERVAL, "token not tested"))
 
     async def stop(self) -> None:
         """Leave Slack: no click reaches this process any more; answers on their way are sent."""
         handler, self._handler = self._handler, None
         self._problem = "Slack is not connected: this process stops."
         if handler:
-            try:
-                async with asyncio.timeout(DRAIN):
-                    await handler.client.disconnect()  # type: ignore[no-untyped-call]  # the SDK has no types there
-            except Exception as error:  # noqa: BLE001 - it is closed anyway
-                log.info("Slack not left cleanly", why=type(error).__name__)
+            await handler.close(DRAIN)
         await self._context.background.drain(DRAIN)
-        if handler:
-            await handler.close_async()  # type: ignore[no-untyped-call]  # the SDK has no types there
 
-    async def _connect(self) -> None:
-        app = build_app(self._context)
-        for attempt in range(2**31):
+    async def _stay_connected(self) -> None:
+        app, failures = build_app(self._context), 0
+        while True:
             handler = MeasuredHandler(app, self._app_token, self._observe_ack)
+            pause = RECONNECT_PAUSES[min(failures, len(RECONNECT_PAUSES) - 1)]
             try:
-                await handler.connect_async()  # type: ignore[no-untyped-call]  # the SDK has no types there
-            except Exception as error:  # noqa: BLE001 - the SDK and aiohttp raise many kinds
-                self._problem = f"Slack is not connected ({error}). The bot tries again."
-                log.warning("Slack not connected", why=str(error) or type(error).__name__)
-                await handler.close_async()  # type: ignore[no-untyped-call]  # the SDK has no types there
-            else:
-                self._handler = handler
+                await handler.open()
                 log.info("connected to Slack")
-                return
-            await asyncio.sleep(RECONNECT_PAUSES[min(attempt, len(RECONNECT_PAUSES) - 1)])
+                self._handler, failures = handler, 0
+                await handler.until_lost()
+                self._problem = LOST
+            except (SlackError, aiohttp.ClientError, OSError) as error:  # a timeout is an OSError
+                failures += 1
+                pause = max(pause, getattr(error, "seconds", 0.0))
+                self._problem = f"Slack is not connected: {str(error) or 'no answer in time.'}"
+                log.warning("Slack not connected", why=str(error) or type(error).__name__)
+            finally:
+                self._handler = None
+                await handler.close()
+            await asyncio.sleep(pause)
 
     async def _test_token(self) -> None:
         try:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from slack_sdk.web.async_client import AsyncWebClient
@@ -14,7 +14,6 @@ from bot.atlas import AtlasError, JobRef
 from bot.cancellation.download import Download
 from bot.cancellation.errors import CancellationError, MaybeRecorded, NotActive
 from bot.cancellation.people import NO_ONE, ActingPerson, People
-from bot.cancellation.policy import Act, may
 from bot.services.lookup import Lookup
 from bot.services.projects import Project, Projects
 from bot.services.requests import RequestService
@@ -23,16 +22,22 @@ from bot.slack.client import Identity
 from bot.slack.directory import Directory
 from bot.slack.errors import SlackError
 from bot.slack.links import Links
+from bot.storage.download_store import DownloadStore
 from bot.tasks import BackgroundTasks
 
 #: Seconds in which a listener answers: Slack shows an error after three.
 ACK_TIMEOUT = 2.5
 LOOKUP_TIMEOUT = 13.0  #: seconds for a dialog: it shows the job or one sentence within 15
 PERMALINK_TIMEOUT = 3.0
+FAILED = (
+    "Something went wrong in the bot, and it is not certain what was done. "
+    "Look at the message, and try again."
+)
 SLOW_ATLAS = "Atlas did not answer in time. Click or type the same again."
 #: What a listener answers with a sentence; any other error is a bug.
 EXPECTED = (CancellationError, AtlasError, SlackError)
 
+T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 
@@ -61,38 +66,69 @@ class SlackContext:
         for project in self.projects:
             everybody |= project.policies.default.may_ask
         person = await self.acting(body, everybody)
-        usable = [item for item in self.projects if _may_ask(item, person)]
+        usable = [item for item in self.projects if person in item.policies.default.may_ask]
         return person, usable
+
+    @property
+    def downloads(self) -> DownloadStore:
+        """The store, which the look-ups of `serve` always have."""
+        if self.lookup.downloads is None:
+            raise AssertionError("listeners need a database")
+        return self.lookup.downloads
+
+    def start(self, work: Coroutine[Any, Any, None], name: str, body: Mapping[str, Any]) -> None:
+        """Do work after the acknowledgement; a failure is told to the person who waits."""
+
+        async def tell(_reference: str) -> None:
+            await self.tell(body, FAILED)
+
+        self.background.start(work, name, on_failure=tell)
 
     def check_active(self) -> None:
         """Raise `NotActive` while another process may be the active one."""
         if not self.is_active():
             raise NotActive
 
-    async def within_ack(self, work: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401 - of the work
-        """Return the result of a write; raise `MaybeRecorded` if it takes too long for Slack."""
+    async def within_ack(self, body: Mapping[str, Any], work: Coroutine[Any, Any, T]) -> T:
+        """Return the result of checks and a write; raise `MaybeRecorded` if Slack waits too long.
+
+        Work that is late goes on, since it may be committing; a refusal that it ends with is told.
+        """
         task = asyncio.ensure_future(work)
         done, _ = await asyncio.wait({task}, timeout=ACK_TIMEOUT)
         if done:
             return task.result()
-        self.background.start(_quiet(task), "late answer")  # it may be committing
+        self.background.start(self._finish(body, task), "late click")
         raise MaybeRecorded
 
+    async def _finish(self, body: Mapping[str, Any], task: "asyncio.Future[Any]") -> None:
+        try:
+            await task
+        except EXPECTED as error:
+            await self.tell_error(body, error)
+
     async def tell(self, body: Mapping[str, Any], answer: str | Mapping[str, Any]) -> None:
-        """Answer privately: by the payload's response URL, else by an ephemeral message."""
+        """Answer privately: by the payload's response URL, an ephemeral or a direct message."""
         built = {"text": answer} if isinstance(answer, str) else dict(answer)
         url = body.get("response_url")
         if url and await self._respond(str(url), built):
             return
-        user = _user_of(body)
-        channel = _channel_of(body) or user
+        user, channel = user_of(body), channel_of(body)
         try:
-            if channel == user:
-                await self.client.chat_postMessage(channel=user, **built)
-            else:
-                await self.client.chat_postEphemeral(channel=channel, user=user, **built)
+            if channel and await self._post_ephemeral(channel, user, built):
+                return
+            await self.client.chat_postMessage(channel=user, **built)
         except SlackError as error:
             log.warning("private answer not delivered", user=user, why=str(error))
+
+    async def _post_ephemeral(self, channel: str, user: str, built: dict[str, Any]) -> bool:
+        """Answer where the person typed or clicked; False where the bot or the person is not in."""
+        try:
+            await self.client.chat_postEphemeral(channel=channel, user=user, **built)
+        except SlackError as error:
+            log.info("ephemeral message not posted", channel=channel, why=str(error))
+            return False
+        return True
 
     async def _respond(self, url: str, built: dict[str, Any]) -> bool:
         try:
@@ -110,7 +146,7 @@ class SlackContext:
 
     async def tell_error(self, body: Mapping[str, Any], error: Exception) -> None:
         """Answer privately why an act had no effect."""
-        log.info("refused", why=str(error), user=_user_of(body))
+        log.info("refused", why=str(error), user=user_of(body))
         await self.tell(body, private.sentence(error))
 
     async def message_link(self, download: Download) -> str | None:
@@ -131,21 +167,11 @@ class SlackContext:
         return self.projects.policy(ref).may_ask
 
 
-def _may_ask(project: Project, person: ActingPerson) -> bool:
-    """Whether a person may ask in a project; in a read-only one, whether the person may look."""
-    policy = project.policies.default
-    return person in policy.may_ask or may(policy, Act.ASK, person)
-
-
-def _user_of(body: Mapping[str, Any]) -> str:
+def user_of(body: Mapping[str, Any]) -> str:
+    """Return the id of the person who sent a payload."""
     return str((body.get("user") or {}).get("id") or body.get("user_id") or "")
 
 
-def _channel_of(body: Mapping[str, Any]) -> str:
-    channel = (body.get("channel") or {}).get("id") or body.get("channel_id")
-    return str(channel or "")
-
-
-async def _quiet(task: "asyncio.Future[Any]") -> None:
-    """Wait for a write whose person has an uncertain answer already."""
-    await asyncio.gather(task, return_exceptions=True)
+def channel_of(body: Mapping[str, Any]) -> str:
+    """Return the id of the channel of a payload; empty for the submit of a dialog."""
+    return str((body.get("channel") or {}).get("id") or body.get("channel_id") or "")

@@ -9,9 +9,10 @@ from bot.cancellation.decisions import let_run as decide_let_run
 from bot.cancellation.errors import CancellationError
 from bot.cancellation.people import ActingPerson
 from bot.log_config import without_secrets
-from bot.slack import blockkit, dialog_view, private
-from bot.slack.context import EXPECTED, SlackContext
-from bot.slack.dialog import Wanted, open_dialog
+from bot.services.projects import Project
+from bot.slack import blockkit, dialog_view
+from bot.slack.context import EXPECTED, SlackContext, channel_of
+from bot.slack.dialog import Wanted, open_dialog, refused
 from bot.slack.values import REASON, parse_value
 
 
@@ -19,28 +20,35 @@ async def open_job(context: SlackContext, body: Mapping[str, Any], value: str) -
     """Open the dialog of the job whose button was clicked."""
     try:
         ref, _ = _parse(value)
-        project = context.projects.get(ref.project_id)
-        policy = project.policies.of(ref.cluster_name)
-        person = await context.acting(body, policy.may_ask)
-        if person not in policy.may_ask:
-            raise errors.MayNotAsk(policy.may_ask)
-    except EXPECTED as error:
+    except CancellationError as error:
         await context.tell_error(body, error)
         return
-    wanted = Wanted(ref.job_id, ref.cluster_name, (project,))
-    await open_dialog(context, body, person, wanted)
+
+    async def choose() -> tuple[ActingPerson, list[Project]]:
+        project = context.projects.get(ref.project_id)
+        may_ask = project.policies.of(ref.cluster_name).may_ask
+        person = await context.acting(body, may_ask)
+        if person not in may_ask:
+            raise errors.MayNotAsk(may_ask)
+        return person, [project]
+
+    await open_dialog(context, body, Wanted(ref.job_id, ref.cluster_name), choose)
 
 
 async def approve(context: SlackContext, body: Mapping[str, Any], request_id: str) -> None:
     """Record an approval; the message shows it."""
     try:
-        context.check_active()
-        request = await context.requests.store.get(request_id)
-        person = await context.acting(body, context.policy_people(request.ref))
-        await context.within_ack(context.requests.approve(request_id, person))
+        await context.within_ack(body, _approve(context, body, request_id))
     except EXPECTED as error:
         # After the acknowledgement, for which Slack waits.
         context.background.start(context.tell_error(body, error), "answer")
+
+
+async def _approve(context: SlackContext, body: Mapping[str, Any], request_id: str) -> None:
+    context.check_active()
+    request = await context.requests.store.get(request_id)
+    person = await context.acting(body, context.policy_people(request.ref))
+    await context.requests.approve(request_id, person)
 
 
 async def ask_why(context: SlackContext, body: Mapping[str, Any], value: str) -> None:
@@ -50,7 +58,7 @@ async def ask_why(context: SlackContext, body: Mapping[str, Any], value: str) ->
         ref, request_id = _parse(value)
         person = await context.acting(body, context.policy_people(ref))
         is_own = await _check(context, ref, request_id, person)
-        metadata = blockkit.encode_metadata({"value": value, "channel": _channel(body)})
+        metadata = blockkit.encode_metadata({"value": value, "channel": channel_of(body)})
         view = dialog_view.let_run_reason(metadata, is_own=is_own)
         await context.client.views_open(trigger_id=str(body.get("trigger_id")), view=view)
     except EXPECTED as error:
@@ -59,31 +67,30 @@ async def ask_why(context: SlackContext, body: Mapping[str, Any], value: str) ->
 
 async def let_run(context: SlackContext, body: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Handle the submit of that dialog; return the answer for Slack, None to close it."""
+    try:
+        await context.within_ack(body, _let_run(context, body))
+    except CancellationError as error:
+        return refused(error, dialog_view.let_run_problem)
+    return None
+
+
+async def _let_run(context: SlackContext, body: Mapping[str, Any]) -> None:
+    context.check_active()
     view = body.get("view") or {}
     reason = without_secrets(str(blockkit.input_of(view, REASON).get("value") or "").strip())
-    try:
-        context.check_active()
-        ref, request_id = _parse(str(blockkit.decode_metadata(view).get("value")))
-        person = await context.acting(body, context.policy_people(ref))
-        await context.within_ack(context.requests.let_run(ref, request_id, person, reason))
-    except errors.ReasonMissing as error:
-        return {"response_action": "errors", "errors": {REASON: str(error)}}
-    except CancellationError as error:
-        text = private.sentence(error)
-        return {"response_action": "update", "view": dialog_view.let_run_problem(text)}
-    return None
+    ref, request_id = _parse(str(blockkit.decode_metadata(view).get("value")))
+    person = await context.acting(body, context.policy_people(ref))
+    await context.requests.let_run(ref, request_id, person, reason)
 
 
 async def _check(
     context: SlackContext, ref: JobRef, request_id: str | None, person: ActingPerson
 ) -> bool:
     """Raise why this person may not let the download run; return whether the request is own."""
-    requests = await context.requests.store.of_download(ref.project_id, ref.job_id)
-    opened = next((request for request in requests if request.is_open), None)
-    store = context.lookup.downloads
-    download = await store.get(ref.project_id, ref.job_id) if store else None
+    download, newest = await context.downloads.with_request(ref.project_id, ref.job_id)
+    opened = newest if newest and newest.is_open else None
     if download is None or (opened.id if opened else None) != request_id:
-        raise errors.NothingChanged(opened or next(iter(requests), None))
+        raise errors.NothingChanged(newest)
     decide_let_run(
         context.projects.policy(ref),
         download,
@@ -101,7 +108,3 @@ def _parse(value: str) -> tuple[JobRef, str | None]:
     if parsed is None:
         raise errors.RequestNotFound
     return parsed
-
-
-def _channel(body: Mapping[str, Any]) -> str:
-    return str((body.get("channel") or {}).get("id") or "")

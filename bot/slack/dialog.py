@@ -1,10 +1,10 @@
 """The dialog of a job: opens at once, is then filled in, and submits."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 import structlog
 
@@ -12,13 +12,14 @@ from bot.atlas import InvalidName, JobRef, RestoreJob
 from bot.cancellation import errors
 from bot.cancellation.decisions import Submission, SubmitResult
 from bot.cancellation.errors import CancellationError
-from bot.cancellation.people import ActingPerson
+from bot.cancellation.people import ActingPerson, Person
 from bot.log_config import without_secrets
 from bot.services.lookup import JobDetails
 from bot.services.projects import Project
 from bot.slack import blockkit, dialog_view, private
-from bot.slack.context import EXPECTED, LOOKUP_TIMEOUT, SLOW_ATLAS, SlackContext
-from bot.slack.errors import SlackError
+from bot.slack.blockkit import View
+from bot.slack.context import EXPECTED, LOOKUP_TIMEOUT, SLOW_ATLAS, SlackContext, channel_of
+from bot.slack.errors import SlackError, SlackUnavailable
 from bot.slack.values import ALONE, REASON
 from bot.storage.request_store import Submitted
 
@@ -35,69 +36,80 @@ _JOB_KEYS = (
     "expires_at",
     "link_is_live",
 )
+UPDATE_AGAIN_AFTER = 1.0  #: seconds before the one repetition of a `views.update`
+#: Seconds between looks for the posted message, whose link the requester gets.
+LINK_PAUSES = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 
 log = structlog.get_logger(__name__)
+
+#: Returns who acts, and the projects to search; raises what is in `EXPECTED`.
+Choose: TypeAlias = Callable[[], Awaitable[tuple[ActingPerson, Collection[Project]]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The job that a dialog is about; what is not given is searched."""
+    """The job that a dialog is about; a cluster that is not given is searched."""
 
     job_id: str
     cluster: str | None = None
-    projects: tuple[Project, ...] = ()
 
 
 async def open_dialog(
-    context: SlackContext, body: Mapping[str, Any], person: ActingPerson, wanted: Wanted
+    context: SlackContext, body: Mapping[str, Any], wanted: Wanted, choose: Choose
 ) -> None:
-    """Open the dialog at once, and fill it in the background."""
-    channel = _asked_in(body)
-    metadata = blockkit.encode_metadata({"channel": channel})
+    """Open the dialog at once, since the trigger expires, and fill it in."""
+    channel = channel_of(body)
+    loading = dialog_view.loading(blockkit.encode_metadata({"channel": channel}))
     try:
         answer = await context.client.views_open(
-            trigger_id=str(body.get("trigger_id")), view=dialog_view.loading(metadata)
+            trigger_id=str(body.get("trigger_id")), view=loading
         )
     except SlackError as error:
         await context.tell_error(body, error)
         return
-    view = answer.get("view") or {}
-    view_id = str(view.get("id"))
-    work = _fill(context, view_id, person, wanted, channel)
-    context.background.start(work, "dialog")
-
-
-async def _fill(
-    context: SlackContext, view_id: str, person: ActingPerson, wanted: Wanted, channel: str
-) -> None:
-    """Show the job, or one sentence why not."""
+    view = await _filled(context, wanted, choose, channel)
+    view_id = str((answer.get("view") or {}).get("id"))
     try:
-        async with asyncio.timeout(LOOKUP_TIMEOUT):
-            found = await context.lookup.find(wanted.projects, wanted.cluster, wanted.job_id)
-            view = await _view_of(context, found, person, channel)
-    except TimeoutError:
-        view = dialog_view.problem(SLOW_ATLAS)
-    except (*EXPECTED, InvalidName) as error:
-        view = dialog_view.problem(_sentence(error))
-    except Exception:
-        log.exception("dialog not filled in")
-        view = dialog_view.problem("Something went wrong in the bot. Click or type the same again.")
-    try:
-        await context.client.views_update(view_id=view_id, view=view)
+        await _update(context, view_id, view)
+    except SlackUnavailable as error:
+        await context.tell_error(body, error)
     except SlackError as error:  # the person has closed it
         log.info("dialog not updated", why=str(error))
 
 
-def _sentence(error: Exception) -> str:
-    return str(error) if isinstance(error, InvalidName) else private.sentence(error)
+async def _filled(context: SlackContext, wanted: Wanted, choose: Choose, channel: str) -> View:
+    """Return the dialog with the job, or with one sentence why not."""
+    try:
+        async with asyncio.timeout(LOOKUP_TIMEOUT):
+            person, projects = await choose()
+            found = await context.lookup.find(projects, wanted.cluster, wanted.job_id)
+            return await _details(context, found, person, channel)
+    except TimeoutError:
+        return dialog_view.problem(SLOW_ATLAS)
+    except (*EXPECTED, InvalidName) as error:
+        return dialog_view.problem(private.sentence(error))
+    except Exception:
+        log.exception("dialog not filled in")
+        return dialog_view.problem("Something went wrong in the bot. Click or type the same again.")
 
 
-async def _view_of(
+async def _update(context: SlackContext, view_id: str, view: View) -> None:
+    """Update a view; a second time where Slack did not answer, since a person waits for it."""
+    try:
+        await context.client.views_update(view_id=view_id, view=view)
+    except SlackUnavailable:
+        await asyncio.sleep(UPDATE_AGAIN_AFTER)
+        await context.client.views_update(view_id=view_id, view=view)
+
+
+async def _details(
     context: SlackContext, found: JobDetails, person: ActingPerson, channel: str
-) -> blockkit.View:
-    place = await _place(context, found, person, channel)
-    if place is None:
-        return dialog_view.problem(private.cannot_post(channel, context.identity.user))
+) -> View:
+    place = None
+    if dialog_view.why_not_cancellable(found) is None:
+        place = await _place(context, found, person, channel)
+        if place is None:
+            return dialog_view.problem(_invite(context, channel))
     metadata = blockkit.encode_metadata(
         {
             "project": found.ref.project_id,
@@ -112,21 +124,27 @@ async def _view_of(
 
 
 async def _place(
-    context: SlackContext, found: JobDetails, person: ActingPerson, channel: str
+    context: SlackContext, found: JobDetails, person: Person, channel: str
 ) -> str | None:
     """Return the channel of the message, or None where nobody could see and approve it."""
-    policy = found.policy
-    if policy.channel or found.download.channel:
-        return policy.channel or found.download.channel
-    if channel and await _may_post(context, channel):
-        return channel
-    return person.id if policy.approvals == 0 else None
+    needs_channel = found.policy.approvals > 0
+    if place := found.policy.channel or found.download.channel:
+        return place
+    try:
+        if channel and await _may_post(context, channel):
+            return channel
+    except SlackUnavailable:
+        if needs_channel:
+            raise
+    return None if needs_channel else person.id
 
 
 async def _may_post(context: SlackContext, channel: str) -> bool:
-    """Whether the bot may post in the channel of the command."""
+    """Whether the bot may post in the channel of the command; raises `SlackUnavailable`."""
     try:
         answer = await context.client.conversations_info(channel=channel)
+    except SlackUnavailable:
+        raise
     except SlackError:
         return False
     info = answer.get("channel") or {}
@@ -136,22 +154,45 @@ async def _may_post(context: SlackContext, channel: str) -> bool:
     return bool(info.get("is_member") or may_join)
 
 
+def _invite(context: SlackContext, channel: str) -> str:
+    # Nobody can invite the bot to a conversation of two people.
+    is_direct = channel.startswith("D")
+    return private.cannot_post(None if is_direct else channel, context.identity.user)
+
+
 async def submit(context: SlackContext, body: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Handle the submit of the dialog; return the answer for Slack, None to close the dialog."""
     view = body.get("view") or {}
     try:
-        context.check_active()
         submission = _read_submission(view)
-        person = await context.acting(body, context.policy_people(submission.ref))
-        submitted: Submitted = await context.within_ack(context.requests.submit(person, submission))
-    except errors.ReasonMissing as error:
-        return {"response_action": "errors", "errors": {REASON: str(error)}}
+        submitted = await context.within_ack(body, _submit(context, body, submission))
     except CancellationError as error:
-        text = private.sentence(error)
-        return {"response_action": "update", "view": dialog_view.problem(text)}
+        return refused(error, dialog_view.problem)
     work = _tell_place(context, body, submitted, submission)
     context.background.start(work, "answer to a submit")
     return None
+
+
+async def _submit(
+    context: SlackContext, body: Mapping[str, Any], submission: Submission
+) -> Submitted:
+    context.check_active()
+    person = await context.acting(body, context.policy_people(submission.ref))
+    return await context.requests.submit(person, submission)
+
+
+def refused(error: CancellationError, problem: Callable[[str], View]) -> Mapping[str, Any]:
+    """Return the answer to a submit that had no effect.
+
+    What the person can mend or repeat is told in the dialog, which stays open with its inputs;
+    the same dialog submitted again is the same request.
+    """
+    match error:
+        case errors.MayNotActAlone():
+            return {"response_action": "errors", "errors": {ALONE: str(error)}}
+        case errors.ReasonMissing() | errors.StorageError() | errors.RightsNotChecked():
+            return {"response_action": "errors", "errors": {REASON: str(error)}}
+    return {"response_action": "update", "view": problem(private.sentence(error))}
 
 
 def _read_submission(view: Mapping[str, Any]) -> Submission:
@@ -181,34 +222,31 @@ async def _tell_place(
     context: SlackContext, body: Mapping[str, Any], submitted: Submitted, submission: Submission
 ) -> None:
     """Tell who asked from elsewhere where the message is, and what a join did."""
-    result, request, download = submitted.result, submitted.request, submitted.download
-    asked_elsewhere = download.channel not in {submission.asked_in, None}
-    is_new = result is SubmitResult.CREATED
-    if is_new and not asked_elsewhere:
+    is_new = submitted.result is SubmitResult.CREATED
+    if is_new and submitted.download.channel in {submission.asked_in, None}:
         return
-    link = await _link_when_posted(context, submitted)
+    channel, link = await _posted(context, submitted)
+    if is_new and channel == submission.asked_in:
+        return
     if is_new:
-        text = f"What happens with this download: {link}" if link else ""
+        # Before it is posted, a direct message has the person's id in place of a channel's.
+        where = (
+            "a direct message to you" if channel == submitted.request.requester else f"<#{channel}>"
+        )
+        text = f"What happens with this download: {link or where}"
     else:
-        is_approval = result is not SubmitResult.JOINED
-        text = private.joined(request, link, is_approval=is_approval)
-    if text:
-        channel = {"id": submission.asked_in} if submission.asked_in else {}
-        await context.tell({**body, "channel": channel}, text)
+        is_approval = submitted.result is not SubmitResult.JOINED
+        text = private.joined(submitted.request, link, is_approval=is_approval)
+    asked_in = {"id": submission.asked_in} if submission.asked_in else {}
+    await context.tell({**body, "channel": asked_in}, text)
 
 
-async def _link_when_posted(context: SlackContext, submitted: Submitted) -> str | None:
-    """Wait a moment for the message, and return its link."""
-    store = context.lookup.downloads
-    for pause in (0.0, 0.5, 1.0, 2.0):
+async def _posted(context: SlackContext, submitted: Submitted) -> tuple[str | None, str | None]:
+    """Wait for the message; return its channel and its link, None until it is posted."""
+    download, ref = submitted.download, submitted.request.ref
+    for pause in LINK_PAUSES:
         await asyncio.sleep(pause)
-        ref = submitted.request.ref
-        stored = await store.get(ref.project_id, ref.job_id) if store else None
-        if stored and stored.ts:
-            return await context.message_link(stored)
-    return None
-
-
-def _asked_in(body: Mapping[str, Any]) -> str:
-    channel = (body.get("channel") or {}).get("id") or body.get("channel_id")
-    return str(channel or "")
+        download = await context.downloads.get(ref.project_id, ref.job_id) or download
+        if download.ts:
+            return download.channel, await context.message_link(download)
+    return download.channel, None

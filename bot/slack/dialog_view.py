@@ -28,6 +28,7 @@ from bot.slack.values import ALONE, DIALOG, REASON, REASON_DIALOG
 TITLE = "Cancel a download"
 LOOKING_UP = "Looking up …"
 EMERGENCY = "Emergency: cancel now, without approval"
+ASKED_ALREADY = "Somebody has asked already. A submit changes nothing: it tells you where."
 CANCEL, ASK, APPROVE, SUBMIT = (
     "Cancel the download",
     "Ask for approval",
@@ -74,6 +75,8 @@ def details(found: JobDetails, person: Person, links: Links, now: datetime, meta
     if why_not := why_not_cancellable(found):
         return _modal([*blocks, blockkit.section(why_not)], metadata)
     label = submit_label(found, person)
+    if found.open_request and label in {ASK, CANCEL}:
+        blocks.append(blockkit.section(ASKED_ALREADY))
     return _modal([*blocks, *_inputs(found, person)], metadata, submit=label)
 
 
@@ -181,7 +184,7 @@ _OUTCOMES = {
     State.OVER: "The download ended by other means",
     State.REFUSED: "Atlas refused to cancel it",
     State.CHANGED: "Nothing was sent, since Atlas showed another job",
-    State.FAILED: "The bot gave up. Look in Atlas",
+    State.FAILED: "The bot gave up",
     State.EXPIRED: "Nobody approved in time",
 }
 

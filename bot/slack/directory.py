@@ -12,14 +12,20 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.cancellation.errors import RightsNotChecked
 from bot.cancellation.people import ActingPerson, Kind, People, Person
 from bot.slack.client import Identity
-from bot.slack.errors import SlackError, UnknownPerson
+from bot.slack.errors import RateLimited, SlackError, UnknownPerson
 from bot.tasks import log_errors
 
 MAX_AGE = 30.0  #: seconds for which an answer counts as current
 #: Seconds for which the last answer counts while Slack does not answer.
 LAST_ANSWER_HOLDS = 600.0
-TIMEOUT = 2.0  #: seconds to wait for an answer: the click itself must be acked within 3
-REFRESH = 20.0  #: seconds between two reads of the groups that policies name
+TIMEOUT = 1.5  #: seconds to wait for an answer: the click itself must be acked within 3
+#: The background reads groups again after this time, so that a click does not wait for Slack.
+GROUPS_AFTER = 20.0
+GROUP_PAUSE = 4.0  #: seconds between two reads: Slack allows 20 a minute, clicks need some
+#: People are read again after this time: then a last answer is there while Slack does not answer.
+PEOPLE_AFTER = 240.0
+PERSON_PAUSE = 1.5  #: seconds between two reads: Slack allows 100 a minute
+MOST_PEOPLE = 150  #: who are kept: at this pace all of them within `PEOPLE_AFTER`
 NO_ANSWER = "Slack did not answer in time."
 
 T = TypeVar("T")
@@ -31,40 +37,40 @@ class _Entry(Generic[T]):
     """The last answer about one id, and the read that is on its way."""
 
     value: T | None = None
-    read_at: float | None = None
+    read_at: float = float("-inf")  # when the read began
     reading: "asyncio.Task[T] | None" = None
 
 
 @dataclass(eq=False)
 class _Cache(Generic[T]):
-    """Answers by id; simultaneous readers share one call."""
+    """Answers of one method of Slack, by id; simultaneous readers share one call."""
 
     read: Callable[[str], Awaitable[T]]
     monotonic: Callable[[], float]
     _entries: dict[str, _Entry[T]] = field(default_factory=dict)
+    _paused_until: float = float("-inf")  # Slack limits the calls of this method
 
     async def get(self, key: str, *, max_age: float = MAX_AGE) -> T:
         """Return an answer of at most this age, else the last one; raises `RightsNotChecked`."""
         entry = self._entries.setdefault(key, _Entry())
-        age = self._age(entry)
-        if entry.value is not None and age is not None and age <= max_age:
+        if entry.value is not None and self._age(entry) <= max_age:
             return entry.value
         try:
             async with asyncio.timeout(TIMEOUT):
                 return await asyncio.shield(self._start(key, entry))
         except (SlackError, TimeoutError) as error:
-            age = self._age(entry)
-            if entry.value is not None and age is not None and age <= LAST_ANSWER_HOLDS:
+            if entry.value is not None and self._age(entry) <= LAST_ANSWER_HOLDS:
                 return entry.value
-            why = str(error) or NO_ANSWER
-            raise RightsNotChecked(why) from error
+            raise RightsNotChecked(str(error) or NO_ANSWER) from error
 
-    def _age(self, entry: _Entry[T]) -> float | None:
-        return None if entry.read_at is None else self.monotonic() - entry.read_at
+    def _age(self, entry: _Entry[T]) -> float:
+        return self.monotonic() - entry.read_at
 
     def _start(self, key: str, entry: _Entry[T]) -> "asyncio.Task[T]":
         if entry.reading is None:
             began = self.monotonic()
+            if began < self._paused_until:
+                raise RateLimited
             entry.reading = asyncio.create_task(self._load(key))
             entry.reading.add_done_callback(lambda task: self._store(entry, task, began))
         return entry.reading
@@ -74,7 +80,10 @@ class _Cache(Generic[T]):
 
     def _store(self, entry: _Entry[T], task: "asyncio.Task[T]", began: float) -> None:
         entry.reading = None
-        if not task.cancelled() and task.exception() is None:
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, RateLimited):
+            self._paused_until = self.monotonic() + error.seconds
+        elif error is None and not task.cancelled():
             entry.value, entry.read_at = task.result(), began
 
 
@@ -85,35 +94,59 @@ class Directory:
     client: AsyncWebClient
     identity: Identity
     monotonic: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
 
     def __post_init__(self) -> None:
         self._people: _Cache[Person] = _Cache(self._read_person, self.monotonic)
         self._groups: _Cache[frozenset[str]] = _Cache(self._read_group, self.monotonic)
 
-    async def run(self, groups: Collection[str]) -> None:
-        """Keep these groups fresh, so that a click does not wait for Slack."""
+    async def run(self, groups: Collection[str], users: Collection[str] = ()) -> None:
+        """Keep those whom policies name in the cache, at a pace within Slack's limits."""
+        names = sorted(groups)
+        await self._read_groups(names, GROUP_PAUSE)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._keep_groups(names))
+            tasks.create_task(self._keep_people(names, frozenset(users)))
+
+    async def _keep_groups(self, groups: Collection[str]) -> None:
         while groups:
-            for group in sorted(groups):
+            await self._read_groups(groups, max(GROUP_PAUSE, GROUPS_AFTER / len(groups)))
+
+    async def _read_groups(self, groups: Collection[str], pause: float) -> None:
+        for group in groups:
+            with log_errors("user group not read", group=group):
+                await self._groups.get(group, max_age=GROUPS_AFTER / 2)
+            await self.sleep(pause)
+
+    async def _keep_people(self, groups: Collection[str], named: frozenset[str]) -> None:
+        """Keep the named users and the members of groups."""
+        while groups or named:
+            users = set(named)
+            for group in groups:
                 with log_errors("user group not read", group=group):
-                    await self._groups.get(group, max_age=REFRESH / 2)
-            await asyncio.sleep(REFRESH)
+                    users |= await self._groups.get(group, max_age=LAST_ANSWER_HOLDS)
+            for user in sorted(users)[:MOST_PEOPLE]:
+                with log_errors("person not read", user=user):
+                    await self._people.get(user, max_age=PEOPLE_AFTER / 2)
+                await self.sleep(PERSON_PAUSE)
+            await self.sleep(max(PERSON_PAUSE, PEOPLE_AFTER - PERSON_PAUSE * len(users)))
 
     async def acting(self, body: Mapping[str, Any], people: People) -> ActingPerson:
         """Return who sent a payload, with the groups of `people`; raises `RightsNotChecked`."""
         user = str((body.get("user") or {}).get("id") or body.get("user_id") or "")
         team = str((body.get("user") or {}).get("team_id") or body.get("team_id") or "")
         person = await self.person(user, people.groups)
-        if team and team != self.identity.team:
+        if team and team != self.identity.team and person.kind in {Kind.MEMBER, Kind.GUEST}:
             # Slack Connect: somebody of another organization, who is in no group of ours.
             person = replace(person, team=team, kind=Kind.OUTSIDER, groups=frozenset())
         return ActingPerson(person)
 
     async def person(self, user: str, groups: Iterable[str]) -> Person:
         """Return a person with those of these groups that they are in."""
-        found = await self._people.get(user)
-        if found.kind is not Kind.MEMBER:
-            return found
-        return replace(found, groups=await self._groups_of(user, groups))
+        found, member_of = await asyncio.gather(
+            self._people.get(user), self._groups_of(user, groups)
+        )
+        return replace(found, groups=member_of) if found.kind is Kind.MEMBER else found
 
     async def resolve(
         self, users: Collection[str], groups: Collection[str]
@@ -121,10 +154,6 @@ class Directory:
         """Return people as they are now, for the check before a DELETE."""
         found = await asyncio.gather(*(self.person(user, groups) for user in users))
         return dict(zip(users, found, strict=True))
-
-    async def members(self, group: str) -> frozenset[str]:
-        """Return the members of a user group."""
-        return await self._groups.get(group)
 
     async def _groups_of(self, user: str, groups: Iterable[str]) -> frozenset[str]:
         names = sorted(groups)

@@ -39,6 +39,10 @@ class CannotPost(SlackError):
     sentence = "The bot cannot post in that channel. Invite it there with /invite."
 
 
+class MissingScope(CannotPost):
+    sentence = "The bot's token lacks a scope. An admin of the bot must install it again with those of manifest.yml."  # noqa: E501 - shown as it stands
+
+
 class MessageGone(SlackError):
     sentence = "The message is gone or cannot be edited any more."
 
@@ -81,9 +85,10 @@ ERROR_CODES: Mapping[type[SlackError], tuple[str, ...]] = {
         "restricted_action_read_only_channel", "restricted_action_thread_only_channel",
         "restricted_action_non_threadable_channel", "restricted_action_thread_locked",
         "messages_tab_disabled", "user_not_in_channel", "user_disabled", "cannot_dm_bot",
-        "access_denied", "team_access_not_granted", "no_permission", "posting_to_channel_denied",
-        "ekm_access_denied", "missing_scope",
+        "access_denied", "team_access_not_granted", "posting_to_channel_denied",
+        "ekm_access_denied",
     ),
+    MissingScope: ("missing_scope", "no_permission"),
     MessageGone: (
         "message_not_found", "cant_update_message", "edit_window_closed", "is_inactive",
         "thread_not_found", "cannot_reply_to_message",

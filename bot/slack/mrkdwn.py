@@ -28,15 +28,16 @@ MAX_NOTE = 1000  #: characters of a policy's note, which has 200 before it is es
 MAX_QUOTE = 700  #: characters of what a person typed
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 #: What Slack formats: a mark at the beginning of a word, and the name of an emoji.
-_FORMATTED = re.compile(r"(?<![^\W_])[*_~`](?=\S)|(?<!\d):[\w+'-]+:")
+_FORMATTED = re.compile(r"(?<![^\W_])[*_~](?=\S)|(?<!\d):[\w+'-]+:")
 
 
 def escape(text: str, limit: int = MAX_NAME) -> str:
     """Escape untrusted text as one line without mention or link.
 
-    The result has at most `limit` characters and never ends in the middle of an escape.
+    The result has at most `limit` characters beside backticks around it, and no half escape.
     """
-    line = " ".join(INVISIBLE.sub("", text).split())
+    # A backtick would begin code that ends in the bot's own words.
+    line = " ".join(INVISIBLE.sub("", text).replace("`", "'").split())
     parts = [_ESCAPES.get(char, char) for char in line[: limit + 1]]
     if sum(map(len, parts)) > limit:
         ends = accumulate(map(len, parts))
@@ -48,8 +49,7 @@ def escape(text: str, limit: int = MAX_NAME) -> str:
 
 def _as_typed(escaped: str) -> str:
     """Format a line as code if Slack would show it otherwise than it was typed."""
-    inside = escaped.replace("`", "'")
-    return f"`{inside}`" if _FORMATTED.search(escaped) else escaped
+    return f"`{escaped}`" if _FORMATTED.search(escaped) else escaped
 
 
 def code(text: str) -> str:

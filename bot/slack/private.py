@@ -28,8 +28,8 @@ def sentence(error: Exception) -> str:
                 f"This download belongs to the cluster {mrkdwn.code(cluster)}, not to "
                 f"{mrkdwn.code(typed)}. Type the command with {mrkdwn.code(cluster)}."
             )
-        case NothingChanged(request=request):
-            return late_click(error, request)
+        case NothingChanged():
+            return late_click(error)
         case CancellationError() | AtlasError() | SlackError() | InvalidName():
             return mrkdwn.escape(str(error), MAX_SENTENCE)
     raise error
@@ -41,13 +41,16 @@ def _who_may(people: People) -> str:
     return everybody if people.everyone else f"{mrkdwn.people(people)} may."
 
 
-def late_click(error: NothingChanged, request: Request | None) -> str:
+def late_click(error: NothingChanged) -> str:
     """Say that a click changed nothing: who decided, when, and what holds now."""
     if isinstance(error, errors.DownloadEnded):
         return f"{CHANGED_NOTHING}: the download has ended."
-    if request is None:
-        return f"{CHANGED_NOTHING}: nothing waits for a decision here any more."
-    return f"{CHANGED_NOTHING}: {status(request)}"
+    if error.request:
+        return f"{CHANGED_NOTHING}: {status(error.request)}"
+    if decision := error.let_run:
+        by = mrkdwn.person(decision.by) if decision.by else "the bot"
+        return f"{CHANGED_NOTHING}: {by} let this download run at {_time(decision.at)}."
+    return f"{CHANGED_NOTHING}: nothing waits for a decision here any more."
 
 
 def status(request: Request) -> str:
@@ -56,9 +59,9 @@ def status(request: Request) -> str:
     by = mrkdwn.person(request.outcome.by) if request.outcome.by else "the bot"
     approved = _approved(request)
     return {
-        State.AWAITING: f"another request about this download waits since {at}.",
+        State.AWAITING: f"another request about this download has been waiting since {at}.",
         State.APPROVED: f"{approved} at {at}, and the download is being cancelled.",
-        State.CANCELLING: f"{approved}, and the download is being cancelled since {at}.",
+        State.CANCELLING: f"{approved}, and the bot has been cancelling the download since {at}.",
         State.CANCELLED: f"{approved}, and Atlas confirmed at {at} that it is cancelled.",
         State.OVER: f"the download ended by other means at {at}.",
         State.REFUSED: f"Atlas refused at {at} to cancel it.",
@@ -79,7 +82,7 @@ def _approved(request: Request) -> str:
     if request.approvals:
         approvers = [mrkdwn.person(item.user) for item in request.approvals]
         return f"{mrkdwn.join(approvers)} approved this"
-    return f"{mrkdwn.person(request.requester or '')} asked, with no approval needed"
+    return f"{mrkdwn.person(request.requester or '')} asked"
 
 
 def joined(request: Request, link: str | None, *, is_approval: bool = False) -> str:

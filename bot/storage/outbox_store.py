@@ -102,10 +102,11 @@ class OutboxStore(Store):
 
     @reads
     def oldest(self, uow: UnitOfWork) -> datetime | None:
-        """Return when the oldest undelivered change of a message was written."""
-        statement = select(func.min(downloads.c.changed_at)).where(text(NEEDS_DELIVERY))
-        moment: datetime | None = uow.execute(statement).scalar()
-        return moment
+        """Return when the oldest change was written that Slack does not show."""
+        behind = select(func.min(downloads.c.changed_at)).where(text(NEEDS_DELIVERY))
+        unposted = select(func.min(replies.c.at)).where(text(IS_UNPOSTED))
+        moments = [uow.execute(statement).scalar() for statement in (behind, unposted)]
+        return min(filter(None, moments), default=None)
 
     def _delivery(self, uow: UnitOfWork, row: Any) -> Delivery:  # noqa: ANN401 - a database row
         found = request_rows.of_download(uow, row.project_id, row.job_id)

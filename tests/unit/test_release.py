@@ -84,8 +84,22 @@ def test_notes_of_the_release_are_its_part_of_the_changelog(tmp_path: Path) -> N
     assert notes.strip() == part.partition("\n")[2].strip()
 
 
-def test_pythons_of_ci_are_those_that_the_package_names() -> None:
+def test_pythons_of_ci_are_those_that_the_package_names_and_the_newest_which_may_fail() -> None:
     named = {c.rpartition(" ")[2] for c in PROJECT["classifiers"] if "Python :: 3." in c}
-    debian = {"3.13"}
+    debian, newest = {"3.13"}, {"3.14"}
+    job = jobs("ci")["pythons"]
 
-    assert named == {*jobs("ci")["unit"]["strategy"]["matrix"]["python"], *debian}
+    assert {*job["strategy"]["matrix"]["python"]} == named - debian | newest
+    assert job["continue-on-error"] == "${{ matrix.python == '3.14' }}"
+
+
+def test_image_is_built_and_started_on_each_pull_request_and_each_night() -> None:
+    assert jobs("ci")["image"] == {"uses": "./.github/workflows/image.yml"}
+    for name in ("image", "nightly"):
+        assert {"run": "bash .ci/image"} in jobs(name)["image"]["steps"]
+
+
+def test_version_of_the_examples_is_that_of_the_package() -> None:
+    example = Path("docs/deploy/kubernetes.yaml").read_text(encoding="utf-8")
+
+    assert f"image: cancel-restore:{VERSION} " in example

@@ -1,0 +1,290 @@
+"""The dialog of a job: it opens at once, its submit is one request, and refusals are said in it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+
+from bot.cancellation.request import State
+from bot.slack import context, dialog
+from bot.slack.errors import DialogExpired, SlackUnavailable
+from bot.slack.values import ALONE, OPEN, REASON
+from tests.support.domain import ADA, EVE, GIL, POLICY, REF, RINA
+from tests.unit.slack.block_text import as_text
+from tests.unit.slack.slack_bot import DIRECT, IDENTITY, OTHER, SlackBot, let_run_value, slack_bot
+
+NO_CHANNEL = replace(POLICY, channel=None)
+ALONE_IS_ENOUGH = replace(NO_CHANNEL, approvals=0)
+
+
+@pytest.fixture
+async def bot() -> AsyncIterator[SlackBot]:
+    async with slack_bot() as started:
+        yield started
+
+
+# How it opens
+
+
+async def test_dialog_opens_before_atlas_and_slack_say_anything(bot: SlackBot) -> None:
+    bot.atlas.gates["prod-eu"] = bot.slack.gates["users.info"] = asyncio.Event()
+    opening = asyncio.create_task(bot.opens(RINA))
+    async with asyncio.timeout(5):
+        while not bot.slack.views:  # noqa: ASYNC110 - the fake sets no event
+            await asyncio.sleep(0.001)
+    first = as_text(bot.view)
+    bot.slack.gates["users.info"].set()
+    await opening
+
+    assert "Looking up …" in first
+    assert "Looking up …" not in as_text(bot.view)
+
+
+async def test_button_of_a_download_opens_its_dialog(bot: SlackBot) -> None:
+    await bot.clicks(RINA, OPEN, let_run_value())
+
+    assert REF.job_id in as_text(bot.view)
+
+
+@pytest.mark.parametrize("value", ["", "nonsense", "a:b:c:d"])
+async def test_button_with_another_value_is_answered(bot: SlackBot, value: str) -> None:
+    await bot.clicks(RINA, OPEN, value)
+
+    assert "not in the bot's database" in bot.told
+
+
+async def test_dialog_that_did_not_open_is_said_privately(bot: SlackBot) -> None:
+    bot.slack.failures["views.open"].append(DialogExpired("expired_trigger_id"))
+    await bot.types(RINA, REF.job_id)
+
+    assert DialogExpired.sentence in bot.told
+
+
+async def test_dialog_is_updated_again_where_slack_did_not_answer(bot: SlackBot) -> None:
+    bot.slack.failures["views.update"].append(SlackUnavailable())
+
+    assert REF.job_id in as_text(await bot.opens(RINA))
+
+
+async def test_atlas_that_is_slow_is_said_in_time(
+    bot: SlackBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dialog, "LOOKUP_TIMEOUT", 0.01)
+    bot.atlas.gates["prod-eu"] = asyncio.Event()
+
+    assert context.SLOW_ATLAS in as_text(await bot.opens(RINA))
+
+
+# What a submit does
+
+
+async def test_submit_is_one_request_also_when_it_comes_twice(bot: SlackBot) -> None:
+    view = await bot.opens(RINA)
+    answers = [await bot.submits(RINA, view) for _ in range(2)]
+    (request,) = await bot.requests()
+
+    assert answers == [{}, {}]
+    assert (request.state, request.requester, request.key) == (State.AWAITING, "U0RINA", view["id"])
+    assert (request.reason, request.asked_in) == ("wrong cluster", "C0DEV")
+    assert request.shown == (await bot.core.download()).shown
+    assert not bot.runs
+
+
+async def test_dialog_that_was_opened_before_a_restart_is_submitted(bot: SlackBot) -> None:
+    view = await bot.opens(RINA)
+    bot.restart(replace(POLICY, approvals=0))
+
+    assert not await bot.submits(RINA, view)
+    assert bot.runs == [(await bot.request()).id]
+
+
+async def test_acting_alone_starts_the_run(bot: SlackBot) -> None:
+    view = await bot.opens(GIL)
+    await bot.submits(GIL, view, alone=True)
+
+    assert view["submit"]["text"] == "Submit"
+    assert (await bot.request()).alone == "U0GIL"
+    assert bot.runs
+
+
+async def test_approver_who_submits_while_another_asked_approves(bot: SlackBot) -> None:
+    await bot.asks(RINA)
+    view = await bot.opens(ADA)
+    await bot.submits(ADA, view)
+
+    assert view["submit"]["text"] == "Approve cancelling"
+    assert (await bot.request()).state is State.APPROVED
+    assert "You approved what <@U0RINA> asked." in bot.told
+
+
+async def test_second_person_is_told_who_asked_and_where(bot: SlackBot) -> None:
+    await bot.asks(RINA)
+    await bot.post_messages()
+    await bot.submits(GIL, await bot.opens(GIL))
+
+    assert "<@U0RINA> asked to cancel this download" in bot.told
+    assert "<https://slack.example/C0OPS|Its message>" in bot.told
+    assert len(await bot.requests()) == 1
+
+
+@pytest.mark.parametrize("is_posted", [True, False])
+async def test_who_asks_from_elsewhere_is_told_where_the_message_is(
+    bot: SlackBot, *, is_posted: bool
+) -> None:
+    await bot.core.list_new()
+    if is_posted:
+        await bot.post_messages()
+    await bot.submits(RINA, await bot.opens(RINA))
+
+    where = "https://slack.example/C0OPS" if is_posted else "<#C0OPS>"
+    assert bot.slack.private == [
+        ("chat.postEphemeral", "C0DEV", f"text: What happens with this download: {where}")
+    ]
+
+
+# What a submit is refused with
+
+
+@pytest.mark.parametrize(
+    ("person", "reason", "alone", "block", "sentence"),
+    [
+        (RINA, None, False, REASON, "A reason is needed"),
+        (RINA, "\u200b ", False, REASON, "A reason is needed"),
+        (GIL, "", True, REASON, "A reason is needed"),
+        (RINA, "now", True, ALONE, "You may not cancel without approval"),
+    ],
+)
+async def test_what_the_person_can_mend_is_said_at_the_input(
+    person: object, reason: str | None, alone: bool, block: str, sentence: str
+) -> None:
+    async with slack_bot(replace(POLICY, require_reason=True)) as bot:
+        asker = GIL if person is GIL else RINA
+        answer = await bot.submits(asker, await bot.opens(asker), reason, alone=alone)
+
+        assert answer["response_action"] == "errors"
+        assert sentence in answer["errors"][block]
+        assert not await bot.requests()
+
+
+async def test_lost_right_is_said_with_who_has_it(bot: SlackBot) -> None:
+    view = await bot.opens(RINA)
+    answer = await bot.submits(EVE, view)  # the metadata of a view is no right
+
+    assert answer["response_action"] == "update"
+    assert "You may not ask to cancel a download here. <@U0ADA>" in as_text(answer["view"])
+    assert "submit" not in answer["view"]
+    assert not await bot.requests()
+
+
+async def test_submit_of_an_older_dialog_is_refused_where_the_project_is_read_only_now(
+    bot: SlackBot,
+) -> None:
+    view = await bot.opens(RINA)
+    bot.restart(replace(POLICY, read_only=True))
+    answer = await bot.submits(RINA, view)
+
+    assert "only watches" in as_text(answer["view"])
+    assert not await bot.requests()
+
+
+async def test_submit_after_the_end_of_the_download_is_refused(bot: SlackBot) -> None:
+    await bot.core.list_new()
+    view = await bot.opens(RINA)
+    bot.core.clock.advance(1)
+    await bot.core.list_new(cancelled=True)
+    answer = await bot.submits(RINA, view)
+
+    assert "has not ended" in as_text(answer["view"])
+
+
+async def test_process_without_the_lease_saves_nothing_and_says_so(bot: SlackBot) -> None:
+    view = await bot.opens(RINA)
+    bot.is_active = False
+    answer = await bot.submits(RINA, view)
+
+    assert "was not saved" in answer["errors"][REASON]
+    assert not await bot.requests()
+
+
+async def test_slack_that_does_not_say_who_acts_is_said_and_the_dialog_stays(
+    bot: SlackBot,
+) -> None:
+    view = await bot.opens(RINA)
+    bot.core.clock.advance(601)
+    bot.slack.failures["users.info"].append(SlackUnavailable())
+    answer = await bot.submits(RINA, view)
+
+    assert "could not check your rights" in answer["errors"][REASON]
+    assert not await bot.submits(RINA, view)
+
+
+async def test_slow_submit_is_said_to_be_uncertain_and_is_one_request_when_repeated(
+    bot: SlackBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(context, "ACK_TIMEOUT", 0.01)
+    view = await bot.opens(RINA)
+    bot.core.clock.advance(31)
+    gate = bot.slack.gates["users.info"] = asyncio.Event()
+    answer = await bot.submits(RINA, view, settles=False)
+    gate.set()
+    await bot.settle()
+    monkeypatch.setattr(context, "ACK_TIMEOUT", 2.5)
+
+    assert "Clicking twice is safe" in answer["errors"][REASON]
+    assert not await bot.submits(RINA, view)
+    assert len(await bot.requests()) == 1
+
+
+# Where the message is
+
+
+@pytest.mark.parametrize(
+    ("scopes", "channel", "place"),
+    [
+        ("", "C0DEV", "C0DEV"),
+        ("chat:write.public", OTHER, OTHER),
+        ("", OTHER, "U0RINA"),
+        ("", DIRECT, "U0RINA"),
+        ("", "C0UNKNOWN", "U0RINA"),
+    ],
+)
+async def test_message_goes_to_the_channel_of_the_command_else_to_the_requester(
+    scopes: str, channel: str, place: str
+) -> None:
+    async with slack_bot(ALONE_IS_ENOUGH) as bot:
+        bot.identity = replace(IDENTITY, scopes=frozenset({scopes}))
+        bot.restart(ALONE_IS_ENOUGH)
+        await bot.submits(RINA, await bot.opens(RINA, channel))
+
+        assert (await bot.core.download()).channel == place
+
+
+@pytest.mark.parametrize("channel", [OTHER, DIRECT, "C0UNKNOWN"])
+async def test_dialog_says_how_to_invite_the_bot_where_nobody_could_approve(channel: str) -> None:
+    async with slack_bot(NO_CHANNEL) as bot:
+        view = await bot.opens(RINA, channel)
+
+        assert "`/invite`" in as_text(view)
+        assert "submit" not in view
+
+
+async def test_job_that_cannot_be_cancelled_is_shown_also_where_the_bot_may_not_post() -> None:
+    async with slack_bot(NO_CHANNEL) as bot:
+        bot.atlas.change(REF.job_id, cancelled=True)
+        view = await bot.opens(RINA, OTHER)
+
+        assert "The download has ended: cancelled." in as_text(view)
+        assert "submit" not in view
+
+
+@pytest.mark.parametrize("approvals", [0, 1])
+async def test_channel_that_slack_does_not_describe_holds_up_approvals_alone(
+    approvals: int,
+) -> None:
+    async with slack_bot(replace(NO_CHANNEL, approvals=approvals)) as bot:
+        bot.slack.failures["conversations.info"].append(SlackUnavailable())
+        view = await bot.opens(RINA)
+
+        assert ("submit" in view) is (approvals == 0)
+        assert (SlackUnavailable.sentence in as_text(view)) is (approvals == 1)

@@ -1,0 +1,43 @@
+"""The pace of calls to Slack: its documented rates, and pauses."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.slack.pace import Pace
+from tests.support.clock import FakeClock
+
+
+@given(st.lists(st.floats(min_value=0, max_value=20), max_size=120))
+def test_calls_stay_within_the_documented_rates(pauses: list[float]) -> None:
+    clock = FakeClock()
+    pace = Pace(clock.monotonic)
+    posts: list[float] = []
+    edits: list[float] = []
+    for pause in pauses:
+        clock.advance(pause)
+        posts += [clock.monotonic()] if pace.may_call("chat.postMessage", "C1") else []
+        edits += [clock.monotonic()] if pace.may_call("chat.update", f"C{len(edits)}") else []
+
+    assert all(sum(at <= item < at + 30 for item in posts) <= 36 for at in posts)
+    assert all(sum(at <= item < at + 60 for item in edits) <= 50 for at in edits)
+
+
+@pytest.mark.parametrize(
+    ("method", "channel", "may"),
+    [
+        ("chat.postMessage", "C1", False),
+        ("chat.postMessage", "C2", True),
+        ("chat.update", "C1", True),
+    ],
+)
+def test_pause_is_of_one_method_in_one_channel(method: str, channel: str, may: bool) -> None:
+    clock = FakeClock()
+    pace = Pace(clock.monotonic)
+    pace.pause("chat.postMessage", "C1", 20)
+    pace.pause("chat.postMessage", "C1", 5)  # a shorter one does not end the longer one
+    clock.advance(19)
+
+    assert pace.may_call(method, channel) is may
+    clock.advance(1)
+    assert pace.may_call(method, channel)
