@@ -21,7 +21,7 @@ from bot.services.requests import RequestService
 from bot.services.rights import Rights
 from bot.services.runner import Runner
 from bot.services.watch import Watch
-from bot.settings import SlackSettings
+from bot.settings import SlackSettings, starter_warnings
 from bot.slack.app import SlackApp
 from bot.slack.client import Identity, SlackClient, new_session
 from bot.slack.context import SlackContext
@@ -72,7 +72,7 @@ class ActiveProcess:
             on_seen=metrics.count_seen,
             on_detected=metrics.observe_detection,
             on_link_seen=metrics.count_live_link,
-            on_round=lambda name, at: metrics.set_round(core.projects.name_of(name), at),
+            on_round=metrics.set_round,
         )
         self.runner = Runner(
             self.stores.runs,
@@ -184,7 +184,26 @@ class ActiveProcess:
             core.now,
             on_dropped=core.metrics.dropped_posts.inc,
         )
-        context = SlackContext(
+        context = self._context(client, identity, directory, links)
+        token = self._slack.app_token.get_secret_value()
+        self._app = app = SlackApp(context, token, core.metrics.observe_ack)
+        if not identity.reads_emails:
+            for warning in starter_warnings(core.settings.projects):
+                log.warning(warning)
+        named = NO_ONE
+        for project in core.projects:
+            named |= project.policies.default.may_ask
+        return [
+            Loop("outbox", outbox.run),
+            Loop("slack", app.run),
+            Loop("directory", partial(directory.run, named.groups, named.users)),
+        ]
+
+    def _context(
+        self, client: SlackClient, identity: Identity, directory: Directory, links: Links
+    ) -> SlackContext:
+        core = self.core
+        return SlackContext(
             client=client,
             identity=identity,
             directory=directory,
@@ -206,26 +225,6 @@ class ActiveProcess:
             now=core.now,
             is_active=lambda: core.lease.is_held,
         )
-        token = self._slack.app_token.get_secret_value()
-        self._app = app = SlackApp(context, token, core.metrics.observe_ack)
-        self._warn(identity)
-        groups = NO_ONE
-        for project in core.projects:
-            groups |= project.policies.default.may_ask
-        return [
-            Loop("outbox", outbox.run),
-            Loop("slack", app.run),
-            Loop("groups", partial(directory.run, groups.groups)),
-        ]
-
-    def _warn(self, identity: Identity) -> None:
-        """Warn of what weakens an auto-cancel."""
-        has_auto_cancel = any(item.policies.default.auto_cancels for item in self.core.projects)
-        if has_auto_cancel and not identity.reads_emails:
-            log.warning(
-                "the bot token lacks the scope users:read.email: "
-                "the starter of a download may let its auto-cancel run"
-            )
 
     async def _identity(self, client: SlackClient) -> Identity:
         """Ask Slack for the bot's own ids until it answers."""

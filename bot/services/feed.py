@@ -27,7 +27,6 @@ class Feed:
     now: Callable[[], datetime]
     is_readable: bool = field(default=True, init=False)  #: whether the last read succeeded
     _seen: set[str] = field(default_factory=set, init=False)
-    _newest: datetime | None = field(default=None, init=False)
 
     async def read(self) -> list[datetime]:
         """Read the feed, store the starters, and return the times of new restore requests."""

@@ -24,6 +24,10 @@ class Observations:
     on_link_seen: Callable[[str], None] = lambda _project: None
     on_round: Callable[[str, datetime], None] = lambda _project, _at: None
 
+    def report_round(self, project_id: str, began: datetime) -> None:
+        """Note a complete look at all clusters of a project."""
+        self.on_round(self.projects.name_of(project_id), began)
+
     def report(self, changes: Changes) -> None:
         """Write the log lines `download_seen` and `download_ended`, and count."""
         for download in changes.seen:

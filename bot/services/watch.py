@@ -11,7 +11,6 @@ import structlog
 
 from bot.atlas import (
     AtlasError,
-    JobRef,
     Priority,
     ReadItems,
     RestoreJob,
@@ -94,7 +93,7 @@ class Watch:
             began, at = self.monotonic(), self.now()
             with log_errors("watch round failed", project=self.project.id):
                 if await self._read_all(Priority.ROUND):
-                    self.observations.on_round(self.project.name, at)
+                    self.observations.report_round(self.project.id, at)
             await self.sleep(max(0.0, began + self.interval - self.monotonic()))
 
     async def _sweeps(self) -> None:
@@ -195,8 +194,3 @@ def _signature(
         return (job, is_due)
 
     return (*map(facts, jobs), *unread)
-
-
-def ref_of(project_id: str, cluster: str, job: RestoreJob) -> JobRef:
-    """Return the job with the cluster that Atlas names: its own link, else the list that has it."""
-    return JobRef(project_id, job.cluster_name or cluster, job.id)

@@ -6,5 +6,4 @@ from bot.settings.model import AtlasSettings as AtlasSettings
 from bot.settings.model import ProjectSettings as ProjectSettings
 from bot.settings.model import Settings as Settings
 from bot.settings.model import SlackSettings as SlackSettings
-from bot.settings.warnings import orphan_warnings as orphan_warnings
 from bot.settings.warnings import starter_warnings as starter_warnings

@@ -1,6 +1,6 @@
 """Warns of settings that carry a risk, and of what the start finds beside them."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 
 from bot.settings.model import ProjectSettings
@@ -31,50 +31,14 @@ def policy_warnings(projects: Iterable[ProjectSettings], interval: float) -> Ite
             )
 
 
-def orphan_warnings(
-    open_requests: Mapping[str, int], projects: Iterable[ProjectSettings]
-) -> Iterator[str]:
-    """Name projects with open requests that the settings do not name.
-
-    Args:
-        open_requests: how many requests are open, by the id of their project.
-        projects: the projects of the settings.
-    """
-    ids = {project.id for project in projects}
-    for project_id, count in sorted(open_requests.items()):
-        if project_id not in ids and count:
-            requests = "1 open request" if count == 1 else f"{count} open requests"
-            yield (
-                f"Project {project_id} is not in the settings any more and has {requests}: they "
-                "wait untouched. Name the project again, or cancel its downloads in Atlas."
-            )
-
-
-def starter_warnings(
-    projects: Iterable[ProjectSettings],
-    *,
-    has_email_scope: bool,
-    unreadable_feeds: Collection[str],
-) -> Iterator[str]:
+def starter_warnings(projects: Iterable[ProjectSettings]) -> Iterator[str]:
     """Name the projects where a person could let their own download run.
 
-    Args:
-        projects: the projects of the settings.
-        has_email_scope: whether the bot token has the scope `users:read.email`.
-        unreadable_feeds: the ids of projects whose activity feed cannot be read.
+    This is so where the bot token lacks the scope `users:read.email`.
     """
-    cancelling = [p for p in projects if p.policies.default.auto_cancels]
-    if cancelling and not has_email_scope:
-        labels = ", ".join(project.label for project in cancelling)
+    if labels := ", ".join(p.label for p in projects if p.policies.default.auto_cancels):
         yield (
             f"BOT_AUTO_CANCEL_AFTER is set ({labels}), and the bot token lacks the scope "
             "users:read.email: who started a download may let it run. Add the scope, and install "
             "the app again."
         )
-    for project in cancelling:
-        if project.id in unreadable_feeds:
-            yield (
-                f"Project {project.label}: BOT_AUTO_CANCEL_AFTER is set, and the activity feed "
-                "cannot be read: who started a download may let it run. `cancel-restore doctor` "
-                "says what to check."
-            )
