@@ -18,7 +18,8 @@ from bot.wiring import Core
 
 RESTART_PAUSE = 1.0  #: seconds before the role's loop is started again, should it die
 DATABASE_PROBLEM = "The database cannot be written ({why}): check DATABASE_URL."
-STARTING = "The tables are not ready yet."
+NO_TABLES = "The tables are not ready yet."
+STARTING = "The process has not started yet."
 
 log = structlog.get_logger(__name__)
 
@@ -98,9 +99,11 @@ class Bot:
     async def _readiness(self) -> Readiness:
         problems = {}
         if not self._has_tables:
-            problems["database"] = STARTING
+            problems["database"] = NO_TABLES
         elif why := await self.core.database.check_writable():
             problems["database"] = DATABASE_PROBLEM.format(why=why)
         if self._parts:
             problems |= await self._parts.problems()
+        elif self._roles.role is Role.ACTIVE or not self._roles.has_asked:
+            problems["role"] = STARTING
         return Readiness(str(self._roles.role), problems)

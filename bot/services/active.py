@@ -38,6 +38,7 @@ class RoleKeeper:
 
     def __post_init__(self) -> None:
         self.role = Role.STANDBY
+        self.has_asked = False  #: whether the lease was asked for once, so that the role is known
 
     async def run(self) -> None:
         """Stand by, then be active, until cancelled; then stop the parts and release the lease."""
@@ -51,7 +52,9 @@ class RoleKeeper:
     async def _stand_by(self) -> None:
         while True:
             try:
-                if await self.lease.take():
+                is_taken = await self.lease.take()
+                self.has_asked = True
+                if is_taken:
                     return
             except StorageError as error:
                 log.warning("lease not taken", why=str(error))
