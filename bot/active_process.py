@@ -157,9 +157,7 @@ class ActiveProcess:
         await self.core.projects.read_names()
 
     async def _watch(self, project_id: str) -> None:
-        await wait_up_to(NAMES_WITHIN, self._has_names)
         project = self.core.projects.get(project_id)
-        self.core.metrics.watch(project.name)
         watch = Watch(
             project,
             self.core.feed_of(project),
@@ -168,6 +166,9 @@ class ActiveProcess:
             float(self.core.settings.watch_interval),
             self.core.now,
         )
+        await watch.start()
+        await wait_up_to(NAMES_WITHIN, self._has_names)
+        self.core.metrics.watch(project.name)
         await watch.run()
 
     def _loops_with_slack(self, client: SlackClient, identity: Identity) -> list[Loop]:

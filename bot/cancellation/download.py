@@ -189,8 +189,14 @@ def new_download(ref: JobRef, job: RestoreJob, *, read_at: datetime, now: dateti
 
 
 def is_new(ref: JobRef, watch_started_at: datetime | None) -> bool:
-    """Whether a download started after the first start of its project's watch."""
-    return watch_started_at is not None and ref.started_at > watch_started_at
+    """Whether a download started after the first start of its project's watch.
+
+    An id's time has whole seconds, so one that started in the same second counts as new: a wrong
+    cancel costs minutes.
+    """
+    return watch_started_at is not None and ref.started_at >= watch_started_at.replace(
+        microsecond=0
+    )
 
 
 def auto_cancel_time(

@@ -64,13 +64,12 @@ class Watch:
         self._wants_feed = asyncio.Event()
 
     async def run(self) -> None:
-        """Watch until cancelled."""
-        await self._start()
+        """Watch until cancelled; `start` comes first."""
         async with asyncio.TaskGroup() as group:
             for loop in (self._follow_feed, self._rounds, self._sweeps):
                 group.create_task(loop(), name=f"{loop.__name__} {self.project.id}")
 
-    async def _start(self) -> None:
+    async def start(self) -> None:
         """Store the first start of the watch: downloads that are older are not new."""
         while True:
             with log_errors("watch not started", project=self.project.id):

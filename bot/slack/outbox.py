@@ -37,6 +37,7 @@ CHANNEL_PAUSE = 30.0  #: seconds between two tries in a channel that takes no po
 REFUSED_PAUSE = 30.0  #: seconds between two tries of a message that Slack refuses
 ERROR_PAUSE = 2.0  #: seconds after another error of Slack
 SHORT_REPLY = 500  #: characters of a reply without blocks
+FIRST_VERSION = 1  #: of a message
 #: The namespace of `client_msg_id`: Slack posts a message with a known one only once.
 NAMESPACE = uuid.UUID("5f0c3c55-6d0b-4d6c-9f5e-1f1a9f6f4a10")
 #: What Slack refuses for good; `_send` has tried a short text then.
@@ -158,7 +159,8 @@ class Outbox:
             return place
         if shown is None:  # the edit has to wait; replies, which notify people, need not
             return place
-        version = delivery.wanted_version
+        # Slack keeps the first version of a message whose post is repeated: an edit follows.
+        version = delivery.wanted_version if place else FIRST_VERSION
         await self.store.message_shown(download.ref, version, shown.channel, shown.ts)
         return shown
 

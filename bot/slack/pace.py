@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 #: Calls in a window of seconds. Slack documents one post a second and channel, with bursts, and
 #: 50 edits a minute in a workspace.
-POSTS_A_CHANNEL = (6, 5.0)
+POSTS_A_CHANNEL = (20, 20.0)
 EDITS = (48, 60.0)
 
 

@@ -69,6 +69,10 @@ class Messages:
         edited = {"user": by, "ts": self._ids.ts()}
         message.content = {**message.content, **changes, "edited": edited}
 
+    def delete(self, channel: str, ts: str) -> None:
+        """Delete a message, as people do."""
+        del self._by_place[channel, ts]
+
     def find(self, channel: str, ts: str) -> Message | None:
         return self._by_place.get((channel, ts))
 

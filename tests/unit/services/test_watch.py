@@ -78,6 +78,7 @@ class Watched:
             wait_up_to=self.wait_for_feed,
             monotonic=env.clock.monotonic,
         )
+        await watch.start()
         task = asyncio.create_task(watch.run())
         try:
             await self.finish_round()

@@ -207,7 +207,7 @@ async def test_message_that_is_gone_is_posted_anew_with_the_mentions_of_its_stat
     first = env.chat.roots[0]
     env.chat.messages.clear()
     await env.ask()
-    await env.look(3)
+    await env.look(2)
 
     (root,) = env.chat.roots
     assert root["client_msg_id"] != first["client_msg_id"]
