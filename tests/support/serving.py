@@ -118,6 +118,10 @@ class Serving:
             await asyncio.sleep(0.02)
         return value
 
+    async def pause(self) -> None:
+        """Wait between two looks at what Slack does not tell."""
+        await asyncio.sleep(0.1)
+
     def shown(self) -> str:
         """Return the channel as text, for a failing test."""
         found = self.slack.state.messages(CHANNEL)[-5:]
