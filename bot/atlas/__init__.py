@@ -49,7 +49,6 @@ from bot.atlas.gateway import NotLocated as NotLocated
 from bot.atlas.http import AtlasHttp as AtlasHttp
 from bot.atlas.key_access import CANCEL_ROLES as CANCEL_ROLES
 from bot.atlas.key_access import OTHER_ROLES as OTHER_ROLES
-from bot.atlas.key_access import READ_ROLES as READ_ROLES
 from bot.atlas.key_access import KeyAccess as KeyAccess
 from bot.atlas.limiter import CallLimiter as CallLimiter
 from bot.atlas.limiter import Priority as Priority

@@ -7,7 +7,8 @@ from pydantic import AliasPath, BeforeValidator, Field
 
 from bot.atlas.models import AtlasModel
 
-#: The roles that may cancel a restore job, by their names in the API of 2026.
+#: The roles that may cancel a restore job, by their names in the API of 2026. Atlas's pages
+#: differ on whether the two operators may also read one: only a read shows that.
 CANCEL_ROLES = frozenset(
     {
         *("GROUP_BACKUP_RECOVERY_OPERATOR", "GROUP_BACKUP_EXPORT_OPERATOR", "GROUP_BACKUP_MANAGER"),
@@ -15,11 +16,7 @@ CANCEL_ROLES = frozenset(
     }
 )
 
-#: The roles that may read restore jobs. Atlas's pages differ on the two operators of
-#: `CANCEL_ROLES`: only a read shows whether they may.
-READ_ROLES = frozenset({"GROUP_BACKUP_MANAGER", "GROUP_OWNER", "ORG_OWNER"})
-
-#: The roles that may do neither; any other role is not known, and may be newer than this program.
+#: The roles that may not; any other role is not known, and may be newer than this program.
 OTHER_ROLES = frozenset(
     {
         *("ORG_MEMBER", "ORG_READ_ONLY", "ORG_GROUP_CREATOR"),
@@ -47,15 +44,7 @@ class KeyAccess:
     @property
     def may_cancel(self) -> bool | None:
         """Whether one of the roles may cancel; None where that is not known."""
-        return self._may(CANCEL_ROLES)
-
-    @property
-    def may_read(self) -> bool | None:
-        """Whether one of the roles may read restore jobs; None where that is not known."""
-        return self._may(READ_ROLES)
-
-    def _may(self, sufficient: frozenset[str]) -> bool | None:
-        if self.roles and self.roles & sufficient:
+        if self.roles and self.roles & CANCEL_ROLES:
             return True
         return False if self.roles and self.roles <= OTHER_ROLES else None
 

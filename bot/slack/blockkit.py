@@ -7,9 +7,8 @@ from typing import Any, TypeAlias
 Block: TypeAlias = dict[str, Any]
 View: TypeAlias = dict[str, Any]
 
-#: Slack's limits (docs.slack.dev, reference/block-kit), in characters unless noted.
+#: Slack's limits (docs.slack.dev, reference/block-kit), in characters.
 TEXT = 3000
-MESSAGE_BLOCKS = 50  #: blocks
 FALLBACK = 2000  #: `chat.update` accepts 4,000; a notification needs far less
 INPUT = 3000
 METADATA = 3000
