@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, case, insert, literal, select, update
 
 from bot.atlas import JobRef
 from bot.cancellation.download import Download
@@ -21,6 +21,7 @@ from bot.log_config import log_audit_event
 from bot.storage.database import Database
 from bot.storage.lease import Lease, lock_lease
 from bot.storage.tables import (
+    Instant,
     audit_events,
     download_from_row,
     download_to_row,
@@ -68,10 +69,14 @@ class UnitOfWork:
     def show(self, ref: JobRef) -> None:
         """Let the download's message show this change."""
         of = _is_download(ref.project_id, ref.job_id)
-        wanted = downloads.c.wanted_version + 1
-        self.execute(
-            update(downloads).where(*of).values(wanted_version=wanted, changed_at=self.now)
-        )
+        is_behind = downloads.c.shown_version < downloads.c.wanted_version
+        values = {
+            "wanted_version": downloads.c.wanted_version + 1,
+            "changed_at": case(
+                (is_behind, downloads.c.changed_at), else_=literal(self.now, Instant)
+            ),
+        }
+        self.execute(update(downloads).where(*of).values(**values))
         self.has_messages = True
 
     def reply(

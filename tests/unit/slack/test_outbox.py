@@ -394,3 +394,27 @@ async def test_age_of_the_oldest_change_counts_replies_too(env: Environment) -> 
 
     assert env.chat.states == ["awaiting"]
     assert await env.store.oldest() == asked_at
+
+
+async def test_further_changes_do_not_make_an_undelivered_message_younger(env: Environment) -> None:
+    seen_at = env.clock.now
+    env.chat.failures[POST] += [RateLimited("ratelimited", 600)]
+    await env.see()
+    await env.look()
+    env.clock.advance(60)
+    await env.ask()
+
+    assert await env.store.oldest() == seen_at
+
+
+async def test_message_whose_first_post_had_no_answer_is_edited_after_the_second(
+    env: Environment,
+) -> None:
+    env.chat.lost = frozenset({1})
+    await env.see()
+    await env.look()
+    await env.ask()
+    await env.look(3, after=ERROR_PAUSE)
+
+    assert len(env.chat.roots) == 1
+    assert env.chat.states == ["awaiting"]
