@@ -13,6 +13,7 @@ from bot.demo.scenarios import CLUSTER, FIRST, LINK_AFTER, OPS, SCENARIOS, Scena
 from bot.sandbox.atlas import PROJECT_ID, Call, FakeAtlasServer
 from bot.sandbox.atlas.jobs import DeliveryType, RestoreJob
 from bot.sandbox.slack import FakeSlackServer
+from bot.tasks import cancel_and_wait
 
 #: Seconds from the start of the bot to its Socket Mode connection.
 READY_TIMEOUT = 20.0
@@ -121,7 +122,7 @@ class Controller:
             self.publish_state()
 
     async def start_scenario(self, name: str, pauses: float = 0.0) -> None:
-        """Set up a scenario: settings, a restore job to cancel and its announcement, faults.
+        """Set up a scenario: settings, a restore job to cancel, faults.
 
         Args:
             name: of the scenario.
@@ -163,11 +164,11 @@ class Controller:
         self.job = self._prepare_job(scenario)
         self.call_log.add("scenario", text=scenario.title)
         self.publish_state()
-        await self._wait_for_announcements()
         # The other faults are for the calls of people, not for the watch.
-        faults = (fault for fault in scenario.faults if not fault.path)
-        path = f"/restoreJobs/{self.job.id}"
-        self.atlas.faults.add(*(replace(fault, path=path) for fault in faults))
+        if faults := [fault for fault in scenario.faults if not fault.path]:
+            await self._wait_for_announcements()
+            path = f"/restoreJobs/{self.job.id}"
+            self.atlas.faults.add(*(replace(fault, path=path) for fault in faults))
 
     async def _wait_for_announcements(self) -> None:
         """Wait until each download that can be cancelled is announced: a later one is new."""
@@ -254,18 +255,18 @@ class Controller:
         """Wait for Socket Mode; raise `StartError` if the process exits or takes too long."""
         ready = asyncio.create_task(self._wait_for_connections(1))
         exited = asyncio.create_task(self._process.raise_at_exit())
-        await asyncio.wait({ready, exited}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (ready, exited):
-            task.cancel()
-        results = await asyncio.gather(ready, exited, return_exceptions=True)
-        for error in results:
-            if isinstance(error, TimeoutError):
-                raise StartError(
-                    f"The bot did not connect within {READY_TIMEOUT:.0f} seconds; its log is "
-                    f"{self._process.log}."
-                )
-            if isinstance(error, StartError):
-                raise error
+        try:
+            done, _ = await asyncio.wait({ready, exited}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await cancel_and_wait(ready, exited)
+        try:
+            for task in done:
+                task.result()
+        except TimeoutError:
+            raise StartError(
+                f"The bot did not connect within {READY_TIMEOUT:.0f} seconds; its log is "
+                f"{self._process.log}."
+            ) from None
 
     async def _wait_for_connections(self, least: int) -> None:
         """Wait until the bot is connected, or with 0 until it is disconnected."""

@@ -208,3 +208,8 @@ SCENARIOS: Mapping[str, Scenario] = {
 }
 
 FIRST = FIRST_SCENARIOS[0].name
+
+
+def first_for(approvals: int) -> str:
+    """Return the name of the scenario with which the demo begins."""
+    return "approval" if approvals else FIRST

@@ -23,6 +23,13 @@ class WebApi:
         self._world = world
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Handle one call; without an answer where the client has gone."""
+        try:
+            return await self._handle(request)
+        except ConnectionError:
+            return web.Response()
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
         """Handle one call, including an injected fault."""
         name = request.match_info["method"]
         fault = self._world.faults.next(name)
