@@ -19,7 +19,7 @@ from bot.tasks import cancel_and_wait
 READY_TIMEOUT = 20.0
 
 #: Seconds between two downloads: closer ones share the events of their starts.
-APART = 11.0
+APART = 7.0
 
 #: Seconds in which the bot announces every download that runs.
 WATCH_TIMEOUT = 60.0
@@ -112,11 +112,12 @@ class Controller:
         self.slack.world.events.publish("demo", **self.state())
 
     def on_call(self, call: Call) -> None:
-        """Log a call to Atlas about one job; publish the state if the call changed it.
+        """Log a call to Atlas; publish the state if the call changed it.
 
-        The watch reads lists every two seconds: the log does not show these.
+        The log has the calls about the scenario's job, and every DELETE. It has not what the watch
+        reads every two seconds.
         """
-        if "/restoreJobs/" in call.path:
+        if (self.job and self.job.id in call.path) or call.method == "DELETE":
             self.call_log.add_atlas_call(call)
         if call.effect or call.faults:
             self.publish_state()
@@ -136,6 +137,7 @@ class Controller:
         scenario = replace(scenario, age=scenario.age + pauses)
         async with self._lock:
             self._end_leftovers()
+            self._since = self.slack.world.ids.ts()
             self._scenario = scenario
             self.publish_state()
             try:

@@ -67,10 +67,11 @@ const CHANGES = {
   demo: (demo) => {
     if (demo.since !== state.demo.since) {
       state.withEarlier = false;
+      state.thread = "";
       state.unread.clear();
     }
     state.demo = demo;
-    return ["top", "sidebar", "channel", "calls", "modal"];
+    return ["top", "sidebar", "channel", "thread", "calls", "modal"];
   },
 };
 
