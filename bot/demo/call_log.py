@@ -15,9 +15,8 @@ MAX_ENTRIES = 500
 #: The action of a person, by the type of the payload that is sent to the bot.
 ACTIONS = {
     "slash_commands": "typed",
-    "block_actions": "used",
+    "block_actions": "clicked",
     "view_submission": "submitted",
-    "view_closed": "closed the dialog",
 }
 
 
@@ -71,7 +70,7 @@ class CallLog:
         """Add actions of people and calls of Slack's Web API; ignore other events."""
         data = event.data
         if event.kind == "action":
-            action = ACTIONS.get(str(data["type"]), str(data["type"]))
+            action = ACTIONS[str(data["type"])]
             self.add("person", user=data["user"], action=action, text=data["what"])
         elif event.kind == "call":
             self.add("slack", method=data["method"], ok=data["ok"], error=data["error"])

@@ -8,8 +8,8 @@ import typer
 
 from bot.app import StartError
 from bot.cli.output import WRONG_USAGE, fail, failing_on
-from bot.demo.scenarios import SCENARIOS
-from bot.demo.script import play_all, play_scenario, story
+from bot.demo.scenarios import SCENARIOS, first_for
+from bot.demo.script import play_all, play_scenario
 from bot.demo.script_session import ScriptFailed
 from bot.demo.server import run_demo
 from bot.log_config import configure_logging
@@ -34,20 +34,21 @@ def run(options: DemoOptions, out: TextIO) -> None:
     """Run the demo until it ends or is interrupted."""
     _check(options)
     configure_logging("WARNING")
+    approvals = options.approvals or 0
+    scenario = options.fault or first_for(approvals)
     with failing_on(ScriptFailed, StartError):
         if options.plays_all:
             asyncio.run(play_all(out))
         elif options.is_script:
-            name = options.fault or story(options.approvals)
-            asyncio.run(play_scenario(name, out, options.approvals or 0))
+            asyncio.run(play_scenario(scenario, out, approvals))
         else:
             typer.echo("Starting …", err=True)
             asyncio.run(
                 run_demo(
                     out,
                     port=DEFAULT_PORT if options.port is None else options.port,
-                    approvals=options.approvals or 0,
-                    fault=options.fault,
+                    approvals=approvals,
+                    scenario=scenario,
                     as_json=options.as_json or not out.isatty(),
                     browser=options.opens_browser and out.isatty(),
                 )

@@ -13,12 +13,13 @@ from bot.demo.scenarios import CLUSTER, FIRST, LINK_AFTER, OPS, SCENARIOS, Scena
 from bot.sandbox.atlas import PROJECT_ID, Call, FakeAtlasServer
 from bot.sandbox.atlas.jobs import DeliveryType, RestoreJob
 from bot.sandbox.slack import FakeSlackServer
+from bot.tasks import cancel_and_wait
 
 #: Seconds from the start of the bot to its Socket Mode connection.
 READY_TIMEOUT = 20.0
 
 #: Seconds between two downloads: closer ones share the events of their starts.
-APART = 11.0
+APART = 7.0
 
 #: Seconds in which the bot announces every download that runs.
 WATCH_TIMEOUT = 60.0
@@ -111,17 +112,18 @@ class Controller:
         self.slack.world.events.publish("demo", **self.state())
 
     def on_call(self, call: Call) -> None:
-        """Log a call to Atlas about one job; publish the state if the call changed it.
+        """Log a call to Atlas; publish the state if the call changed it.
 
-        The watch reads lists every two seconds: the log does not show these.
+        The log has the calls about the scenario's job, and every DELETE. It has not what the watch
+        reads every two seconds.
         """
-        if "/restoreJobs/" in call.path:
+        if (self.job and self.job.id in call.path) or call.method == "DELETE":
             self.call_log.add_atlas_call(call)
         if call.effect or call.faults:
             self.publish_state()
 
     async def start_scenario(self, name: str, pauses: float = 0.0) -> None:
-        """Set up a scenario: settings, a restore job to cancel and its announcement, faults.
+        """Set up a scenario: settings, a restore job to cancel, faults.
 
         Args:
             name: of the scenario.
@@ -135,6 +137,7 @@ class Controller:
         scenario = replace(scenario, age=scenario.age + pauses)
         async with self._lock:
             self._end_leftovers()
+            self._since = self.slack.world.ids.ts()
             self._scenario = scenario
             self.publish_state()
             try:
@@ -163,11 +166,11 @@ class Controller:
         self.job = self._prepare_job(scenario)
         self.call_log.add("scenario", text=scenario.title)
         self.publish_state()
-        await self._wait_for_announcements()
         # The other faults are for the calls of people, not for the watch.
-        faults = (fault for fault in scenario.faults if not fault.path)
-        path = f"/restoreJobs/{self.job.id}"
-        self.atlas.faults.add(*(replace(fault, path=path) for fault in faults))
+        if faults := [fault for fault in scenario.faults if not fault.path]:
+            await self._wait_for_announcements()
+            path = f"/restoreJobs/{self.job.id}"
+            self.atlas.faults.add(*(replace(fault, path=path) for fault in faults))
 
     async def _wait_for_announcements(self) -> None:
         """Wait until each download that can be cancelled is announced: a later one is new."""
@@ -254,18 +257,18 @@ class Controller:
         """Wait for Socket Mode; raise `StartError` if the process exits or takes too long."""
         ready = asyncio.create_task(self._wait_for_connections(1))
         exited = asyncio.create_task(self._process.raise_at_exit())
-        await asyncio.wait({ready, exited}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (ready, exited):
-            task.cancel()
-        results = await asyncio.gather(ready, exited, return_exceptions=True)
-        for error in results:
-            if isinstance(error, TimeoutError):
-                raise StartError(
-                    f"The bot did not connect within {READY_TIMEOUT:.0f} seconds; its log is "
-                    f"{self._process.log}."
-                )
-            if isinstance(error, StartError):
-                raise error
+        try:
+            done, _ = await asyncio.wait({ready, exited}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await cancel_and_wait(ready, exited)
+        try:
+            for task in done:
+                task.result()
+        except TimeoutError:
+            raise StartError(
+                f"The bot did not connect within {READY_TIMEOUT:.0f} seconds; its log is "
+                f"{self._process.log}."
+            ) from None
 
     async def _wait_for_connections(self, least: int) -> None:
         """Wait until the bot is connected, or with 0 until it is disconnected."""

@@ -1,5 +1,6 @@
 """Starts the environment of the demo: both fake servers, a temporary folder, the real bot."""
 
+import os
 import tempfile
 import time
 from collections.abc import AsyncIterator
@@ -10,7 +11,7 @@ from bot.app import StartError
 from bot.demo.call_log import CallLog
 from bot.demo.controller import Controller
 from bot.demo.process import BotProcess
-from bot.demo.scenarios import FIRST, GROUP, OPS
+from bot.demo.scenarios import GROUP, OPS
 from bot.demo.site import ROLES, Site
 from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, FakeAtlasServer, World
 from bot.sandbox.slack import FakeSlackServer
@@ -18,14 +19,14 @@ from bot.sandbox.slack import FakeSlackServer
 
 @asynccontextmanager
 async def open_demo(
-    *, port: int = 0, approvals: int = 0, scenario: str = "", pauses: float = 0.0
+    scenario: str, *, port: int = 0, approvals: int = 0, pauses: float = 0.0
 ) -> AsyncIterator[Controller]:
     """Start everything and a scenario; stop everything at the end.
 
     Args:
+        scenario: its name.
         port: where the page and the fake Slack listen; 0 takes a free one.
         approvals: how many other people must approve; see `Scenario.without_approval`.
-        scenario: its name; by default the first, or with approvals the one that shows them.
         pauses: seconds for which its people pause, which are over when it begins.
 
     Raises:
@@ -39,8 +40,7 @@ async def open_demo(
             controller = _controller(slack, atlas, atlas_of_bot, Path(folder), approvals)
             async with _listening(slack, port):
                 try:
-                    name = scenario or ("approval" if approvals else FIRST)
-                    await controller.start_scenario(name, pauses)
+                    await controller.start_scenario(scenario, pauses)
                     yield controller
                 finally:
                     await controller.close()
@@ -48,7 +48,10 @@ async def open_demo(
 
 def new_atlas() -> FakeAtlasServer:
     """Build a fake Atlas whose restore jobs were started lately, as their ids say."""
-    return FakeAtlasServer(World.example(dated_ids=True))
+    world = World.example(dated_ids=True)
+    # With more downloads that run, the bot would announce the last one seconds later.
+    world.projects[PROJECT_ID].clusters["orders-sharded"].jobs.clear()
+    return FakeAtlasServer(world)
 
 
 def _controller(
@@ -111,8 +114,9 @@ async def _listening(slack: FakeSlackServer, port: int) -> AsyncIterator[FakeSla
         await slack.__aenter__()
     except OSError as error:
         await slack.__aexit__(None, None, None)
+        why = os.strerror(error.errno or 0)
         raise StartError(
-            f"Port {port} cannot be used ({error.strerror}): choose another with --port."
+            f"Port {port} cannot be used ({why}): choose another with --port."
         ) from error
     async with AsyncExitStack() as stack:
         stack.push_async_exit(slack)

@@ -22,8 +22,8 @@ RINA = "U0RINA0001"
 GROUP, OPS = "S0APPROVE1", "C0OPS00001"
 
 #: The beginnings of hints: the buttons of the message and of the dialog.
-OPEN = "Press Cancel this download"
-CANCEL = f"{OPEN}, then Cancel the download"
+OPEN = "Press “Cancel this download”"
+CANCEL = f"{OPEN}, then “Cancel the download”"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +64,7 @@ FIRST_SCENARIOS = (
     Scenario(
         name="mistake",
         title="A download started by mistake",
-        hint="The bot announces a download. Press Cancel this download before its link is there.",
+        hint=f"The bot announces a download. {OPEN} before its link is there.",
     ),
     Scenario(
         name="approval",
@@ -96,8 +96,8 @@ MORE_SCENARIOS = (
         name="auto-cancel",
         title="Auto-cancel",
         hint=(
-            "Nobody asks here: the bot cancels this download 30 s after it saw it, unless Ada or "
-            "Abe presses Let it run and says why."
+            "Nobody needs to ask: the bot cancels this download 30 seconds after it was seen, "
+            "unless Ada or Abe presses “Let it run” and says why."
         ),
         without_approval=True,
         second="ada",
@@ -208,3 +208,8 @@ SCENARIOS: Mapping[str, Scenario] = {
 }
 
 FIRST = FIRST_SCENARIOS[0].name
+
+
+def first_for(approvals: int) -> str:
+    """Return the name of the scenario with which the demo begins."""
+    return "approval" if approvals else FIRST

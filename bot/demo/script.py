@@ -1,4 +1,4 @@
-"""Runs the demo as text: the first scenario by the clock of the README, then the others."""
+"""Runs the demo as text: one scenario, or all of the menu."""
 
 import asyncio
 from typing import TextIO
@@ -12,22 +12,14 @@ from bot.tasks import cancel_and_wait
 #: Scenarios that run at the same time: most of one is waiting.
 AT_ONCE = 8
 
-#: The scenario with which the script begins.
-STORY = "approval"
-
 #: Seconds for which people pause in the scenarios that are told by the clock of the README: the
 #: download began so much earlier, for the bot and the clock to count the same time to its link.
-PAUSED = {"approval": 74.0, "mistake": 44.0}
+PAUSED = {"mistake": 44.0, "approval": 74.0}
 
 PAUSES = "The real bot, between a fake Slack and a fake Atlas. People pause only on the clock."
 #: The settings of the scenarios whose times are shorter than by default.
 SHORTENED = frozenset({"BOT_AUTO_CANCEL_AFTER"})
 TIMES = "Its waiting times are shorter here than by default."
-
-
-def story(approvals: int | None) -> str:
-    """Return the scenario that the script shows, for the number of approvals that is requested."""
-    return "mistake" if approvals == 0 else STORY
 
 
 async def play_all(out: TextIO) -> None:
@@ -36,8 +28,7 @@ async def play_all(out: TextIO) -> None:
     Raises:
         ScriptFailed: a step did not have its expected result.
     """
-    shown = [scenario.name for scenarios in MENU.values() for scenario in scenarios]
-    names = [STORY, *(name for name in shown if name != STORY)]
+    names = [scenario.name for scenarios in MENU.values() for scenario in scenarios]
     outputs = [BufferedOutput() for _ in names]
     places = asyncio.Semaphore(AT_ONCE)
 
@@ -82,7 +73,7 @@ async def play_scenario(name: str, out: Output, approvals: int = 0) -> None:
     times = "" if SHORTENED.isdisjoint(scenario.settings) else TIMES
     about = PAUSES if pauses else scenario.fault or times
     out.write(f"\n━━ {scenario.title}\n{f'   {about}{chr(10)}' if about else ''}\n")
-    async with open_demo(approvals=approvals, scenario=name, pauses=pauses) as controller:
+    async with open_demo(name, approvals=approvals, pauses=pauses) as controller:
         session = ScriptSession(controller, out, pauses=pauses)
         await PLAYS.get(name, cancel)(session)
         session.print_result()

@@ -22,7 +22,7 @@ async def kill_the_bot(session: ScriptSession) -> None:
     """Kill the bot while its DELETE is out, and start it again."""
     await _announce(session)
     await session.open_dialog()
-    await session.submit({"reason": REASON})
+    await _request(session)
     await session.wait_for_delete()
     session.print_step("The bot sent its DELETE: it is killed with kill -9, and started again")
     await session.controller.kill_bot()

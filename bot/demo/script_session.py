@@ -206,15 +206,21 @@ class ScriptSession:
                 self._out.write(f"        │ {part}\n")
 
     def print_calls(self) -> None:
-        """Print the calls to Atlas about the job, save challenges that no fault caused."""
+        """Print the calls to Atlas about the job, save challenges that no fault caused.
+
+        Where the time is the README's, only those of the run, which begins before its DELETE.
+        """
         calls = (call for call in self.controller.atlas.calls if self.job.id in call.path)
         told = [
             f"{call.method} {call.status or 'cut'}"
             for call in calls
             if call.faults or not call.challenge
         ]
-        steps = "The bot reads the job again, sends one DELETE, and reads it once more"
-        self.print_step(steps if self._pauses else "The calls to Atlas about the job so far")
+        if self._pauses:
+            told = told[told.index("DELETE 204") - 1 :]
+            self.print_step("The bot reads the job again, sends one DELETE, and reads it once more")
+        else:
+            self.print_step("The calls to Atlas about the job so far")
         self._out.write(f"        │ {', '.join(told)}\n")
 
     def print_result(self) -> None:

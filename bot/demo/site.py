@@ -39,13 +39,11 @@ ROLES = {
 }
 
 #: As in the app's manifest.
-COMMANDS = [
-    {
-        "name": "/cancel-restore",
-        "usage": "[CLUSTER] [JOB_ID] | list | help",
-        "about": "Cancel a download of a MongoDB Atlas backup",
-    }
-]
+COMMAND = {
+    "name": "/cancel-restore",
+    "usage": "[CLUSTER] [JOB_ID] | list | help",
+    "about": "Cancel a download of a MongoDB Atlas backup",
+}
 
 
 class Site:
@@ -94,7 +92,7 @@ class Site:
                 for c in space.channels.values()
             ],
             "groups": {g.id: g.handle for g in space.groups.values()},
-            "commands": COMMANDS,
+            "command": COMMAND,
             "scenarios": {
                 group: [_scenario(each) for each in scenarios] for group, scenarios in MENU.items()
             },

@@ -1,21 +1,31 @@
-"""The demo plays its script with the real bot between the stand-ins."""
+"""The demo plays its scenarios in the terminal, with the real bot between the fake servers."""
 
 import asyncio
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+from bot.demo.scenarios import MENU
 from tests.support.process import surroundings
 
+#: Seconds for all scenarios on a busy machine; most of them are those of auto-cancel.
+TIMEOUT = 110.0
 
-async def test_script_of_the_demo_ends_with_a_confirmed_cancellation(tmp_path: Path) -> None:
+
+async def test_script_plays_every_scenario_of_the_menu_to_one_confirmed_cancellation(
+    tmp_path: Path,
+) -> None:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "bot", "demo", "--script"),
+        *(sys.executable, "-P", "-m", "bot", "demo", "--script", "--all"),
         env=surroundings(),
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
-    out, _ = await asyncio.wait_for(process.communicate(), 90)
-    assert process.returncode == 0, out.decode()
-    assert "In Atlas the job is cancelled" in out.decode()
+    out = (await asyncio.wait_for(process.communicate(), TIMEOUT))[0].decode()
+
+    titles = [scenario.title for scenarios in MENU.values() for scenario in scenarios]
+    assert process.returncode == 0, out
+    assert re.findall("^━━ (.+)$", out, re.MULTILINE) == titles
+    assert out.count("In Atlas the job is cancelled; DELETEs sent: 1.") == len(titles)

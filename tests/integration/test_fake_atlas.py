@@ -1,12 +1,17 @@
-"""The fake Atlas: a job as recorded, the event of its start, and what cannot be cancelled."""
+"""The fake Atlas: jobs and events as recorded, refusals, and each protocol of the bot's client."""
 
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
-from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, Actor, FakeAtlasServer
+from bot.atlas import ApiVersion, Credentials, DigestKey, JobRef, ServiceAccount
+from bot.sandbox.atlas import PRIVATE_KEY, PROJECT_ID, PUBLIC_KEY, Actor, Behaviour, FakeAtlasServer
 from bot.sandbox.atlas.clock import instant
+from bot.sandbox.atlas.example import CLIENT_ID, CLIENT_SECRET
+from tests.support.atlas_client import AtlasClient
 from tests.support.clock import FakeClock
 
 GROUP = f"/groups/{PROJECT_ID}"
@@ -106,3 +111,69 @@ async def test_everything_else_is_rejected_with_its_code(
     assert answer.json()["errorCode"] == answer.headers["X-Error-Code"] == code
     assert list(answer.json()) == ["detail", "error", "errorCode", "parameters", "reason"]
     assert atlas.world.cancellations == []
+
+
+async def test_pretty_and_envelope_change_the_form_of_the_documented_answer(
+    v2: httpx.AsyncClient,
+) -> None:
+    plain = await v2.get(RUNNING)
+    pretty = await v2.get(RUNNING, params={"pretty": "true"})
+    enveloped = await v2.get(job_path("prod-eu", "a" * 24), params={"envelope": "true"})
+    refused = await v2.get(RUNNING, params={"pretty": "perhaps"})
+
+    assert (b"\n" in plain.content, b"\n" in pretty.content) == (False, True)
+    assert pretty.json() == plain.json()
+    assert (enveloped.status_code, enveloped.json()["status"]) == (200, 404)
+    assert enveloped.json()["content"]["errorCode"] == "RESTORE_JOB_NOT_FOUND"
+    assert refused.json()["errorCode"] == "INVALID_QUERY_PARAMETER"
+
+
+KEY = DigestKey(key_id=PUBLIC_KEY, secret=SecretStr(PRIVATE_KEY))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """What a client may choose, and what Atlas may do with it."""
+
+    version: ApiVersion = ApiVersion.V2
+    credentials: Credentials = KEY
+    envelope: bool = False
+    behaviour: Behaviour = field(default_factory=Behaviour)
+
+
+PROTOCOLS = {
+    "v2": Protocol(),
+    "v1.0": Protocol(version=ApiVersion.V1),
+    "service account": Protocol(
+        credentials=ServiceAccount(key_id=CLIENT_ID, secret=SecretStr(CLIENT_SECRET))
+    ),
+    "envelope": Protocol(envelope=True),
+    "envelope of v1.0, by its other key": Protocol(
+        version=ApiVersion.V1, envelope=True, behaviour=Behaviour(envelope_key="envelope")
+    ),
+    "envelope, and a DELETE without one": Protocol(
+        envelope=True, behaviour=Behaviour(enveloped_delete="bare")
+    ),
+}
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=PROTOCOLS)
+async def test_bots_client_reads_and_cancels_once_with_each_protocol(protocol: Protocol) -> None:
+    ref = JobRef(PROJECT_ID, "prod-eu", RUNNING.rpartition("/")[2])
+    async with (
+        FakeAtlasServer(behaviour=protocol.behaviour) as atlas,
+        AtlasClient(
+            protocol.credentials,
+            base_url=atlas.url,
+            version=protocol.version,
+            envelope=protocol.envelope,
+        ) as client,
+    ):
+        before = await client.restore_job(ref)
+        await client.cancel_restore_job(ref)
+        after = await client.restore_job(ref)
+        listed = await client.restore_jobs(PROJECT_ID, "prod-eu")
+
+    assert (before.cancelled, after.cancelled) == (False, True)
+    assert [job.cancelled for job in listed if job.id == ref.job_id] == [True]
+    assert (len(atlas.deletes(ref.job_id)), atlas.world.cancellations) == (1, [ref.job_id])

@@ -33,7 +33,7 @@ export async function fetchState() {
   return { seen, about };
 }
 
-const KINDS = ["message", "message_changed", "message_deleted", "ephemeral", "view", "view_closed", "call_log", "demo"];
+const KINDS = ["message", "message_changed", "ephemeral", "view", "view_closed", "call_log", "demo"];
 
 /** Calls `changed(kind, data)` for each change, and `opened()` each time the stream starts. */
 export function listen(opened, changed) {

@@ -7,58 +7,44 @@ import { mrkdwn, plain } from "./mrkdwn.js";
 import { state } from "./store.js";
 
 /** All blocks of a message or a view. */
-export const blocks = (container) => (container.blocks ?? []).map((block) => shown(block, container));
+export const blocks = (container) => container.blocks.map((block) => shown(block, container));
 
 /** A visible error: the demo must not hide what the bot sent. */
-export const unknown = (what) => h("p", { class: "unknown", role: "alert" }, `The demo cannot show this: ${what}`);
+const unknown = (what) => h("p", { class: "unknown", role: "alert" }, `The demo cannot show this: ${what}`);
 
 function shown(block, container) {
   const render = BLOCKS[block.type];
   return render ? render(block, container) : unknown(`a block of the type ${block.type}`);
 }
 
-const text = (object) => (object.type === "mrkdwn" ? mrkdwn(object.text, context()) : h("span", { class: "plain" }, plain(object.text)));
+const text = (object) => mrkdwn(object.text, context());
 
 const BLOCKS = {
-  section: (block, container) => h("div", { class: "block section" },
-    h("div", { class: "words" },
-      text(block.text)),
-    block.accessory ? h("div", { class: "accessory" }, element(block.accessory, block, container)) : null),
-  context: (block) => h("div", { class: "block context" }, block.elements.map((one) => (one.type === "image" ? unknown("an image") : text(one)))),
-  actions: (block, container) => h("div", { class: "block actions" }, block.elements.map((one) => element(one, block, container))),
-  input: (block, view) => input(block, view),
+  section: (block, message) => h("div", { class: "block section" },
+    h("div", { class: "words" }, text(block.text)),
+    block.accessory ? button(block.accessory, block, message) : null),
+  context: (block) => h("div", { class: "block context" }, block.elements.map(text)),
+  actions: (block, message) => h("div", { class: "block actions" }, block.elements.map((one) => button(one, block, message))),
+  input: (block, view) => (block.element.type === "checkboxes" ? boxes(block, view) : field(block, view)),
 };
 
-const ELEMENTS = {
-  button,
-  checkboxes: choices,
-};
+const label = (block) => [plain(block.label.text), block.optional ? h("span", { class: "optional" }, " (optional)") : null];
 
-function element(one, block, container) {
-  const render = ELEMENTS[one.type];
-  return render ? render(one, block, container) : unknown(`an element of the type ${one.type}`);
+function boxes(block, view) {
+  const error = state.errors.get(view.id)?.[block.block_id];
+  return h("fieldset", { class: "block input" }, h("legend", {}, label(block)), choices(block.element, block, view), error ? h("p", { class: "error", role: "alert" }, error) : null);
 }
 
-const FIELDS = {
-  plain_text_input: textField,
-};
-
-/** An input with its label, hint and error. */
-function input(block, view) {
-  const one = block.element;
+/** A text input with its label, hint and error. */
+function field(block, view) {
+  if (block.element.type !== "plain_text_input") return unknown(`an input of the type ${block.element.type}`);
   const error = state.errors.get(view.id)?.[block.block_id];
   const ids = { field: newId("field"), hint: newId("hint"), error: newId("error") };
-  const label = [plain(block.label.text), block.optional ? h("span", { class: "optional" }, " (optional)") : null];
-  const below = [
-    block.hint ? h("p", { class: "hint", id: ids.hint }, plain(block.hint.text)) : null,
-    error ? h("p", { class: "error", id: ids.error }, error) : null,
-  ];
-  if (one.type in ELEMENTS && !(one.type in FIELDS)) {
-    return h("fieldset", { class: "block input", "data-block": block.block_id }, h("legend", {}, label), element(one, block, view), below);
-  }
-  const render = FIELDS[one.type];
-  if (!render) return unknown(`an input of the type ${one.type}`);
   const described = [error && ids.error, block.hint && ids.hint].filter(Boolean).join(" ");
-  const attributes = { id: ids.field, "aria-describedby": described || null, "aria-invalid": error ? "true" : null, "aria-required": block.optional ? null : "true", "aria-label": null };
-  return h("div", { class: "block input", "data-block": block.block_id }, h("label", { for: ids.field }, label), render(one, block, view, attributes), below);
+  const attributes = { id: ids.field, "aria-describedby": described || null, "aria-invalid": error ? "true" : null, "aria-required": block.optional ? null : "true" };
+  return h("div", { class: "block input" },
+    h("label", { for: ids.field }, label(block)),
+    textField(block.element, block, view, attributes),
+    block.hint ? h("p", { class: "hint", id: ids.hint }, plain(block.hint.text)) : null,
+    error ? h("p", { class: "error", id: ids.error }, error) : null);
 }

@@ -33,7 +33,7 @@ export function renderCalls() {
   preserveFocus(head, () => head.replaceChildren(tabs(), iconButton("close", "Close this pane", actions.close, { "data-key": "calls-close" })));
   list.hidden = filter.hidden = tab !== "calls";
   jobs.hidden = tab !== "jobs";
-  note.textContent = tab === "calls" ? "Each call to Atlas about a job, as it happens." : "The current restore jobs in Atlas.";
+  note.textContent = tab === "calls" ? "Each call to Atlas about this download, as it happens." : "The current restore jobs in Atlas.";
   if (tab === "calls") renderCallLog();
   else preserveFocus(jobs, () => jobs.replaceChildren(...state.demo.jobs.map(jobRow)));
 }
@@ -97,10 +97,9 @@ function short(path) {
 }
 
 function jobRow(one) {
-  const open = one.type === "download" && ["running", "live", "used"].includes(one.state);
   const line = `/cancel-restore ${one.cluster} ${one.id}`;
   return h("div", { class: `job ${one.state}` },
     h("p", {}, h("strong", {}, one.cluster), " ", h("code", {}, one.id)),
     h("p", { class: "job-facts" }, h("span", { class: "state" }, one.state), `${one.type}, started ${clock(one.at)}`),
-    h("button", { type: "button", class: open ? "button small" : "button small quiet", "data-key": `job/${one.id}`, "aria-label": `Type the command for job ${one.id}`, onclick: () => actions.type(line) }, "Type the command"));
+    h("button", { type: "button", class: "button small", "data-key": `job/${one.id}`, "aria-label": `Type the command for job ${one.id}`, onclick: () => actions.type(line) }, "Type the command"));
 }

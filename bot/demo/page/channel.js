@@ -16,7 +16,7 @@ let composer;
 /** Called once; `handlers.go(place)` and `handlers.openThread(message)` navigate. */
 export function buildChannel(handlers) {
   list = new MessageList("Messages", handlers.openThread);
-  composer = new Composer({ id: "composer", place });
+  composer = new Composer();
   root.append(scenario, head, list.root, composer.root);
   setInterval(tick, 1000);
 }
@@ -29,7 +29,7 @@ export const scrollToEnd = () => list.follow(true);
 export function renderChannel() {
   preserveFocus(scenario, () => scenario.replaceChildren(...scenarioBar()));
   preserveFocus(head, () => head.replaceChildren(...heading()));
-  composer.name(`Message ${title()}`);
+  composer.name(title());
   return list.show(messagesIn(place()), isApp() ? "This is your direct message with the app. It posts here what it cannot post in a channel." : "No messages yet.");
 }
 

@@ -9,7 +9,7 @@ const CARD = /\/archives\/(\w+)\/p(\d{10})(\d{6})/;
 const ATLAS = /^http:\/\/(127\.0\.0\.1|localhost):\d+\/v2\/.*#\/clusters/;
 
 /** Returns what a click on an internal link does, or null for an external link. */
-export function follow(url) {
+function follow(url) {
   const card = CARD.exec(url);
   if (card) return () => navigation.toMessage(card[1], `${card[2]}.${card[3]}`);
   return ATLAS.test(url) ? () => navigation.toAtlas() : null;

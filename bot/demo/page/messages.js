@@ -3,7 +3,7 @@
 import { blocks } from "./blocks.js";
 import { context } from "./context.js";
 import { clock, exact } from "./dates.js";
-import { followEnd, h, icon, iconButton } from "./dom.js";
+import { followEnd, h, icon } from "./dom.js";
 import { mrkdwn } from "./mrkdwn.js";
 import { person, repliesTo, state } from "./store.js";
 
@@ -35,7 +35,7 @@ export class MessageList {
   }
 
   node(message, entry) {
-    const replies = this.openThread ? repliesTo(message).length : 0;
+    const replies = this.openThread && !message.subtype ? repliesTo(message).length : 0;
     const signature = JSON.stringify([message, replies, state.me]);
     if (entry.signature !== signature) Object.assign(entry, { signature, node: render(message, replies, this.openThread) });
     return entry.node;
@@ -59,14 +59,14 @@ function render(message, replies, openThread) {
     avatar(author),
     h("div", { class: "content" },
       message.is_ephemeral ? h("p", { class: "only-you" }, icon("eye"), "Only visible to you") : null,
+      openThread && message.subtype ? h("p", { class: "in-thread" }, "replied to ", h("button", { type: "button", onclick: () => openThread(message), "data-key": `thread/${message.ts}` }, "a thread")) : null,
       h("div", { class: "head" },
         h("span", { class: "author" }, author.name),
         author.app ? h("span", { class: "badge" }, "APP") : null,
         h("time", { datetime: new Date(message.ts * 1000).toISOString(), title: exact(message.ts) }, clock(message.ts)),
         message.edited ? h("span", { class: "edited", title: `Edited at ${exact(message.edited.ts)}` }, "(edited)") : null),
       h("div", { class: "text" }, body),
-      replies ? h("button", { type: "button", class: "replies", onclick: () => openThread(message), "data-key": `replies/${message.ts}` }, icon("thread"), replies === 1 ? "1 reply" : `${replies} replies`) : null),
-    message.is_ephemeral ? null : tools(message, openThread));
+      replies ? h("button", { type: "button", class: "replies", onclick: () => openThread(message), "data-key": `replies/${message.ts}` }, icon("thread"), replies === 1 ? "1 reply" : `${replies} replies`) : null));
 }
 
 function authorOf(message) {
@@ -79,10 +79,4 @@ function authorOf(message) {
 export function avatar({ id, name, app }) {
   const tone = [...id].reduce((sum, letter) => sum + letter.charCodeAt(0), 0) % 6;
   return h("span", { class: app ? "avatar app" : `avatar tone-${tone}`, "aria-hidden": "true" }, app ? icon("app") : name[0].toUpperCase());
-}
-
-function tools(message, openThread) {
-  const parts = [];
-  if (openThread) parts.push(iconButton("thread", "Reply in thread", () => openThread(message), { "data-key": `thread/${message.ts}` }));
-  return h("div", { class: "tools" }, parts);
 }

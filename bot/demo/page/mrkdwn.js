@@ -5,7 +5,7 @@ import { h } from "./dom.js";
 import { withEmoji } from "./emoji.js";
 
 const ENTITIES = { "&lt;": "<", "&gt;": ">", "&amp;": "&" };
-export const unescape = (text) => text.replace(/&(lt|gt|amp);/g, (entity) => ENTITIES[entity]);
+const unescape = (text) => text.replace(/&(lt|gt|amp);/g, (entity) => ENTITIES[entity]);
 
 /** Inline marks and their elements. */
 const MARKS = { "*": "strong", _: "em", "~": "s" };
@@ -87,7 +87,7 @@ function date([seconds, format], fallback) {
 }
 
 /** A link; other schemes than http, https and mailto are shown as text. */
-export function link(escaped, label, context) {
+function link(escaped, label, context) {
   const url = unescape(escaped);
   const shown = words(label ?? escaped);
   if (!/^(https?:|mailto:)/.test(url)) return shown;

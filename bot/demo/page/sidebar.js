@@ -53,5 +53,5 @@ function scenario(one) {
     actions.goToOps();
   };
   const current = state.demo.scenario === one.name;
-  return h("li", {}, h("button", { type: "button", class: "scenario-button", "aria-current": current ? "true" : null, "aria-busy": starting === one.name ? "true" : null, title: one.hint, "data-key": `scenario/${one.name}`, "data-scenario": one.name, onclick: play }, one.title));
+  return h("li", {}, h("button", { type: "button", class: "scenario-button", "aria-current": current ? "true" : null, "aria-busy": starting === one.name ? "true" : null, title: one.hint, "data-key": `scenario/${one.name}`, onclick: play }, one.title));
 }

@@ -25,7 +25,7 @@ export function fill({ seen, about }) {
   state.messages = new Map(Object.entries(seen.channels).map(([id, list]) => [id, byTs(list)]));
   for (const [user, person] of Object.entries(seen.people)) {
     state.ephemerals.set(user, byTs(person.ephemerals));
-    state.views.set(user, person.views);
+    state.views.set(user, person.view);
   }
 }
 
@@ -47,23 +47,17 @@ const CHANGES = {
     state.messages.get(message.channel)?.set(message.ts, message);
     return ["channel", "thread"];
   },
-  message_deleted: ({ message }) => {
-    for (const place of [state.messages.get(message.channel), state.ephemerals.get(message.only_for)]) place?.delete(message.ts);
-    return ["channel", "thread"];
-  },
   ephemeral: ({ message }) => {
     const mine = state.ephemerals.get(message.only_for) ?? new Map();
     state.ephemerals.set(message.only_for, mine.set(message.ts, message));
     return ["channel", "thread"];
   },
   view: ({ user, view }) => {
-    state.views.set(user, stacked(state.views.get(user) ?? [], view));
+    state.views.set(user, view);
     return ["modal"];
   },
-  view_closed: ({ user, view_id }) => {
-    const stack = state.views.get(user) ?? [];
-    const at = stack.findIndex((view) => view.id === view_id);
-    if (at >= 0) state.views.set(user, stack.slice(0, at));
+  view_closed: ({ user }) => {
+    state.views.set(user, null);
     return ["modal"];
   },
   call_log: ({ entry }) => {
@@ -73,24 +67,16 @@ const CHANGES = {
   demo: (demo) => {
     if (demo.since !== state.demo.since) {
       state.withEarlier = false;
+      state.thread = "";
       state.unread.clear();
     }
     state.demo = demo;
-    return ["top", "sidebar", "channel", "calls", "modal"];
+    return ["top", "sidebar", "channel", "thread", "calls", "modal"];
   },
 };
 
-function stacked(stack, view) {
-  const at = stack.findIndex((known) => known.id === view.id);
-  if (at >= 0) {
-    if (stack[at].hash !== view.hash) state.errors.delete(view.id);
-    return stack.with(at, view);
-  }
-  const below = stack.findIndex((known) => known.id === view.previous_view_id);
-  return [...stack.slice(0, below + 1), view];
-}
-
-export const views = () => state.views.get(state.me) ?? [];
+/** The dialog on the current person's screen. */
+export const openView = () => state.views.get(state.me);
 export const person = (id) => state.about.users[id];
 export const isExternal = () => person(state.me).team !== state.about.team.id;
 export const directMessage = () => `D${state.me.slice(1)}`;
@@ -104,12 +90,13 @@ export function channels() {
 export const isEarlier = (message) => Number(message.ts) < Number(state.demo.since);
 export const hasEarlier = (place) => [...(state.messages.get(place)?.values() ?? [])].some(isEarlier);
 
-/** The messages that the current person sees in a channel or one of its threads, oldest first. */
+/** The messages that the current person sees in a channel, or in one of its threads, oldest first. */
 export function messagesIn(place, thread = "") {
   const all = [...(state.messages.get(place)?.values() ?? [])];
   const ephemeral = [...(state.ephemerals.get(state.me)?.values() ?? [])].filter((one) => one.channel === place);
   const shown = (one) => state.withEarlier || !isEarlier(one);
-  const there = (one) => (thread ? one.thread_ts === thread || one.ts === thread : shown(one) && (!one.thread_ts || one.thread_ts === one.ts));
+  const inChannel = (one) => !one.thread_ts || one.thread_ts === one.ts || one.subtype === "thread_broadcast";
+  const there = (one) => (thread ? one.thread_ts === thread || one.ts === thread : shown(one) && inChannel(one));
   return [...all, ...ephemeral].filter(there).sort((a, b) => Number(a.ts) - Number(b.ts));
 }
 

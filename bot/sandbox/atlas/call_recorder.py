@@ -18,8 +18,7 @@ class Call:
 
     `path` is the request target as sent, with its query, and `host` where it was sent to. `status`
     is None when the connection was cut without a response. `challenge`: whether the response was a
-    401 that asked for credentials, `refused` why credentials were not taken, `effect` that
-    something in the world changed.
+    401 that asked for credentials, `effect` that something in the world changed.
     """
 
     at: datetime
@@ -31,7 +30,6 @@ class Call:
     challenge: bool = False
     nonce_reused: bool = False
     seconds: float = 0.0
-    refused: str = ""
     faults: tuple[str, ...] = ()
     effect: bool = False
 

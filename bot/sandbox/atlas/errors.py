@@ -37,11 +37,9 @@ class AtlasError(Exception):
         code: str | ErrorKind,
         values: Mapping[str, object] | None = None,
         *,
-        status: int | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         self.kind = ERRORS[code] if isinstance(code, str) else code
-        self.status = status or self.kind.status
         self.values = dict(values or {})
         self.headers = dict(headers or {})
         super().__init__(self.kind.code or self.kind.detail)
@@ -55,10 +53,10 @@ class AtlasError(Exception):
         code = {"errorCode": self.kind.code} if self.kind.code else {}
         return {
             "detail": self.kind.detail.format_map(found),
-            "error": self.status,
+            "error": self.kind.status,
             **code,
             "parameters": list(found.values()),
-            "reason": HTTPStatus(self.status).phrase,
+            "reason": HTTPStatus(self.kind.status).phrase,
         }
 
 
@@ -97,7 +95,6 @@ _TABLE = (
         "Nothing can be changed while Atlas itself is being upgraded.",
     ),
     (406, "INVALID_VERSION_DATE", "The Accept header names no version of this resource."),
-    (410, "VERSION_GONE", "This version of the resource is past its sunset."),
     (
         429,
         "RATE_LIMITED",

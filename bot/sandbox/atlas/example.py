@@ -50,7 +50,8 @@ def fill(world: World, now: datetime, *, dated_ids: bool = False) -> None:
     for name in ("prod-eu", "prod-us", "staging-eu"):
         world.add_cluster(project, name, now=last_year)
     world.add_cluster(project, "orders-sharded", sharded=True, now=last_year)
-    world.add_job(world.add_cluster(project, "sketch-flex", flex=True, now=last_year), now=now)
+    flex = world.add_cluster(project, "sketch-flex", flex=True, now=last_year)
+    world.add_job(flex, now=now - timedelta(minutes=40))
     for cluster, job_id, delivery_type, state, minutes in EXAMPLE_JOBS:
         created_at = now - timedelta(minutes=minutes)
         if dated_ids:

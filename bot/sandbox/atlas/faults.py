@@ -25,44 +25,22 @@ class Kind(StrEnum):
     HANG_AFTER = "hang_after"
     #: A response with `status` from Atlas or a gateway; no effect.
     STATUS = "status"
-    #: The documented error `code` (empty: without errorCode, `status`); no effect.
+    #: The documented error `code`; no effect.
     ERROR = "error"
     #: The request has its effect; the response is 200 with a page of HTML.
     HTML = "html"
-    #: The request has its effect; the response is JSON that stops in the middle.
-    TRUNCATED = "truncated"
-    #: The request has its effect; the response is JSON of another shape.
-    WRONG_SHAPE = "wrong_shape"
-    #: The request has its effect; the response is 200 without a body.
-    EMPTY = "empty"
     #: The request has its effect; the connection breaks within the response.
     CUT_BODY = "cut_body"
     #: The effect shows only after `reads` more reads of the job.
     STALE_READ = "stale_read"
     #: The key is not accepted: a 401 with a new challenge; no effect.
     REFUSE_KEY = "refuse_key"
-    #: A 401 whose challenge is `challenge`; no effect.
-    ODD_CHALLENGE = "odd_challenge"
     #: Every nonce is forgotten first, so the response is a 401 with stale=true.
     FORGET_NONCES = "forget_nonces"
-    #: Every bearer token is revoked first.
-    FORGET_TOKENS = "forget_tokens"
 
 
-#: Kinds after which the request has no effect, unless the fault says otherwise.
-WITHOUT_EFFECT = frozenset(
-    {
-        Kind.RESET_BEFORE,
-        Kind.HANG,
-        Kind.STATUS,
-        Kind.ERROR,
-        Kind.REFUSE_KEY,
-        Kind.ODD_CHALLENGE,
-    }
-)
-
-#: Kinds that apply before credentials are checked.
-BEFORE_CREDENTIALS = frozenset({Kind.FORGET_NONCES, Kind.FORGET_TOKENS})
+#: Kinds after which the request has no effect.
+WITHOUT_EFFECT = frozenset({Kind.RESET_BEFORE, Kind.HANG, Kind.STATUS, Kind.ERROR, Kind.REFUSE_KEY})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,28 +48,25 @@ class Fault:
     """One fault: its kind, the requests it applies to, and their number (None: all).
 
     `method` and `path` (a part of the request target) narrow it down. `on` says which legs count:
-    calls whose credentials were taken, requests still to be challenged, or any. `status` None is
-    500, or the status of `code`.
+    calls whose credentials were taken, or any request.
     """
 
     kind: Kind
     method: str | None = None
     path: str = ""
     times: int | None = 1
-    on: Literal["call", "challenge", "any"] = "call"
+    on: Literal["call", "any"] = "call"
     seconds: float = 4.0
-    status: int | None = None
+    status: int = 500
     retry_after: int | None = None
     code: str = ""
     values: Mapping[str, str] = field(default_factory=dict)
     reads: int = 2
-    challenge: str = 'Digest realm="MMS Public API", nonce="odd", algorithm=TIGER, qop="auth-conf"'
-    effect: bool | None = None
 
     @property
     def has_effect(self) -> bool:
         """Whether the request still changes the world."""
-        return self.kind not in WITHOUT_EFFECT if self.effect is None else self.effect
+        return self.kind not in WITHOUT_EFFECT
 
     def hits(self, method: str, path: str, leg: str) -> bool:
         """Whether it applies to this request on this leg (`call` or `challenge`)."""
@@ -116,23 +91,19 @@ class Faults:
     def add(self, *faults: Fault) -> None:
         self.active.extend(Active(fault, fault.times) for fault in faults)
 
-    def preset(self, name: str) -> None:
-        """Add a preset; raise KeyError for an unknown name."""
-        self.add(*PRESETS[name][1])
-
     def clear(self) -> None:
         self.active.clear()
 
     def take(self, method: str, path: str, leg: str, *, early: bool = False) -> list[Fault]:
         """Return the faults that apply to this request, and count them as used.
 
-        `early` selects those that apply before credentials are checked; there, `call` is the leg
-        of every request with credentials, valid or not.
+        `early` selects those that apply before credentials are checked (forgotten nonces); there,
+        `call` is the leg of every request with credentials, valid or not.
         """
         faults = [
             item
             for item in self.active
-            if (item.fault.kind in BEFORE_CREDENTIALS) is early
+            if (item.fault.kind is Kind.FORGET_NONCES) is early
             and item.fault.hits(method, path, leg)
         ]
         for item in faults:

@@ -71,9 +71,7 @@ class RestoreJob:
                 return word
         if self.finished_at is not None:
             return "finished"
-        if self.urls:
-            return "live"
-        return "running" if self.expires_at is None else "used"
+        return "live" if self.urls else "running"
 
     def release(self, now: datetime) -> None:
         """Create the link, which is valid for an hour."""
@@ -81,16 +79,11 @@ class RestoreJob:
         self.components = [replace(c, url=self.link(c.replica_set)) for c in self.components]
         self.expires_at = now + LINK_LIFETIME
 
-    def use(self) -> None:
-        """Withdraw the link because it was used; it works once, and only its time stays."""
-        self._withdraw()
-
-    def cancel(self, *, keep_link: bool = False) -> None:
-        """Cancel the job."""
+    def cancel(self) -> None:
+        """Cancel the job, and withdraw its link."""
         self.cancelled = True
-        if not keep_link:
-            self._withdraw()
-            self.expires_at = None
+        self._withdraw()
+        self.expires_at = None
 
     def expire(self) -> None:
         """End the job because its link expired."""

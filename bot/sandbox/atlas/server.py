@@ -22,6 +22,8 @@ from bot.sandbox.atlas.world import World
 if TYPE_CHECKING:
     from types import TracebackType
 
+HOST = "127.0.0.1"
+
 
 class FakeAtlasServer:
     """An Atlas Administration API on loopback; an async context manager, or `start` and `stop`.
@@ -36,36 +38,27 @@ class FakeAtlasServer:
         *,
         behaviour: Behaviour | None = None,
         clock: Clock = wall_clock,
-        host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:
         self.world = world if world is not None else World.example(clock())
         self.behaviour = behaviour or Behaviour()
         self.clock = clock
-        self.host = host
         self.port = port
         self.faults = Faults()
         self.recorder = CallRecorder()
-        self.digest_auth = DigestAuthenticator(self.behaviour)
-        self.token_issuer = TokenIssuer()
-        self._gates = Pipeline(self.world, self.behaviour, self.digest_auth, self.token_issuer)
-        self._handler = RequestHandler(self._gates, self.faults)
+        pipeline = Pipeline(self.world, self.behaviour, DigestAuthenticator(), TokenIssuer())
+        self._handler = RequestHandler(pipeline, self.faults)
         self._runner: web.AppRunner | None = None
 
     @property
     def url(self) -> str:
         """The base URL for clients, such as `http://127.0.0.1:8080`."""
-        return f"http://{self.host}:{self.port}"
+        return f"http://{HOST}:{self.port}"
 
     @property
     def calls(self) -> list[Call]:
         """Every call so far, oldest first."""
         return self.recorder.calls
-
-    def tokens_left(self, project_id: str) -> float:
-        """Return what is left of the project's smallest rate limit, over all clients."""
-        buckets = self._gates.buckets.buckets.items()
-        return min((b.left for (_, scope), b in buckets if scope == project_id), default=1200)
 
     def deletes(self, job_id: str = "") -> list[Call]:
         """Return the DELETEs with accepted credentials, of one job or of all."""
@@ -84,15 +77,15 @@ class FakeAtlasServer:
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         self._runner = runner
-        await web.TCPSite(runner, self.host, self.port).start()
+        await web.TCPSite(runner, HOST, self.port).start()
         self.port = runner.addresses[0][1]
 
     async def listen_again(self) -> str:
         """Listen on another port, too, until it stops; return its URL."""
         if self._runner is None:
             raise RuntimeError("the server was not started")
-        await web.TCPSite(self._runner, self.host, 0).start()
-        return f"http://{self.host}:{self._runner.addresses[-1][1]}"
+        await web.TCPSite(self._runner, HOST, 0).start()
+        return f"http://{HOST}:{self._runner.addresses[-1][1]}"
 
     async def stop(self) -> None:
         """Abort waiting requests, close every connection, and stop listening."""
@@ -149,7 +142,6 @@ class FakeAtlasServer:
                 challenge=trace.challenge,
                 nonce_reused=trace.nonce_reused,
                 seconds=time.perf_counter() - began,
-                refused=trace.refused,
                 faults=tuple(trace.faults),
                 effect=trace.effect,
             )

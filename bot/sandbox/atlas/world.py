@@ -115,14 +115,12 @@ class World:
         *,
         job_id: str | None = None,
         now: datetime | None = None,
-        live: bool = False,
         by: Actor | None = DANA,
-        target: Cluster | None = None,
     ) -> RestoreJob:
-        """Start a restore of a snapshot that is one hour old; `live`: its link exists.
+        """Start a restore of a snapshot that is one hour old.
 
         The activity feed gets an event of `by`; None: no event. A restore that is no download goes
-        to `target`, a cluster of any project, or back to its own cluster.
+        back to its own cluster.
         """
         moment = now or wall_clock()
         job = RestoreJob(
@@ -133,10 +131,9 @@ class World:
             created_at=moment,
         )
         if delivery_type is not DeliveryType.DOWNLOAD:
-            into = target or cluster
-            job.target = RestoreTarget(cluster=into.name, group=into.group, item="atlas-72ck1q")
-        if live:
-            job.release(moment)
+            job.target = RestoreTarget(
+                cluster=cluster.name, group=cluster.group, item="atlas-72ck1q"
+            )
         cluster.jobs[job.id] = job
         if by is not None and not cluster.flex:
             self.add_event(cluster.group, by, created=created_at(job.id))

@@ -15,8 +15,8 @@ T = TypeVar("T")
 class ChangeEvent:
     """One change.
 
-    `kind`: message, message_changed, message_deleted, ephemeral, view, view_closed, home, call,
-    action (before a payload is sent), payload (after its ack), socket, complaint.
+    `kind`: message, message_changed, ephemeral, view, view_closed, call, action (before a payload
+    is sent), payload (after its ack), socket, complaint.
     """
 
     kind: str

@@ -3,16 +3,16 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-Kind = Literal["delay", "reset_before", "reset_after", "ratelimited", "error", "status", "garbage"]
+Kind = Literal["delay", "reset_after", "ratelimited", "error", "status"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
     """One fault.
 
-    delay: `seconds` late · reset_before / reset_after: the connection breaks before or after
-    the call takes effect · ratelimited: 429 with Retry-After `seconds` · error: `ok: false` with
-    `code` · status: HTTP `status` without JSON · garbage: 200 with a body that is not JSON.
+    delay: `seconds` late · reset_after: the call takes effect, then the connection breaks ·
+    ratelimited: 429 with Retry-After `seconds` · error: `ok: false` with `code` · status: HTTP
+    `status` without JSON.
     """
 
     kind: Kind
@@ -28,14 +28,9 @@ class Faults:
     _queue: dict[str, list[Fault]] = field(default_factory=dict)
 
     def add(self, method: str, fault: Fault, times: int = 1) -> None:
-        """Apply `fault` to the next `times` calls of `method`; `*` stands for every method."""
+        """Apply `fault` to the next `times` calls of `method`."""
         self._queue.setdefault(method, []).extend([fault] * times)
 
-    def clear(self) -> None:
-        self._queue.clear()
-
     def next(self, method: str) -> Fault | None:
-        for name in (method, "*"):
-            if waiting := self._queue.get(name):
-                return waiting.pop(0)
-        return None
+        waiting = self._queue.get(method)
+        return waiting.pop(0) if waiting else None

@@ -76,9 +76,6 @@ class Messages:
     def find(self, channel: str, ts: str) -> Message | None:
         return self._by_place.get((channel, ts))
 
-    def all(self) -> list[Message]:
-        return list(self._by_place.values())
-
     def with_client_id(self, client_msg_id: str) -> Message | None:
         return self._by_client_id.get(client_msg_id)
 

@@ -1,4 +1,4 @@
-"""The record of whom each post notified: those it mentions; an edit notifies nobody."""
+"""The record of whom each post notified: those it mentions, if they are in the channel."""
 
 import json
 import re
@@ -15,7 +15,7 @@ _EVERYBODY = re.compile(r"<!(?:here|channel|everyone)")
 
 @dataclass(frozen=True, kw_only=True)
 class Notification:
-    """One post or reply, and the ids of the people whom it notified."""
+    """One post or reply, and the ids of the people whom it notified; an edit notifies nobody."""
 
     ts: str
     channel: str
@@ -48,10 +48,11 @@ class Notifications:
 
     def _mentioned(self, content: dict[str, Any], channel: str) -> set[str]:
         shown = f"{content.get('text', '')} {json.dumps(content.get('blocks', []))}"
+        members = self.workspace.channels[channel].members
+        if _EVERYBODY.search(shown):
+            return members
         users = set(_USER.findall(shown))
         for group in _GROUP.findall(shown):
             if found := self.workspace.groups.get(group):
                 users |= set(found.users)
-        if _EVERYBODY.search(shown):
-            users |= self.workspace.channels[channel].members
-        return users
+        return users & members

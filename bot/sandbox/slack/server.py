@@ -5,20 +5,17 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self, TypeVar
 
-import aiohttp
 from aiohttp import web
 
-from bot.sandbox.slack.control.api import Control
+from bot.sandbox.slack.control import Control
 from bot.sandbox.slack.errors import ApiError
 from bot.sandbox.slack.event_bus import EventStream
 from bot.sandbox.slack.faults import Faults
 from bot.sandbox.slack.guard import BANNER, add_banner, own_origin_only
+from bot.sandbox.slack.notifications import Notification
 from bot.sandbox.slack.people.actions import People
-from bot.sandbox.slack.people.payloads import Payloads
 from bot.sandbox.slack.people.responses import respond
 from bot.sandbox.slack.people.visible_state import VisibleState
-from bot.sandbox.slack.transport.delivery import Delivery
-from bot.sandbox.slack.transport.signed_http import SignedHttp
 from bot.sandbox.slack.transport.socket_mode import SocketMode
 from bot.sandbox.slack.web_api.arguments import json_object
 from bot.sandbox.slack.web_api.handler import WebApi
@@ -31,8 +28,8 @@ T = TypeVar("T")
 class FakeSlackServer:
     """A Slack on 127.0.0.1: `async with FakeSlackServer() as slack: …`.
 
-    `people` acts; `state` is what people see; `sockets` cuts, freezes and redelivers connections;
-    `http` signs and posts requests directly; `faults` makes calls of the Web API fail.
+    `people` acts; `state` is what people see; `sockets` cuts and refreshes connections; `faults`
+    makes calls of the Web API fail.
     """
 
     def __init__(
@@ -40,19 +37,15 @@ class FakeSlackServer:
         workspace: Workspace | None = None,
         *,
         port: int = 0,
-        request_url: str | None = None,
         settings: Settings | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.world = world = World(workspace or Workspace.example(), clock, settings or Settings())
         self.sockets = SocketMode(world)
-        self.http = SignedHttp(world)
-        self.http.request_url = request_url
         self.stream = EventStream(world.events)
         #: More routes, for a page; one for `/` replaces the welcome text.
         self.extra_routes: list[web.RouteDef] = [web.get("/", _welcome)]
-        self.payloads = Payloads(world)
-        self.people = People(world, self.payloads, Delivery(world, self.sockets, self.http))
+        self.people = People(world, self.sockets)
         self.state = VisibleState(world)
         self._port = port
         self._runner: web.AppRunner | None = None
@@ -83,10 +76,6 @@ class FakeSlackServer:
         return self.workspace.app.app_token
 
     @property
-    def signing_secret(self) -> str:
-        return self.workspace.app.signing_secret
-
-    @property
     def calls(self) -> list[Call]:
         """Every call of the Web API, oldest first."""
         return self.world.calls
@@ -94,6 +83,11 @@ class FakeSlackServer:
     def called(self, method: str) -> list[Call]:
         """Return the calls of one method."""
         return [call for call in self.calls if call.method == method]
+
+    @property
+    def notifications(self) -> list[Notification]:
+        """Whom each post notified, oldest first."""
+        return self.world.notifications.all
 
     @property
     def complaints(self) -> list[str]:
@@ -114,7 +108,6 @@ class FakeSlackServer:
         await web.TCPSite(self._runner, "127.0.0.1", self._port).start()
         port = self._runner.addresses[0][1]
         self.world.base_url = f"http://127.0.0.1:{port}"
-        self.http.session = aiohttp.ClientSession()
         return self
 
     async def __aexit__(
@@ -125,8 +118,6 @@ class FakeSlackServer:
     ) -> None:
         self.stream.close()
         await self.sockets.cut(abruptly=False)
-        if self.http.session:
-            await self.http.session.close()
         if self._runner:
             await self._runner.cleanup()
 

@@ -1,4 +1,4 @@
-"""Triggers (one use) and response URLs (valid 30 min, five uses)."""
+"""Triggers (valid 3 s, one use) and response URLs (valid 30 min, five uses)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from bot.sandbox.slack.errors import ApiError
 from bot.sandbox.slack.id_generator import IdGenerator
 
+TRIGGER_SECONDS = 3.0
 RESPONSE_SECONDS = 30 * 60.0
 RESPONSE_USES = 5
 
@@ -21,11 +22,10 @@ class Trigger:
 
 @dataclass(kw_only=True)
 class ResponseTarget:
-    """The target of a response URL: a person in a channel, or a message to replace."""
+    """The target of a response URL: a person in a channel."""
 
     user: str
     channel: str
-    message_ts: str | None = None
 
 
 @dataclass(kw_only=True)
@@ -36,13 +36,10 @@ class ResponseUrl:
 
 
 class TriggerStore:
-    """Issues and checks triggers, which are valid for `seconds`, and response URLs."""
+    """Issues and checks triggers and response URLs."""
 
-    def __init__(
-        self, clock: Callable[[], float], ids: IdGenerator, team: str, seconds: float
-    ) -> None:
+    def __init__(self, clock: Callable[[], float], ids: IdGenerator, team: str) -> None:
         self._clock = clock
-        self._seconds = seconds
         self._ids = ids
         self._team = team.removeprefix("T")
         self._triggers: dict[str, Trigger] = {}
@@ -64,7 +61,7 @@ class TriggerStore:
             raise ApiError("invalid_trigger_id")
         if trigger.used:
             raise ApiError("exchanged_trigger_id")
-        if self._clock() - trigger.born > self._seconds:
+        if self._clock() - trigger.born > TRIGGER_SECONDS:
             raise ApiError("expired_trigger_id")
         return trigger
 

@@ -1,4 +1,4 @@
-"""Open modals (one per person) and Home tabs."""
+"""The open modals: one per person."""
 
 import copy
 from dataclasses import dataclass, field
@@ -21,7 +21,6 @@ class View:
     content: Json
     hash: str
     values: Values = field(default_factory=dict)
-    errors: dict[str, str] = field(default_factory=dict)
     is_sent: bool = False  #: a submission waits for its answer, so that there is no button
 
 
@@ -32,47 +31,32 @@ class Views:
         self._workspace = workspace
         self._ids = ids
         self._modals: dict[str, View] = {}
-        self._homes: dict[str, View] = {}
 
     def modal(self, user: str) -> View | None:
         """The person's open modal."""
         return self._modals.get(user)
 
-    def home(self, user: str) -> View | None:
-        return self._homes.get(user)
-
-    def find(self, *, view_id: str = "", external_id: str = "") -> View:
+    def find(self, view_id: str) -> View:
         """An open view.
 
         Raises:
             ApiError: not_found (never opened, or closed since).
         """
-        for view in (*self._modals.values(), *self._homes.values()):
-            if view.id == view_id or (external_id and view.content["external_id"] == external_id):
+        for view in self._modals.values():
+            if view.id == view_id:
                 return view
         raise ApiError("not_found")
 
     def open(self, user: User, content: Json) -> View:
         """Open a modal in place of any open one."""
-        self._check_external_id(content)
         view = self._new(user, content)
         self._modals[user.id] = view
         return view
 
-    def publish(self, user: User, content: Json) -> View:
-        old = self._homes.get(user.id)
-        if old is None:
-            self._homes[user.id] = self._new(user, content)
-        else:
-            self.update(old, content)
-        return self._homes[user.id]
-
     def update(self, view: View, content: Json) -> None:
         """Replace the content; values under the same block and action ids are kept."""
-        self._check_external_id(content, but=view)
-        view.content = self._completed(content)
+        view.content = _completed(content)
         view.values = initial_values(view.content["blocks"], kept=view.values)
-        view.errors = {}
         view.hash = self._ids.hash()
 
     def close(self, user: str) -> None:
@@ -96,7 +80,7 @@ class Views:
         }
 
     def _new(self, user: User, content: Json) -> View:
-        completed = self._completed(content)
+        completed = _completed(content)
         return View(
             id=self._ids.id("V"),
             user=user,
@@ -105,21 +89,12 @@ class Views:
             values=initial_values(completed["blocks"]),
         )
 
-    def _completed(self, content: Json) -> Json:
-        empty = {"private_metadata": "", "callback_id": "", "external_id": ""}
-        buttons = {"submit": None, "close": None} if content["type"] == "modal" else {}
-        return {**empty, **buttons, **content, "blocks": with_ids(content["blocks"])}
 
-    def _check_external_id(self, content: Json, but: View | None = None) -> None:
-        external_id = content.get("external_id")
-        if not external_id:
-            return
-        try:
-            holder = self.find(external_id=external_id)
-        except ApiError:
-            return
-        if holder is not but:
-            raise ApiError("duplicate_external_id")
+def _completed(content: Json) -> Json:
+    """Return the content with the fields that Slack adds."""
+    empty = {"private_metadata": "", "callback_id": "", "external_id": ""}
+    buttons = {"submit": None, "close": None}
+    return {**empty, **buttons, **content, "blocks": with_ids(content["blocks"])}
 
 
 def with_ids(blocks: list[Json]) -> list[Json]:

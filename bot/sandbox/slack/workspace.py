@@ -82,14 +82,10 @@ class App:
     bot_user: str = "U0BOT00001"
     bot_token: str = "xoxb-sandbox-bot-token"
     app_token: str = "xapp-1-A0SANDBOX1-sandbox-app-token"
-    #: The bot warns about a secret without this form.
-    signing_secret: str = "5a4db0c55ec2e75a4db0c55ec2e75a4d"
     verification_token: str = "sandbox-verification-token"
     scopes: set[str] = field(default_factory=lambda: set(DEFAULT_SCOPES))
     app_scopes: set[str] = field(default_factory=lambda: {"connections:write"})
     commands: set[str] = field(default_factory=lambda: {"/cancel-restore"})
-    shortcuts: set[str] = field(default_factory=lambda: {"cancel_restore_shortcut"})
-    home_tab: bool = True
 
 
 @dataclass(kw_only=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from bot.sandbox.slack.event_bus import EventBus
 from bot.sandbox.slack.faults import Faults
@@ -18,24 +18,14 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Where Slack's behaviour varies or is undocumented.
+    """Times that a test shortens, in real seconds.
 
-    `client_msg_id`: whether a repeated id returns the first message or posts again.
-    `connect_team`: whose team `team.id` is when an external person clicks: the app's or their own.
-    `ack_seconds`: time limit of an ack (real seconds).
-    `trigger_seconds`: for which a trigger is valid, by the server's clock.
-    `latency`: least duration of each Web API call and each new connection (real seconds).
-    `lost_envelopes`: whether unacked envelopes of a lost connection are sent again.
+    `ack_seconds`: time limit of an ack.
     `cut_connection_seconds`: for which Slack counts a connection that was cut, and sends payloads
-    to it (real seconds).
+    to it.
     """
 
-    client_msg_id: Literal["dedupe", "ignore"] = "dedupe"
-    connect_team: Literal["installed", "actor"] = "installed"
     ack_seconds: float = 3.0
-    trigger_seconds: float = 3.0
-    latency: float = 0.0
-    lost_envelopes: Literal["redeliver", "drop"] = "redeliver"
     cut_connection_seconds: float = 180.0
 
 
@@ -70,9 +60,7 @@ class World:
         self.messages = Messages(self.ids)
         self.notifications = Notifications(self.workspace)
         self.views = Views(self.workspace, self.ids)
-        self.triggers = TriggerStore(
-            self.clock, self.ids, self.workspace.team.id, self.settings.trigger_seconds
-        )
+        self.triggers = TriggerStore(self.clock, self.ids, self.workspace.team.id)
 
     def record_call(self, call: Call) -> None:
         self.calls.append(call)

@@ -19,8 +19,8 @@ DEFAULT_PAGE_SIZE = 100
 BOOLEANS = frozenset({"true", "false"})
 KNOWN = frozenset(
     {
-        *("pageNum", "itemsPerPage", "includeCount", "envelope"),
-        *("includeDeletedWithRetainedBackups", "eventType", "minDate", "maxDate", "includeRaw"),
+        *("pageNum", "itemsPerPage", "includeCount", "envelope", "pretty"),
+        *("includeDeletedWithRetainedBackups", "eventType", "minDate", "maxDate"),
     }
 )
 
@@ -36,7 +36,7 @@ class Paging:
 
 def check_query(query: Mapping[str, str]) -> None:
     """Raise INVALID_QUERY_PARAMETER for an invalid flag or an unknown name."""
-    for name in ("envelope", "includeCount"):
+    for name in ("envelope", "pretty", "includeCount"):
         if query.get(name, "true") not in BOOLEANS:
             raise AtlasError("INVALID_QUERY_PARAMETER", {"parameter": name})
     for name in query:
@@ -84,7 +84,7 @@ def _number(query: Mapping[str, str], name: str, usual: int, largest: int) -> in
 def _links(asked: Paging, query: Mapping[str, str], url: str, *, more: bool) -> list[object]:
     """Build the links; as in Atlas, `self` and its neighbours order parameters differently."""
     count = str(asked.count).lower()
-    others = {name: value for name, value in query.items() if name == "envelope"}
+    others = {name: value for name, value in query.items() if name in {"envelope", "pretty"}}
 
     def neighbour(rel: str, number: int) -> dict[str, str]:
         pairs = {"includeCount": count, **others, "itemsPerPage": asked.size, "pageNum": number}

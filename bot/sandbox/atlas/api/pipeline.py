@@ -143,9 +143,7 @@ class Pipeline:
             raise AtlasError("GROUP_NOT_FOUND", values)
 
     def _rate(self, resource: Resource, context: RequestContext) -> dict[str, str]:
-        chosen = self.behaviour
-        backups = Rate(chosen.rate_capacity, chosen.rate_refill, 60)
-        rate = RATES.get(resource.rate, backups)
+        rate = RATES.get(resource.rate, backups_rate(self.behaviour))
         scope = context.values.get("group", context.who.identifier)
         reading = self.buckets.take(resource.rate, scope, rate, context.request.at)
         if reading.wait:
@@ -180,6 +178,10 @@ def scheme(authorization: str) -> Scheme:
     if name in ("digest", "bearer", "basic"):
         return cast("Scheme", name)
     return "other" if name else "none"
+
+
+def backups_rate(behaviour: Behaviour) -> Rate:
+    return Rate(behaviour.rate_capacity, 500, 60)
 
 
 def rate_headers(request: ApiRequest, rate: Rate, remaining: int) -> dict[str, str]:

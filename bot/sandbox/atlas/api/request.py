@@ -81,7 +81,6 @@ _ACCOUNTS = ("2024-08-05",)
 
 RESOURCES = (
     Resource(name="root", template="", rate="root"),
-    Resource(name="projects", template="/groups", rate="groups"),
     Resource(name="project", template=_GROUP, rate="groups"),
     Resource(name="clusters", template=f"{_GROUP}/clusters", versions=_CLUSTERS, rate="clusters"),
     Resource(name="jobs", template=_JOBS),

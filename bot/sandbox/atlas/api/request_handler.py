@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
@@ -33,7 +33,6 @@ class Trace:
     """Details of a request for the call recorder."""
 
     scheme: Scheme = "none"
-    refused: str = ""
     challenge: bool = False
     nonce_reused: bool = False
     faults: list[str] = field(default_factory=list)
@@ -97,8 +96,8 @@ class RequestHandler:
     def _apply(
         self, fault: Fault, response: ApiResponse, request: ApiRequest, trace: Trace
     ) -> ApiResponse:
-        if fault.kind in (Kind.REFUSE_KEY, Kind.ODD_CHALLENGE):
-            trace.challenge, trace.refused = True, fault.kind.value
+        if fault.kind is Kind.REFUSE_KEY:
+            trace.challenge = True
         challenge = self.pipeline.digest_auth.challenge(request.at)
         return apply_fault(fault, response, request, self.pipeline.behaviour, challenge)
 
@@ -130,10 +129,7 @@ class RequestHandler:
         leg = "call" if request.authorization else "challenge"
         for fault in self.faults.take(request.method, request.target, leg, early=True):
             trace.faults.append(fault.kind.value)
-            if fault.kind is Kind.FORGET_NONCES:
-                self.pipeline.digest_auth.forget()
-            else:
-                self.pipeline.token_issuer.forget()
+            self.pipeline.digest_auth.forget()
 
     def _keep_old_view(self, request: ApiRequest, reads: int) -> None:
         found = find(request)
@@ -143,10 +139,9 @@ class RequestHandler:
                 world.keep_old_view(job, reads)
 
     def _challenge(self, request: ApiRequest, trace: Trace, refused: Unauthorized) -> ApiResponse:
-        trace.challenge, trace.refused = True, str(refused)
+        trace.challenge = True
         challenge = self.pipeline.digest_auth.challenge(request.at, stale=refused.stale)
-        with_code = self.pipeline.behaviour.auth_error_code
-        return unauthorized(challenge, with_code=with_code)
+        return unauthorized(challenge)
 
     def _oauth(self, request: ApiRequest) -> ApiResponse:
         try:
@@ -166,9 +161,9 @@ class RequestHandler:
 
 
 def _finish(response: ApiResponse, request: ApiRequest, pipeline: Pipeline) -> ApiResponse:
-    """Put the response into the envelope that the query requests."""
+    """Put the response into the envelope, and indent it, as the query requests."""
     if request.path == TOKEN_PATH or "WWW-Authenticate" in response.headers:
         return response
     if request.flag("envelope") and response.raw is None:
         response = enveloped(response, pipeline.behaviour)
-    return response
+    return replace(response, pretty=request.flag("pretty"))

@@ -107,21 +107,12 @@ def _entries(who: Credential) -> list[dict[str, object]]:
     return [{"cidrBlock": network} for network in who.access_list or ()]
 
 
-def projects(context: RequestContext) -> ApiResponse:
-    mine = [p for p in context.world.projects.values() if context.who.roles_in(p.id)]
-    return context.many([context.renderer.project(project) for project in mine])
-
-
 def project(context: RequestContext) -> ApiResponse:
     return context.one(context.renderer.project(context.project))
 
 
 def clusters(context: RequestContext) -> ApiResponse:
-    shown = [
-        cluster
-        for cluster in context.project.clusters.values()
-        if context.behaviour.flex_in_cluster_list or not cluster.flex
-    ]
+    shown = [cluster for cluster in context.project.clusters.values() if not cluster.flex]
     return context.many([context.renderer.cluster(cluster) for cluster in shown])
 
 
@@ -139,23 +130,25 @@ def job(context: RequestContext) -> ApiResponse:
 def cancel(context: RequestContext) -> ApiResponse:
     """Cancel a restore job: 204 without a body, or an error."""
     job = context.job(context.cluster())
-    refusal = why_not(job, context.behaviour)
+    refusal = why_not(job)
     if refusal:
         raise AtlasError(refusal, context.values)
     if not job.over:
-        job.cancel(keep_link=context.behaviour.cancelled_keeps_link)
+        job.cancel()
         context.world.cancellations.append(job.id)
     return ApiResponse(status=HTTPStatus.NO_CONTENT, media=context.media)
 
 
-def why_not(job: RestoreJob, behaviour: Behaviour) -> str:
-    """Return the error code when the job cannot be cancelled, else an empty string."""
+def why_not(job: RestoreJob) -> str:
+    """Return the error code when the job cannot be cancelled, else an empty string.
+
+    A DELETE of a job that was cancelled before is accepted again.
+    """
     if job.shard_of is not None:
         return "ATLAS_BACKUP_CANCEL_SHARD_RESTORE_JOB_NOT_ALLOWED"
     if job.delivery_type is not DeliveryType.DOWNLOAD:
         return "CANNOT_CANCEL_AUTOMATED_RESTORE"
-    choice = behaviour.cancelled_again if job.cancelled else behaviour.over
-    return "VALIDATION_ERROR" if job.over and choice == "refuse" else ""
+    return "VALIDATION_ERROR" if job.over and not job.cancelled else ""
 
 
 def events(context: RequestContext) -> ApiResponse:
@@ -201,7 +194,6 @@ def _account(context: RequestContext) -> Credential:
 
 READERS: Mapping[str, Callable[[RequestContext], ApiResponse]] = {
     "root": root,
-    "projects": projects,
     "project": project,
     "clusters": clusters,
     "jobs": jobs,

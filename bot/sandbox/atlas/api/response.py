@@ -58,20 +58,19 @@ def from_error(error: AtlasError) -> ApiResponse:
     """Return the response of an application error, with its code repeated in a header."""
     code = {"X-Error-Code": error.kind.code} if error.kind.code else {}
     return ApiResponse(
-        status=error.status, document=error.document(), headers={**error.headers, **code}
+        status=error.kind.status, document=error.document(), headers={**error.headers, **code}
     )
 
 
-def unauthorized(challenge: str, *, with_code: bool) -> ApiResponse:
+def unauthorized(challenge: str) -> ApiResponse:
     """Return the response of the authenticating layer: indented, with its own order of keys."""
     status = HTTPStatus.UNAUTHORIZED
     document: dict[str, object] = {
         "error": int(status),
         "reason": status.phrase,
         "detail": "You are not authorized for this resource.",
+        "errorCode": "UNEXPECTED_ERROR",
     }
-    if with_code:
-        document["errorCode"] = "UNEXPECTED_ERROR"
     return ApiResponse(
         status=status, document=document, pretty=True, headers={"WWW-Authenticate": challenge}
     )
@@ -86,6 +85,4 @@ def enveloped(response: ApiResponse, behaviour: Behaviour) -> ApiResponse:
         envelope |= response.document or {}
     elif response.document is not None:
         envelope[behaviour.envelope_key] = response.document
-    shows = response.status if response.status >= HTTPStatus.BAD_REQUEST else HTTPStatus.OK
-    status = HTTPStatus.OK if behaviour.envelope_hides_status else shows
-    return replace(response, status=status, document=envelope)
+    return replace(response, status=HTTPStatus.OK, document=envelope)

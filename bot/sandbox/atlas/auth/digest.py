@@ -15,12 +15,10 @@ from urllib.request import parse_http_list, parse_keqv_list
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bot.sandbox.atlas.behaviour import Behaviour
-
 REALM = "MMS Public API"
 NONCE_LIFETIME = timedelta(seconds=60)
 
-_HASHES = {"MD5": hashlib.md5, "SHA-256": hashlib.sha256}
+ALGORITHM = "MD5"
 _NEEDED = ("username", "realm", "nonce", "uri", "response", "qop", "nc", "cnonce")
 
 
@@ -52,7 +50,6 @@ class Verified:
 class DigestAuthenticator:
     """Issues challenges, and verifies the credentials sent for them."""
 
-    behaviour: Behaviour
     nonces: dict[str, Nonce] = field(default_factory=dict)
 
     def challenge(self, now: datetime, *, stale: bool = False) -> str:
@@ -61,7 +58,7 @@ class DigestAuthenticator:
         self.nonces[nonce] = Nonce(now)
         return (
             f'Digest realm="{REALM}", domain="", nonce="{nonce}", '
-            f"algorithm={self.behaviour.algorithm}, "
+            f"algorithm={ALGORITHM}, "
             f'qop="auth", stale={str(stale).lower()}'
         )
 
@@ -74,9 +71,9 @@ class DigestAuthenticator:
         (RFC 7616, 3.3).
         """
         given = parse(header)
-        self._fits(given, target)
+        _check_fit(given, target)
         password = passwords.get(given["username"])
-        expected = self._response(given, method, password or secrets.token_hex())
+        expected = _response(given, method, password or secrets.token_hex())
         if not hmac.compare_digest(expected.encode(), given["response"].encode()):
             raise DigestRefused("unknown key or wrong response")
         return Verified(given["username"], self._count(given, now))
@@ -84,30 +81,6 @@ class DigestAuthenticator:
     def forget(self) -> None:
         """Forget every nonce, like a restarted server."""
         self.nonces.clear()
-
-    def _fits(self, given: Mapping[str, str], target: str) -> None:
-        algorithm = given.get("algorithm", "MD5")
-        checks = (
-            (given["realm"] == REALM, "realm is not the server's"),
-            (given["uri"] == target, "uri is not the request target"),
-            (given["qop"] == "auth", "qop is not auth"),
-            (algorithm == self.behaviour.algorithm, "algorithm is not the one requested"),
-            (re.fullmatch(r"[0-9a-f]{8}", given["nc"]) is not None, "nc is not 8 hex digits"),
-            (given["nc"] != "00000000", "nc starts at 00000001"),
-            (given["cnonce"] != "", "cnonce is empty"),
-        )
-        for fits, why in checks:
-            if not fits:
-                raise DigestRefused(why)
-
-    def _response(self, given: Mapping[str, str], method: str, password: str) -> str:
-        def digest(text: str) -> str:
-            return _HASHES[self.behaviour.algorithm](text.encode()).hexdigest()
-
-        secret = digest(f"{given['username']}:{REALM}:{password}")
-        request = digest(f"{method}:{given['uri']}")
-        parts = (secret, given["nonce"], given["nc"], given["cnonce"], "auth", request)
-        return digest(":".join(parts))
 
     def _count(self, given: Mapping[str, str], now: datetime) -> bool:
         nonce = self.nonces.get(given["nonce"])
@@ -118,8 +91,6 @@ class DigestAuthenticator:
         count = int(given["nc"], 16)
         if count in nonce.counts:
             raise DigestRefused("nc was used before")
-        if self.behaviour.nc_must_rise and count < max(nonce.counts, default=0):
-            raise DigestRefused("nc does not rise")
         nonce.counts.add(count)
         return len(nonce.counts) > 1
 
@@ -134,3 +105,29 @@ def parse(header: str) -> dict[str, str]:
     if missing := [name for name in _NEEDED if name not in given]:
         raise DigestRefused(f"missing: {', '.join(missing)}")
     return given
+
+
+def _check_fit(given: Mapping[str, str], target: str) -> None:
+    algorithm = given.get("algorithm", ALGORITHM)
+    checks = (
+        (given["realm"] == REALM, "realm is not the server's"),
+        (given["uri"] == target, "uri is not the request target"),
+        (given["qop"] == "auth", "qop is not auth"),
+        (algorithm == ALGORITHM, "algorithm is not the one requested"),
+        (re.fullmatch(r"[0-9a-f]{8}", given["nc"]) is not None, "nc is not 8 hex digits"),
+        (given["nc"] != "00000000", "nc starts at 00000001"),
+        (given["cnonce"] != "", "cnonce is empty"),
+    )
+    for fits, why in checks:
+        if not fits:
+            raise DigestRefused(why)
+
+
+def _response(given: Mapping[str, str], method: str, password: str) -> str:
+    def digest(text: str) -> str:
+        return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
+    secret = digest(f"{given['username']}:{REALM}:{password}")
+    request = digest(f"{method}:{given['uri']}")
+    parts = (secret, given["nonce"], given["nc"], given["cnonce"], "auth", request)
+    return digest(":".join(parts))

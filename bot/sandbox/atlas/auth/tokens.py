@@ -65,10 +65,6 @@ class TokenIssuer:
         token = self.live.get(bearer)
         return token.client_id if token else None
 
-    def forget(self) -> None:
-        """Revoke every token."""
-        self.live.clear()
-
     def _drop_ended(self, now: datetime) -> None:
         self.live = {name: token for name, token in self.live.items() if token.ends > now}
 

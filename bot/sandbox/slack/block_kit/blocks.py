@@ -1,7 +1,7 @@
 """Validates `blocks`: the kinds that each surface allows, and their limits.
 
-Limits: docs.slack.dev, reference/block-kit/blocks. Kinds of blocks that
-are not in the tables are rejected: whoever uses another one adds it.
+Limits: docs.slack.dev, reference/block-kit/blocks. Only the blocks, elements and properties that
+the bot uses are here; all others are rejected. A new one is added with its limits.
 """
 
 from collections import Counter
@@ -9,13 +9,11 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 from bot.sandbox.slack.block_kit.elements import (
+    BUTTONS,
     ID,
-    IN_ACTIONS,
-    IN_CONTEXT,
-    IN_INPUT,
-    IN_SECTION,
+    INPUTS,
+    mrkdwn,
     plain,
-    text,
 )
 from bot.sandbox.slack.block_kit.rules import (
     Rule,
@@ -25,21 +23,15 @@ from bot.sandbox.slack.block_kit.rules import (
     both,
     by_type,
     listing,
-    one_of,
     shape,
 )
 
-Surface = Literal["message", "modal", "home"]
-MAX_BLOCKS: dict[Surface, int] = {"message": 50, "modal": 100, "home": 100}
+Surface = Literal["message", "modal"]
+MAX_BLOCKS: dict[Surface, int] = {"message": 50, "modal": 100}
 
 
 def _block(required: dict[str, Rule], optional: dict[str, Rule] | None = None) -> Rule:
     return shape({"type": anything, **required}, {"block_id": ID, **(optional or {})})
-
-
-def _has_content(value: object, path: str) -> Iterator[str]:
-    if isinstance(value, dict) and not (value.get("text") or value.get("fields")):
-        yield at(path, "either text or fields must be given")
 
 
 def _own_action_ids(value: object, path: str) -> Iterator[str]:
@@ -50,44 +42,20 @@ def _own_action_ids(value: object, path: str) -> Iterator[str]:
             yield at(path, f'action_id "{action_id}" already exists')
 
 
-EVERYWHERE: dict[str, Rule] = {
-    "section": both(
-        _block(
-            {},
-            {
-                "text": text(3000),
-                "fields": listing(text(2000), 10),
-                "accessory": IN_SECTION,
-            },
-        ),
-        _has_content,
-    ),
-    "divider": _block({}),
-    "header": _block({"text": plain(150)}),
-    "context": _block({"elements": listing(IN_CONTEXT, 10)}),
-    "actions": both(_block({"elements": listing(IN_ACTIONS, 25)}), _own_action_ids),
+BLOCKS: dict[str, Rule] = {
+    "section": _block({"text": mrkdwn(3000)}, {"accessory": BUTTONS}),
+    "context": _block({"elements": listing(mrkdwn(3000), 10)}),
+    "actions": both(_block({"elements": listing(BUTTONS, 25)}), _own_action_ids),
     "input": _block(
-        {"label": plain(2000), "element": IN_INPUT},
-        {"hint": plain(2000), "optional": boolean, "dispatch_action": boolean},
+        {"label": plain(2000), "element": INPUTS}, {"hint": plain(2000), "optional": boolean}
     ),
-}
-ONLY_MODALS: dict[str, Rule] = {
-    "alert": _block(
-        {"text": text(200)},
-        {"level": one_of("default", "info", "warning", "error", "success")},
-    ),
-}
-ON: dict[Surface, dict[str, Rule]] = {
-    "message": EVERYWHERE,
-    "modal": {**EVERYWHERE, **ONLY_MODALS},
-    "home": EVERYWHERE,
 }
 
 
 def problems(blocks: object, surface: Surface, path: str = "/blocks") -> list[str]:
     """Return the reasons why Slack would reject these blocks on this surface."""
     least = 0 if surface == "message" else 1
-    check = listing(by_type(ON[surface]), MAX_BLOCKS[surface], least)
+    check = listing(by_type(BLOCKS), MAX_BLOCKS[surface], least)
     found = list(check(blocks, path))
     if not found and isinstance(blocks, list):
         found += _across(blocks, path)

@@ -51,9 +51,7 @@ def _footer(thing: Json) -> Iterator[str]:
 
 def _block(block: Json, thing: Json) -> Iterator[str]:
     kind = block["type"]
-    if kind in ("header", "alert"):
-        yield block["text"]["text"]
-    elif kind == "section":
+    if kind == "section":
         yield from _section(block, thing)
     elif kind == "context":
         yield " ".join(e["text"] for e in block["elements"])
@@ -61,15 +59,10 @@ def _block(block: Json, thing: Json) -> Iterator[str]:
         yield " ".join(_element(e, block, thing) for e in block["elements"])
     elif kind == "input":
         yield f"{block['label']['text']}: {_element(block['element'], block, thing)}"
-    else:
-        yield "---"
 
 
 def _section(block: Json, thing: Json) -> Iterator[str]:
-    if "text" in block:
-        yield block["text"]["text"]
-    for field in block.get("fields", ()):
-        yield field["text"]
+    yield block["text"]["text"]
     if "accessory" in block:
         yield _element(block["accessory"], block, thing)
 
@@ -83,10 +76,10 @@ def _element(element: Json, block: Json, thing: Json) -> str:
 
 
 def _unfilled(element: Json) -> str:
-    """Return the boxes that can be ticked, or the placeholder of an input."""
+    """Return the boxes that can be ticked, or that a text input is empty."""
     if element["type"] == "checkboxes":
         return " ".join(f"☐ {option['text']['text']}" for option in element["options"])
-    return f"({element.get('placeholder', {}).get('text', 'empty')})"
+    return "(empty)"
 
 
 def _state(state: Json) -> str:

@@ -1,29 +1,17 @@
-"""The actions of people: type, click, choose, open and submit dialogs, use shortcuts."""
+"""The actions of people: type a command, click, fill in and submit a dialog, close it."""
 
 import copy
 from collections.abc import Mapping
 from typing import Any
 
-from bot.sandbox.slack.block_kit.inputs import (
-    filled_state,
-    initial_values,
-    keeps_state,
-    validation_error,
-)
+from bot.sandbox.slack.block_kit.inputs import filled_state, validation_error
 from bot.sandbox.slack.errors import ApiError, CannotDo
-from bot.sandbox.slack.people.find_element import (
-    can_see,
-    current_version,
-    find_element,
-    open_view,
-    stale_version,
-    store_value,
-)
+from bot.sandbox.slack.people.find_button import can_see, find_button
 from bot.sandbox.slack.people.payloads import Payloads
 from bot.sandbox.slack.people.responses import respond
 from bot.sandbox.slack.people.submissions import apply_response, close_view, reject
 from bot.sandbox.slack.transport.ack import Ack
-from bot.sandbox.slack.transport.delivery import Delivery
+from bot.sandbox.slack.transport.socket_mode import SocketMode
 from bot.sandbox.slack.triggers import ResponseTarget
 from bot.sandbox.slack.views import View
 from bot.sandbox.slack.workspace import Channel, User
@@ -38,11 +26,11 @@ class People:
     `view` is a dialog as the person saw it, or None for the open one.
     """
 
-    def __init__(self, world: World, payloads: Payloads, delivery: Delivery) -> None:
+    def __init__(self, world: World, sockets: SocketMode) -> None:
         self._world = world
         self._workspace = world.workspace
-        self._payloads = payloads
-        self.delivery = delivery
+        self._payloads = Payloads(world)
+        self._sockets = sockets
 
     async def types(self, user: str, channel: str, line: str) -> Ack:
         """Type a slash command, such as `/cancel-restore prod-eu …`.
@@ -53,24 +41,23 @@ class People:
         person, place = self._in_channel(user, channel)
         command, text = _split(line)
         if not command.startswith("/"):
-            raise CannotDo("That is a message, not a command; use says().")
+            raise CannotDo("People only type commands here; they begin with a slash.")
         if not self._workspace.is_here(person):
             raise CannotDo("People of other organizations cannot use this workspace's commands.")
         if command not in self._workspace.app.commands:
             return Ack(error="invalid_command")
         payload = self._payloads.command(person, place, command, text)
-        ack = await self.delivery.send("slash_commands", payload)
+        ack = await self._send("slash_commands", payload)
         return self._show_command_response(ack, person, place)
 
     def _show_command_response(self, ack: Ack, user: User, channel: Channel) -> Ack:
         if not ack.ok:
             self._post_slackbot(user, channel, f"Slash command failed: {ack.error}. {ack.shown}")
             return ack
-        body = {"text": ack.body} if isinstance(ack.body, str) else ack.body
-        if not body:
+        if not ack.body:
             return ack
         try:
-            respond(self._world, ResponseTarget(user=user.id, channel=channel.id), body)
+            respond(self._world, ResponseTarget(user=user.id, channel=channel.id), ack.body)
         except ApiError as error:
             message = f"The answer to a slash command cannot be shown: {error}"
             return reject(self._world, ack, message)
@@ -80,18 +67,6 @@ class People:
         content = {"user": "USLACKBOT", "text": text}
         message = self._world.messages.post_ephemeral(channel.id, user.id, content)
         self._world.publish_message("ephemeral", message)
-
-    def says(self, user: str, channel: str, text: str, *, thread_ts: str = "") -> Json:
-        """Post a message, and return it as it appears in the channel."""
-        person, place = self._in_channel(user, channel)
-        content: Json = {"user": person.id, "team": person.team_id, "text": text}
-        if thread_ts:
-            if self._world.messages.find(place.id, thread_ts) is None:
-                raise CannotDo("There is no such thread.")
-            content["thread_ts"] = thread_ts
-        message = self._world.messages.post(place.id, content)
-        self._world.publish_message("message", message)
-        return message.snapshot()
 
     def _in_channel(self, user: str, channel: str) -> tuple[User, Channel]:
         person, place = self._workspace.user(user), self._workspace.channel(channel)
@@ -104,140 +79,56 @@ class People:
     async def clicks(
         self,
         user: str,
-        thing: Json,
+        message: Json,
         action_id: str,
         *,
         value: str | None = None,
-        block: str | None = None,
         stale: bool = False,
     ) -> Ack:
-        """Click a button of a message, a dialog or the Home tab.
+        """Click a button of a message, in its current version.
 
-        `thing` is the message or view as the person saw it; `value` and `block` distinguish
-        buttons with the same action; `stale` clicks a button of the old version, even if it was
-        removed since.
-
-        Raises:
-            CannotDo: this person sees no such button, or the message changed (not `stale`).
-        """
-        person = self._workspace.user(user)
-        version = stale_version if stale else current_version
-        now = version(self._world, person, thing)
-        block_found, element = find_element(now, action_id, value=value, block=block)
-        if element["type"] != "button":
-            raise CannotDo(f"{action_id} is not a button; use chooses().")
-        action = self._action(block_found, element)
-        return await self._send_action(person, now, action, element)
-
-    async def chooses(
-        self,
-        user: str,
-        thing: Json,
-        action_id: str,
-        value: object,
-        *,
-        block: str | None = None,
-    ) -> Ack:
-        """Pick in a select (or fill another element), which sends an action to the bot.
-
-        An input block sends one only with `dispatch_action`.
+        `value` distinguishes buttons with the same action. `stale` clicks in the version that is
+        given, as a client does that missed later edits.
 
         Raises:
-            CannotDo: the element or the option does not exist.
+            CannotDo: this person does not see the message, or it has no such button.
         """
-        person = self._workspace.user(user)
-        now = current_version(self._world, person, thing)
-        block_found, element = find_element(now, action_id, block=block)
-        state = filled_state(element, value)
-        store_value(self._world, now, block_found, element, state)
-        if block_found["type"] == "input" and not block_found.get("dispatch_action"):
-            return Ack()
-        action = {**self._action(block_found, element), **state}
-        now = current_version(self._world, person, thing)
-        return await self._send_action(person, now, action, element)
+        person, channel = self._workspace.user(user), self._workspace.channel(message["channel"])
+        stored = self._world.messages.find(channel.id, message["ts"])
+        if stored is None or not can_see(self._workspace, person, channel, stored.only_for):
+            raise CannotDo(f"{person.name} does not see this message.")
+        shown = message if stale else stored.snapshot()
+        action = self._action(*find_button(shown, action_id, value))
+        payload = self._payloads.message_action(person, channel, shown, action)
+        return await self._send("interactive", payload)
 
-    def _action(self, block: Json, element: Json) -> Json:
-        """Return one entry of `actions`: the element as it was sent, and when it was used."""
-        keep = ("type", "action_id", "text", "value", "style", "confirm", "placeholder", "url")
-        shown = {key: element[key] for key in keep if key in element}
+    def _action(self, block: Json, button: Json) -> Json:
+        """Return one entry of `actions`: the button as it was sent, and when it was used."""
         named = {"block_id": block["block_id"], "action_ts": self._world.ids.ts()}
-        return {**copy.deepcopy(shown), **named}
-
-    async def _send_action(self, person: User, thing: Json, action: Json, element: Json) -> Ack:
-        if "root_view_id" in thing:
-            view = open_view(self._world, person, thing)
-            payload = self._payloads.view_action(view, [action])
-        else:
-            channel = self._workspace.channel(thing["channel"])
-            values = initial_values(thing.get("blocks", []))
-            if keeps_state(element):
-                kept = ("selected", "type", "value")
-                state = {key: v for key, v in action.items() if key.startswith(kept)}
-                values.setdefault(action["block_id"], {})[element["action_id"]] = state
-            payload = self._payloads.message_action(person, channel, thing, [action], values)
-        return await self.delivery.send("interactive", payload)
-
-    async def uses_shortcut(self, user: str, message: Json, callback_id: str) -> Ack:
-        """Pick a shortcut of the app in a message's menu."""
-        person = self._workspace.user(user)
-        channel = self._workspace.channel(message["channel"])
-        if callback_id not in self._workspace.app.shortcuts or message.get("is_ephemeral"):
-            raise CannotDo(f"The message's menu has no shortcut {callback_id}.")
-        visible = can_see(self._workspace, person, channel)
-        if not visible or not self._workspace.is_here(person):
-            raise CannotDo(f"{person.name} has no such shortcut here.")
-        payload = self._payloads.shortcut(person, channel, message, callback_id)
-        return await self.delivery.send("interactive", payload)
-
-    async def opens_home(self, user: str) -> Ack:
-        """Open the app's Home tab (event app_home_opened)."""
-        person = self._workspace.user(user)
-        if not self._workspace.is_here(person):
-            raise CannotDo(f"{person.name} does not have the app.")
-        channel = self._workspace.direct_message(person)
-        event: Json = {"type": "app_home_opened", "user": person.id, "channel": channel.id}
-        event["tab"] = "home"
-        if home := self._world.views.home(person.id):
-            event["view"] = self._world.views.as_json(home)
-        return await self.delivery.send("events_api", self._payloads.event(event))
+        return {**copy.deepcopy(button), **named}
 
     async def redelivers(self) -> Ack:
         """Send the last payload again, marked as a retry; the app's response has no effect."""
-        return await self.delivery.redeliver()
-
-    def fills(self, user: str, view: Json | None, values: Mapping[str, object]) -> None:
-        """Fill inputs, by block_id, without sending anything.
-
-        Raises:
-            CannotDo: the dialog has no such input, or the input no such option.
-        """
-        shown = self._open_view(user, view)
-        inputs = {b["block_id"]: b for b in shown.content["blocks"] if b["type"] == "input"}
-        for block_id, value in values.items():
-            if block_id not in inputs:
-                raise CannotDo(f"The dialog has no input {block_id!r} (it has {list(inputs)}).")
-            element = inputs[block_id]["element"]
-            state = filled_state(element, value)
-            shown.values.setdefault(block_id, {})[element["action_id"]] = state
+        return await self._sockets.redeliver()
 
     async def submits(
         self, user: str, view: Json | None = None, values: Mapping[str, object] | None = None
     ) -> Ack:
-        """Fill inputs, and click the dialog's submit button.
+        """Fill inputs, by block_id, and click the dialog's submit button.
 
         Raises:
-            CannotDo: the dialog has no submit button, or an input's value is not valid.
+            CannotDo: the dialog has no submit button or no such input, or a value is not valid.
         """
         shown = self._open_view(user, view)
         if not shown.content.get("submit"):
             raise CannotDo("This dialog has no submit button.")
         if shown.is_sent:
             raise CannotDo("This dialog waits for the answer to its submission.")
-        self.fills(user, view, values or {})
+        _fill(shown, values or {})
         _check_inputs(shown)
         shown.is_sent = True
         try:
-            ack = await self.delivery.send("interactive", self._payloads.submission(shown))
+            ack = await self._send("interactive", self._payloads.submission(shown))
         finally:
             shown.is_sent = False
         return apply_response(self._world, shown, ack) if ack.ok else ack
@@ -252,7 +143,30 @@ class People:
         return Ack()
 
     def _open_view(self, user: str, view: Json | None) -> View:
-        return open_view(self._world, self._workspace.user(user), view)
+        """Return the person's open dialog, which is `view` if one is given."""
+        person = self._workspace.user(user)
+        modal = self._world.views.modal(person.id)
+        if modal is None or (view and view["id"] != modal.id):
+            raise CannotDo(f"{person.name} has no such dialog open.")
+        return modal
+
+    async def _send(self, kind: str, payload: Json) -> Ack:
+        """Send a payload (`kind`: slash_commands or interactive), and publish what happens."""
+        who = payload.get("user_id") or payload["user"]["id"]
+        shown = {"type": payload.get("type", kind), "user": who}
+        self._world.events.publish("action", **shown, what=_what(payload))
+        ack = await self._sockets.send(kind, payload)
+        self._world.events.publish("payload", **shown, ack=ack.as_json())
+        return ack
+
+
+def _fill(view: View, values: Mapping[str, object]) -> None:
+    inputs = {b["block_id"]: b for b in view.content["blocks"] if b["type"] == "input"}
+    for block_id, value in values.items():
+        if block_id not in inputs:
+            raise CannotDo(f"The dialog has no input {block_id!r} (it has {list(inputs)}).")
+        element = inputs[block_id]["element"]
+        view.values[block_id][element["action_id"]] = filled_state(element, value)
 
 
 def _check_inputs(view: View) -> None:
@@ -267,3 +181,12 @@ def _split(line: str) -> tuple[str, str]:
     """Split a line at its first white space into the command's name and the rest."""
     command = line.split(maxsplit=1)[0] if line.strip() else ""
     return command, line[len(command) + 1 :]
+
+
+def _what(payload: Json) -> str:
+    """Return the typed line, or the label of the button."""
+    if "command" in payload:
+        return f"{payload['command']} {payload['text']}".strip()
+    if "actions" in payload:
+        return str(payload["actions"][0]["text"]["text"])
+    return str(payload["view"]["submit"]["text"])

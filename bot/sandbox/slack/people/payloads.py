@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from bot.sandbox.slack.block_kit.inputs import Values
 from bot.sandbox.slack.triggers import ResponseTarget
 from bot.sandbox.slack.views import View
 from bot.sandbox.slack.workspace import Channel, Team, User
@@ -39,9 +38,7 @@ class Payloads:
             "trigger_id": self._world.triggers.trigger(user.id),
         }
 
-    def message_action(
-        self, user: User, channel: Channel, message: Json, actions: list[Json], values: Values
-    ) -> Json:
+    def message_action(self, user: User, channel: Channel, message: Json, action: Json) -> Json:
         """block_actions from a message (or a private one)."""
         private = bool(message.get("is_ephemeral"))
         container: Json = {
@@ -52,77 +49,29 @@ class Payloads:
         }
         if "thread_ts" in message:
             container["thread_ts"] = message["thread_ts"]
-        place = ResponseTarget(user=user.id, channel=channel.id, message_ts=message["ts"])
+        place = ResponseTarget(user=user.id, channel=channel.id)
         shown = {} if private else {"message": _as_sent(message)}
         return {
-            **self._base("block_actions", user, self._connect_team(user)),
+            **self._base("block_actions", user, self._world.workspace.team),
             "container": container,
             "trigger_id": self._world.triggers.trigger(user.id),
             "channel": {"id": channel.id, "name": channel_name(channel)},
             **shown,
-            "state": {"values": values},
+            "state": {"values": {}},
             "response_url": self._response_url(place, "actions"),
-            "actions": actions,
-        }
-
-    def view_action(self, view: View, actions: list[Json]) -> Json:
-        """block_actions from a modal or the Home tab."""
-        shown = self._world.views.as_json(view)
-        return {
-            **self._base("block_actions", view.user, self._connect_team(view.user)),
-            "container": {"type": "view", "view_id": view.id},
-            "trigger_id": self._world.triggers.trigger(view.user.id),
-            "view": shown,
-            "actions": actions,
+            "actions": [action],
         }
 
     def submission(self, view: View) -> Json:
         """view_submission: there is no channel in it."""
         return {
-            **self._base("view_submission", view.user),
+            **self._base("view_submission", view.user, self._world.workspace.team_of(view.user)),
             "trigger_id": self._world.triggers.trigger(view.user.id),
             "view": self._world.views.as_json(view),
             "response_urls": [],
         }
 
-    def shortcut(self, user: User, channel: Channel, message: Json, callback_id: str) -> Json:
-        """message_action: a shortcut in a message's menu."""
-        place = ResponseTarget(user=user.id, channel=channel.id)
-        return {
-            **self._base("message_action", user),
-            "action_ts": self._world.ids.ts(),
-            "callback_id": callback_id,
-            "trigger_id": self._world.triggers.trigger(user.id),
-            "response_url": self._response_url(place, "app"),
-            "message_ts": message["ts"],
-            "channel": {"id": channel.id, "name": channel_name(channel)},
-            "message": _as_sent(message),
-        }
-
-    def event(self, event: Json) -> Json:
-        """The outer shape of the Events API."""
-        workspace, ids = self._world.workspace, self._world.ids
-        authorization = {
-            "enterprise_id": None,
-            "team_id": workspace.team.id,
-            "user_id": workspace.app.bot_user,
-            "is_bot": True,
-            "is_enterprise_install": False,
-        }
-        return {
-            "token": workspace.app.verification_token,
-            "team_id": workspace.team.id,
-            "api_app_id": workspace.app.id,
-            "event": {**event, "event_ts": ids.ts()},
-            "type": "event_callback",
-            "event_id": ids.id("Ev"),
-            "event_time": int(self._world.clock()),
-            "authorizations": [authorization],
-            "is_ext_shared_channel": False,
-        }
-
-    def _base(self, kind: str, user: User, team: Team | None = None) -> Json:
-        team = team or self._world.workspace.team_of(user)
+    def _base(self, kind: str, user: User, team: Team) -> Json:
         app = self._world.workspace.app
         person = {"id": user.id, "username": user.name, "name": user.name}
         return {
@@ -134,11 +83,6 @@ class Payloads:
             "enterprise": None,
             "is_enterprise_install": False,
         }
-
-    def _connect_team(self, user: User) -> Team:
-        installed = self._world.settings.connect_team == "installed"
-        workspace = self._world.workspace
-        return workspace.team if installed else workspace.team_of(user)
 
     def _response_url(self, place: ResponseTarget, kind: str) -> str:
         token = self._world.triggers.response_token(place)

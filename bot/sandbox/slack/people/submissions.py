@@ -14,7 +14,6 @@ Json = dict[str, Any]
 
 def apply_response(world: World, view: View, ack: Ack) -> Ack:
     """Carry out the `response_action` of a submission's ack; an empty ack closes the view."""
-    view.errors = {}
     if not ack.body:
         close_view(world, view)
         return ack
@@ -24,20 +23,14 @@ def apply_response(world: World, view: View, ack: Ack) -> Ack:
         return reject(world, ack, f"The answer to a submission is not valid: {error}")
 
 
-def _apply(world: World, view: View, ack: Ack, answer: Json | str) -> Ack:
-    body = answer if isinstance(answer, dict) else {"response_action": answer}
+def _apply(world: World, view: View, ack: Ack, body: Json) -> Ack:
     action = body.get("response_action")
     if action == "errors":
-        view.errors = _checked_errors(view, body.get("errors"))
-        world.publish_view(view)
-        return replace(ack, errors=view.errors)
-    if action == "clear":
-        close_view(world, view)
-    elif action == "update":
-        world.views.update(view, checked_view(body.get("view")))
-        world.publish_view(view)
-    else:
+        return replace(ack, errors=_checked_errors(view, body.get("errors")))
+    if action != "update":
         raise ApiError("invalid_arguments", [f"unknown response_action: {action}"])
+    world.views.update(view, checked_view(body.get("view")))
+    world.publish_view(view)
     return ack
 
 

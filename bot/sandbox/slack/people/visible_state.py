@@ -1,4 +1,4 @@
-"""What people see: channels, private messages, open dialogs, the Home tab."""
+"""What people see: channels, private messages, open dialogs."""
 
 from typing import Any
 
@@ -33,10 +33,6 @@ class VisibleState:
         thread = message["ts"]
         return [m for m in shown if m.get("thread_ts") == thread and m["ts"] != thread]
 
-    def message(self, channel: str, ts: str) -> Json | None:
-        """Return the current version of one message."""
-        return next((m for m in self.messages(channel) if m["ts"] == ts), None)
-
     def ephemerals(self, user: str) -> list[Json]:
         """Return the messages that only this person sees, in all channels, oldest first."""
         user_id = self._workspace.user(user).id
@@ -46,16 +42,6 @@ class VisibleState:
         """Return the dialog on the person's screen."""
         modal = self._world.views.modal(self._workspace.user(user).id)
         return self._world.views.as_json(modal) if modal else None
-
-    def errors_of(self, user: str) -> dict[str, str]:
-        """Return the sentences under the inputs of the dialog, by block_id."""
-        modal = self._world.views.modal(self._workspace.user(user).id)
-        return dict(modal.errors) if modal else {}
-
-    def home_of(self, user: str) -> Json | None:
-        """Return the view that the app published on the person's Home tab."""
-        home = self._world.views.home(self._workspace.user(user).id)
-        return self._world.views.as_json(home) if home else None
 
     def text_of(self, thing: Json) -> str:
         """Return a message or view as plain text, with names of people, groups and channels."""

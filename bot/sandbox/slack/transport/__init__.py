@@ -1,1 +1,1 @@
-"""How the fake Slack reaches the app: signed HTTP requests and Socket Mode."""
+"""How the fake Slack reaches the app: Socket Mode."""

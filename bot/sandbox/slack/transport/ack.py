@@ -9,7 +9,6 @@ Json = dict[str, Any]
 SHOWN = {
     "operation_timeout": "Operation timed out. Apps need to respond within 3 seconds.",
     "dispatch_failed": "The app did not respond.",
-    "http_error": "The app returned an error.",
     "invalid_response": "We had some trouble connecting. Try again?",
     "invalid_command": "That is not a valid command. Nothing was sent.",
 }
@@ -19,13 +18,11 @@ SHOWN = {
 class Ack:
     """The response of the bot.
 
-    `status`: HTTP status (200 for an ack over Socket Mode), None when there was none ·
-    `body`: the answer's JSON or text · `seconds`: how long it took · `error`: a key of `SHOWN` ·
-    `shown`: the message of Slack's client · `errors`: sentences under inputs, by block_id.
+    `body`: the answer's JSON · `seconds`: how long it took · `error`: a key of `SHOWN` · `shown`:
+    the message of Slack's client · `errors`: sentences under inputs, by block_id.
     """
 
-    status: int | None = None
-    body: Json | str | None = None
+    body: Json | None = None
     seconds: float = 0.0
     error: str | None = None
     errors: dict[str, str] = field(default_factory=dict)
@@ -39,5 +36,5 @@ class Ack:
         return SHOWN[self.error] if self.error else ""
 
     def as_json(self) -> Json:
-        fields = ("status", "body", "seconds", "error", "errors")
+        fields = ("body", "seconds", "error", "errors")
         return {"ok": self.ok, "shown": self.shown, **{f: getattr(self, f) for f in fields}}

@@ -15,9 +15,8 @@ from bot.sandbox.slack.world import World
 Json = dict[str, Any]
 MAX_CONNECTIONS = 10
 
-#: Seconds from a disconnect frame to the end of the connection; zero for `link_disabled`.
+#: Seconds from a disconnect frame to the end of the connection.
 DISCONNECT_GRACE = 10.0
-LINK_DISABLED = "link_disabled"
 
 
 class SocketMode:
@@ -34,7 +33,6 @@ class SocketMode:
         self._pending_acks: dict[str, asyncio.Future[Json | None]] = {}
         self._undelivered: list[Json] = []
         self._sent = 0
-        self._frozen = False
         self.enabled = True
         self._last: Json = {}
 
@@ -51,7 +49,7 @@ class SocketMode:
     @property
     def _registered(self) -> list[Connection]:
         now = asyncio.get_running_loop().time()
-        self._dead = [each for each in self._dead if each[0] > now]
+        self._dead = [(ends, connection) for ends, connection in self._dead if ends > now]
         return self._open + [connection for _, connection in self._dead]
 
     @property
@@ -64,7 +62,6 @@ class SocketMode:
         if ticket not in self._world.tickets:
             return web.Response(status=404, text="no such ticket")
         self._world.tickets.discard(ticket)
-        await asyncio.sleep(self._world.settings.latency)
         socket = web.WebSocketResponse(autoping=False, timeout=1.0)
         with suppress(ConnectionError):  # the app has closed its end
             await socket.prepare(request)
@@ -77,11 +74,10 @@ class SocketMode:
 
     def _rejection(self) -> str | None:
         if not self.enabled:
-            return LINK_DISABLED
+            return "link_disabled"
         return "too_many_websockets" if self.registered >= MAX_CONNECTIONS else None
 
     async def _serve(self, connection: Connection) -> None:
-        connection.ignores_input = self._frozen
         self._connections.append(connection)
         try:
             await connection.send(self._hello())
@@ -105,7 +101,7 @@ class SocketMode:
         stays = self._world.settings.cut_connection_seconds if connection.is_cut else 0.0
         if stays:
             self._dead.append((asyncio.get_running_loop().time() + stays, connection))
-        elif self._world.settings.lost_envelopes == "redeliver":
+        else:
             self._undelivered += map(_as_retry, connection.unanswered.values())
         self._tell()
 
@@ -141,17 +137,13 @@ class SocketMode:
             "connection_info": {"app_id": self._world.workspace.app.id},
         }
 
-    async def send(self, kind: str, payload: Json, **retry: object) -> Ack:
-        """Send one envelope, and wait for its ack as long as Slack does.
-
-        `kind`: slash_commands, interactive or events_api; `retry`: retry_attempt, retry_reason.
-        """
+    async def send(self, kind: str, payload: Json) -> Ack:
+        """Send one envelope, and wait for its ack as long as Slack does."""
         envelope = {
             "envelope_id": str(uuid.uuid4()),
             "type": kind,
             "accepts_response_payload": kind != "events_api",
             "payload": payload,
-            **retry,
         }
         self._last = envelope
         return await self._deliver(envelope)
@@ -173,7 +165,7 @@ class SocketMode:
             return Ack(error="operation_timeout", seconds=loop.time() - began)
         finally:
             del self._pending_acks[envelope["envelope_id"]]
-        return Ack(status=200, body=payload or None, seconds=loop.time() - began)
+        return Ack(body=payload or None, seconds=loop.time() - began)
 
     async def _write(self, envelope: Json) -> bool:
         while connections := self._registered:
@@ -190,37 +182,23 @@ class SocketMode:
         return False
 
     async def disconnect(
-        self,
-        reason: str = "refresh_requested",
-        count: int | None = None,
-        grace: float = DISCONNECT_GRACE,
+        self, reason: str = "refresh_requested", *, grace: float = DISCONNECT_GRACE
     ) -> None:
-        """Send disconnect frames (`warning`, …) on the `count` oldest connections, then close them.
-
-        `link_disabled` disables Socket Mode until `enabled` is set again.
-        """
-        if reason == LINK_DISABLED:
-            self.enabled, grace = False, 0.0
-        for connection in self._open[:count]:
+        """Send a disconnect frame (`warning`, …) on each connection, then close it."""
+        for connection in self._open:
             await connection.send(_disconnect(reason))
             connection.close_after(grace)
 
-    async def cut(self, *, abruptly: bool = True, count: int | None = None) -> None:
-        """Close the `count` oldest connections, by default without a closing handshake."""
-        for connection in self._connections[:count]:
+    async def cut(self, *, abruptly: bool = True) -> None:
+        """Close each connection, by default without a closing handshake."""
+        for connection in list(self._connections):
             connection.is_cut = abruptly
             await connection.close(abruptly=abruptly)
             self._forget(connection)
 
-    def freeze(self, *, frozen: bool = True) -> None:
-        """Ignore all frames of the app, including pings, on current and new connections."""
-        self._frozen = frozen
-        for connection in self._connections:
-            connection.ignores_input = frozen
-
-    def half_open(self, count: int | None = None) -> None:
-        """Drop all frames in both directions on the `count` oldest connections."""
-        for connection in self._open[:count]:
+    def half_open(self) -> None:
+        """Drop all frames in both directions on each connection."""
+        for connection in self._open:
             connection.ignores_input = connection.is_cut = True
 
 

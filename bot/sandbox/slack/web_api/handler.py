@@ -23,11 +23,18 @@ class WebApi:
         self._world = world
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Handle one call; without an answer where the client has gone."""
+        try:
+            return await self._handle(request)
+        except ConnectionError:
+            return web.Response()
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
         """Handle one call, including an injected fault."""
         name = request.match_info["method"]
         fault = self._world.faults.next(name)
         late = fault.seconds if fault and fault.kind == "delay" else 0.0
-        await asyncio.sleep(self._world.settings.latency + late)
+        await asyncio.sleep(late)
         if fault and fault.kind in _INSTEAD:
             return await self._fail(request, name, fault)
         args = Args({})
@@ -62,8 +69,6 @@ class WebApi:
         status = {"ratelimited": 429, "status": fault.status}.get(fault.kind, 200)
         code = fault.code if fault.kind == "error" else fault.kind
         self._record(name, args, code, status)
-        if fault.kind == "reset_before":
-            return _broken(request)
         return _odd_answer(fault, code, status)
 
     def _record(self, name: str, args: Args, error: str | None, status: int) -> None:
@@ -79,7 +84,7 @@ class WebApi:
         self._world.record_call(call)
 
 
-_INSTEAD = ("reset_before", "ratelimited", "error", "status", "garbage")
+_INSTEAD = ("ratelimited", "error", "status")
 
 
 def _token(request: web.Request, args: Args) -> str:
@@ -97,7 +102,5 @@ def _broken(request: web.Request) -> web.Response:
 def _odd_answer(fault: Fault, code: str, status: int) -> web.Response:
     if fault.kind == "status":
         return web.Response(status=status, text="upstream connect error")
-    if fault.kind == "garbage":
-        return web.Response(text="<html>not JSON", content_type="text/html")
     headers = {"Retry-After": f"{fault.seconds:.0f}"} if fault.kind == "ratelimited" else {}
     return web.json_response({"ok": False, "error": code}, status=status, headers=headers)

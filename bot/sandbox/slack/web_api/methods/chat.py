@@ -101,9 +101,7 @@ def _thread(world: World, channel: Channel, args: Args) -> Json:
 
 def _find_duplicate(world: World, channel: Channel, args: Args) -> Message | None:
     before = world.messages.with_client_id(args.text("client_msg_id"))
-    if before is None or world.settings.client_msg_id == "ignore":
-        return None
-    if before.channel != channel.id:
+    if before and before.channel != channel.id:
         raise ApiError("duplicate_channel_not_found")
     return before
 
@@ -123,7 +121,7 @@ def post_ephemeral(world: World, args: Args, caller: Caller) -> Json:
 
 def update(world: World, args: Args, _caller: Caller) -> Json:
     """Edit a message of the app; blocks and metadata that are not given stay unchanged."""
-    message = _own_message(world, args)
+    message = _public_message(world, args)
     if world.workspace.channels[message.channel].is_archived:
         raise ApiError("is_inactive")
     content = content_of(args)
@@ -137,13 +135,11 @@ def update(world: World, args: Args, _caller: Caller) -> Json:
     return {**_posted(message), "text": message.content["text"]}
 
 
-def _own_message(world: World, args: Args) -> Message:
+def _public_message(world: World, args: Args) -> Message:
     channel = visible_channel(world, args.text("channel"))
     message = world.messages.find(channel.id, args.text("ts"))
     if message is None or message.only_for:
         raise ApiError("message_not_found")
-    if message.content.get("bot_id") != world.workspace.app.bot_id:
-        raise ApiError("cant_update_message")
     return message
 
 

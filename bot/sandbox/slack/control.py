@@ -12,10 +12,7 @@ from bot.sandbox.slack.transport.ack import Ack
 from bot.sandbox.slack.world import World
 
 Json = dict[str, Any]
-_ACTIONS = (
-    *("types", "says", "clicks", "chooses", "uses_shortcut", "opens_home"),
-    *("fills", "submits", "closes"),
-)
+_ACTIONS = ("types", "clicks", "submits", "closes")
 
 
 class Control:
@@ -44,14 +41,7 @@ class Control:
         )
 
     def _person(self, user: str) -> Json:
-        view = self._state.view_of(user)
-        return {
-            "name": self._world.workspace.user(user).name,
-            "ephemerals": self._state.ephemerals(user),
-            "views": [view] if view else [],
-            "errors": self._state.errors_of(user),
-            "home": self._state.home_of(user),
-        }
+        return {"ephemerals": self._state.ephemerals(user), "view": self._state.view_of(user)}
 
     async def action(self, request: web.Request) -> web.Response:
         """Run one action; the body has its arguments: `{"user": "rina", "channel": "#ops", …}`.
