@@ -24,6 +24,7 @@ LINK = re.compile(r"\]\((?!https?://)([^)\s#]*)(?:#([^)\s]+))?\)")
 CODE = re.compile(r"`([^`\n]+)`|^ {4,}(.+)$", re.MULTILINE)
 COMMAND = re.compile(r"(?:^|bin/|\s)cancel-restore ([a-z]+)(.*)")
 SETTING = re.compile(r"\b(?:BOT|SLACK|MONGODB_ATLAS|LOG)_[A-Z_]*[A-Z]\b")
+MODULE = re.compile(r"`(?:bot/)?(\w+/[\w/]+\.py)`")
 EVENT = re.compile(r"`((?:request|atlas|download):\w+)`")
 
 
@@ -58,6 +59,17 @@ def test_settings_events_and_commands_of_a_page_exist(page: Path) -> None:
     for name, options in commands_in(TEXTS[page]):
         assert options <= OPTIONS.get(name, set()), name
         assert name in OPTIONS
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_modules_of_a_page_exist(page: Path) -> None:
+    roots = (Path("bot"), Path("bot/sandbox"))
+
+    assert [
+        name
+        for name in MODULE.findall(TEXTS[page])
+        if not any((root / name).exists() for root in roots)
+    ] == []
 
 
 def commands_in(text: str) -> Iterator[tuple[str, set[str]]]:
