@@ -81,7 +81,7 @@ def main() -> None:
 @contextmanager
 def demo() -> Iterator[str]:
     """Run the demo; yield the address of its page."""
-    command = [sys.executable, "-m", "bot", "demo", "--json", "--no-browser", "--port", "0"]
+    command = [sys.executable, "-P", "-m", "bot", "demo", "--json", "--no-browser", "--port", "0"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "TZ": "UTC"})
     assert process.stdout
     try:
