@@ -178,9 +178,6 @@ def button(page: Page, name: str) -> Locator:
 def cancel_alone(film: Film) -> None:
     """Cancel the announced download, for which no approval is needed."""
     page = film.page
-    page.evaluate("void fetch('/_demo/scenarios/mistake', {method: 'POST'})")
-    page.get_by_text("No messages yet.").wait_for()
-    page.get_by_text("until the link").wait_for()
     film.hold(1_000)
     page.get_by_text("by dana@shop.example").wait_for()
     film.hold(3_000)
