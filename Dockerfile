@@ -21,12 +21,26 @@ RUN groupadd --gid 10001 bot \
     && useradd --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin bot \
     && install --directory --owner=10001 --group=10001 /data \
     && python -m pip uninstall --yes --root-user-action=ignore pip
+COPY --chmod=755 <<'EOF' /usr/local/bin/setting
+#!/bin/bash
+# Prints a setting that the environment or a mounted .env has, in this order.
+echo "${!1:-$(sed -nE "s/^ *(export +)?$1 *= *['\"]?([^'\" #]*).*/\2/p" .env 2>/dev/null | tail -n 1)}"
+EOF
+
+COPY --chmod=755 <<'EOF' /usr/local/bin/start
+#!/bin/bash
+# No probe reaches the container's own loopback. An ENV would win over a mounted .env.
+HOST=$(setting HOST)
+export HOST=${HOST:-0.0.0.0}
+exec cancel-restore "$@"
+EOF
+
 # Bash's own TCP: to start a Python for each check would take more time than the bot itself.
 COPY --chmod=755 <<'EOF' /usr/local/bin/is-healthy
 #!/bin/bash
-# Whether /healthz answers 200. PORT is found where the bot finds it: environment, .env, default.
-port=${PORT:-$(sed -n 's/^ *\(export \)\? *PORT *= *["'\'']\?\([0-9]*\).*/\2/p' .env 2>/dev/null | tail -n 1)}
-exec 3<>"/dev/tcp/127.0.0.1/${port:-3000}" || exit 1
+# Whether /healthz answers 200.
+host=$(setting HOST) port=$(setting PORT)
+exec 3<>"/dev/tcp/${host:-127.0.0.1}/${port:-3000}" || exit 1
 printf 'GET /healthz HTTP/1.0\r\n\r\n' >&3
 read -r -t 4 _ status _ <&3
 test "$status" = 200
@@ -34,13 +48,11 @@ EOF
 
 COPY --from=builder /opt/venv /opt/venv
 # /data is a volume, so the root file system can be read-only. It is the working directory: a .env
-# that is mounted there is read, and the database is made there (DATABASE_URL is not set here, for
-# the environment would win over that .env). HOST is the one setting of the image: on its loopback
-# nobody could ask for health; a HOST of .env has no effect, one of --env has. Slack's SDK needs
-# HOME at import, which a user id from --user does not have.
+# that is mounted there is read, and the database is made there. No setting is an ENV, because the
+# environment wins over that .env. Slack's SDK needs HOME at import, which a user id from --user
+# does not have.
 ENV PATH=/opt/venv/bin:$PATH \
     HOME=/data \
-    HOST=0.0.0.0 \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
 WORKDIR /data
@@ -49,7 +61,7 @@ USER 10001:10001
 EXPOSE 3000
 HEALTHCHECK --interval=30s --timeout=5s --start-period=20s CMD ["is-healthy"]
 STOPSIGNAL SIGTERM
-ENTRYPOINT ["cancel-restore"]
+ENTRYPOINT ["start"]
 CMD ["serve"]
 # They change with each commit, so they come last.
 ARG VERSION=unreleased

@@ -1,4 +1,4 @@
-"""The image: what goes into it, its health check, and a bot without the stand-ins."""
+"""The image: what goes into it, its scripts, and a bot without the stand-ins."""
 
 import re
 import shutil
@@ -14,11 +14,14 @@ import pytest
 
 from bot.sandbox.atlas import FakeAtlasServer
 from bot.sandbox.slack import FakeSlackServer
+from bot.settings.load import VARIABLES
 from tests.support.environ import bot_environ
 from tests.support.process import BotProcess, surroundings
 
 DOCKERFILE = Path("Dockerfile").read_text(encoding="utf-8")
-HEALTH_CHECK = re.search(r"<<'EOF' \S+/is-healthy\n(.*?)^EOF", DOCKERFILE, re.DOTALL | re.MULTILINE)
+SCRIPTS: dict[str, str] = dict(
+    re.findall(r"<<'EOF' /usr/local/bin/(\S+)\n(.*?)^EOF$", DOCKERFILE, re.DOTALL | re.MULTILINE)
+)
 
 
 def test_hadolint_reports_nothing() -> None:
@@ -72,9 +75,10 @@ def test_image_removes_what_builds_and_installs() -> None:
     assert set(removed.split()) >= {"hatchling", "hatch-fancy-pypi-readme", "pip", *build}
 
 
-@pytest.mark.parametrize("variable", ["DATABASE_URL", "PORT", "LOG_FORMAT", "BOT_CHANNEL"])
-def test_image_sets_no_variable_that_would_win_over_a_mounted_env_file(variable: str) -> None:
-    assert f"{variable}=" not in DOCKERFILE.partition("\nENV PATH")[2]
+def test_image_sets_no_variable_that_would_win_over_a_mounted_env_file() -> None:
+    (block,) = re.findall(r"\nENV PATH=((?:.*\\\n)*.*)\n", DOCKERFILE)
+
+    assert set(re.findall(r"(\w+)=", block)) & set(VARIABLES) == set()
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -98,37 +102,72 @@ def port() -> Iterator[int]:
         server.shutdown()
 
 
-def check_health(folder: Path, **environ: str) -> int:
-    assert HEALTH_CHECK
-    script = folder / "is-healthy"
-    script.write_text(HEALTH_CHECK[1], encoding="utf-8")
-    return subprocess.run(
-        ["bash", script], cwd=folder, env={**surroundings(), **environ}, check=False, timeout=10
-    ).returncode
+@pytest.fixture
+def programs(tmp_path: Path) -> Path:
+    """The scripts of the image, and a `cancel-restore` that prints its HOST and arguments."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name, text in {**SCRIPTS, "cancel-restore": '#!/bin/bash\necho "$HOST" "$@"\n'}.items():
+        (folder / name).write_text(text, encoding="utf-8")
+        (folder / name).chmod(0o755)
+    return folder
+
+
+def run_script(programs: Path, name: str, *arguments: str, **environ: str) -> tuple[int, str]:
+    """Run a script as the container does, in the folder with `.env`."""
+    result = subprocess.run(
+        [name, *arguments],
+        cwd=programs.parent,
+        env={"PATH": f"{programs}:/usr/bin:/bin", **environ},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+        timeout=10,
+    )
+    return result.returncode, result.stdout.strip()
 
 
 @pytest.mark.parametrize("line", ["PORT={}", " export PORT = '{}'  # of the host"])
 def test_health_check_finds_the_port_of_a_mounted_env_file(
-    line: str, port: int, tmp_path: Path
+    line: str, port: int, programs: Path
 ) -> None:
-    (tmp_path / ".env").write_text(f"HOST=x\nPORT=1\n{line.format(port)}\n", encoding="utf-8")
+    text = f"HOST=127.0.0.1\nPORT=1\n{line.format(port)}\n"
+    (programs.parent / ".env").write_text(text, encoding="utf-8")
 
-    assert check_health(tmp_path) == 0
-
-
-def test_health_check_takes_the_port_of_the_environment_first(port: int, tmp_path: Path) -> None:
-    (tmp_path / ".env").write_text("PORT=1\n", encoding="utf-8")
-
-    assert check_health(tmp_path, PORT=str(port)) == 0
+    assert run_script(programs, "is-healthy") == (0, "")
 
 
-def test_health_check_fails_where_nothing_or_an_error_answers(
-    port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_health_check_takes_the_port_of_the_environment_first(port: int, programs: Path) -> None:
+    (programs.parent / ".env").write_text("PORT=1\n", encoding="utf-8")
+
+    assert run_script(programs, "is-healthy", PORT=str(port)) == (0, "")
+
+
+def test_health_check_fails_if_nothing_or_an_error_answers(
+    port: int, programs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Handler, "status", 503)
 
-    assert check_health(tmp_path, PORT=str(port)) != 0
-    assert check_health(tmp_path, PORT="1") != 0
+    assert run_script(programs, "is-healthy", PORT=str(port))[0] != 0
+    assert run_script(programs, "is-healthy", PORT="1")[0] != 0
+
+
+@pytest.mark.parametrize(
+    ("file", "environ", "host"),
+    [
+        ("", {}, "0.0.0.0"),  # noqa: S104 - inside a container
+        ("#HOST=10.0.0.1\n", {}, "0.0.0.0"),  # noqa: S104 - inside a container
+        ("HOST=10.0.0.1\n", {}, "10.0.0.1"),
+        ("HOST=10.0.0.1\n", {"HOST": "10.0.0.2"}, "10.0.0.2"),
+    ],
+)
+def test_container_listens_everywhere_unless_env_file_or_environment_name_a_host(
+    file: str, environ: dict[str, str], host: str, programs: Path
+) -> None:
+    (programs.parent / ".env").write_text(file, encoding="utf-8")
+
+    assert run_script(programs, "start", "serve", **environ) == (0, f"{host} serve")
+    assert '\nENTRYPOINT ["start"]\n' in DOCKERFILE
 
 
 @pytest.fixture(scope="module")

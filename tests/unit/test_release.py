@@ -1,6 +1,7 @@
 """The workflows and the release: pinned actions, least permissions, one version everywhere."""
 
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -63,12 +64,24 @@ def run_script(script: str, folder: Path, **environ: str) -> int:
     return done.returncode
 
 
-@pytest.mark.parametrize(("tag", "code"), [(f"v{VERSION}", 0), ("v0.0.1", 1), (VERSION, 1)])
-def test_release_refuses_a_tag_that_is_not_the_version(tag: str, code: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("tag", "date", "code"),
+    [
+        (f"v{VERSION}", "2027-01-31", 0),
+        (f"v{VERSION}", "unreleased", 1),
+        ("v0.0.1", "2027-01-31", 1),
+        (VERSION, "2027-01-31", 1),
+    ],
+)
+def test_release_refuses_a_tag_that_is_not_the_version_and_a_changelog_without_its_date(
+    tag: str, date: str, code: int, tmp_path: Path
+) -> None:
+    shutil.copy("pyproject.toml", tmp_path)
+    (tmp_path / "CHANGELOG.md").write_text(f"# Changelog\n\n## {VERSION} - {date}\n")
     check = step("The tag is the version, and the changelog has it")["run"]
     output = tmp_path / "output"
 
-    assert run_script(check, Path(), GITHUB_REF_NAME=tag, GITHUB_OUTPUT=str(output)) == code
+    assert run_script(check, tmp_path, GITHUB_REF_NAME=tag, GITHUB_OUTPUT=str(output)) == code
     assert output.exists() is (code == 0)
 
 
