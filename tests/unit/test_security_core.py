@@ -1,13 +1,12 @@
 """Only the security core sends a DELETE, acts for a person, or writes a request or an approval."""
 
 import ast
-import re
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from tests.support.domain import ADA
+from tests.tools.core_modules import core_modules
 from tests.unit.detours import (
     ROWS,
     SOURCES,
@@ -21,6 +20,7 @@ from tests.unit.detours import (
     writes,
 )
 
+CORE = core_modules()
 #: The modules that may name each of these, definitions and texts for `getattr` included.
 MAY_NAME = {
     "AtlasHttp": {"atlas", "atlas.canceller", "atlas.http", "atlas.reader", "wiring"},
@@ -258,36 +258,22 @@ def test_change_of_the_auto_cancel_time_by_a_detour_is_found(text: str) -> None:
     assert sets_of(source(text), TIME)
 
 
-def core() -> set[str]:
-    """Return the modules of the table in the page about the architecture."""
-    page = Path("docs/architecture.md").read_text(encoding="utf-8")
-    section = page[page.index("## The security core") : page.index("## Where to add what")]
-    found = set()
-    for line in section.splitlines():
-        folder = ""
-        for path in re.findall(r"`([\w/]+)\.py`", line.split("|")[1] if line[:1] == "|" else ""):
-            above, _, name = path.rpartition("/")
-            folder = above or folder
-            found.add(f"{folder}.{name}")
-    return found
-
-
 def test_page_names_every_module_that_reaches_a_delete_a_person_or_a_request() -> None:
     reach = MAY_MAKE_PEOPLE | MAY_WRITE.keys() | SETS_TIME.keys() | {ROWS}
 
-    assert reach.union(*MAY_NAME.values()) - PASS_ON <= core()
+    assert reach.union(*MAY_NAME.values()) - PASS_ON <= CORE
 
 
 def test_modules_that_only_pass_on_are_not_in_the_core() -> None:
-    assert not PASS_ON & core()
+    assert not PASS_ON & CORE
 
 
 def test_core_imports_only_itself_values_and_technique() -> None:
-    inside = [item for item in SOURCES if item.name in core()]
+    inside = [item for item in SOURCES if item.name in CORE]
     imported = {(item.name, name) for item in inside for name in imported_modules(item)}
-    others = {name for _, name in imported} - core()
+    others = {name for _, name in imported} - CORE
 
-    assert {item.name for item in inside} == core()
+    assert {item.name for item in inside} == CORE
     assert others == VALUES | TECHNIQUE
 
 
@@ -295,7 +281,7 @@ def test_core_takes_no_rule_as_a_function_of_a_caller() -> None:
     found = {
         (item.name, name)
         for item in SOURCES
-        if item.name in core()
+        if item.name in CORE
         for name, result in callables(item)
         if result not in NO_RULE
     }
