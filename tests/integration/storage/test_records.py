@@ -1,9 +1,8 @@
 """What each decision leaves behind: its events, its replies, and what the message then shows."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from typing import Any
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -11,10 +10,10 @@ from bot.cancellation.decisions import AutoCancelStep
 from bot.cancellation.download import LetRun
 from bot.cancellation.errors import NothingChanged, TooEarly
 from bot.cancellation.people import ActingPerson
-from bot.cancellation.policy import Policy
 from bot.cancellation.replies import ReplyKind
-from bot.cancellation.request import Ending, Request, State
-from tests.support.core import CoreEnvironment, core_environment
+from bot.cancellation.request import Ending, State
+from tests.integration.storage.record import Record
+from tests.support.core import core_environment
 from tests.support.domain import (
     ADA,
     ALAN,
@@ -27,57 +26,10 @@ from tests.support.domain import (
     TEAM,
     person,
     restore_job,
-    submission,
 )
 
 TWO_APPROVALS = replace(POLICY, approvals=2)
 NO_APPROVAL = replace(POLICY, approvals=0)
-
-
-@dataclass
-class Record:
-    """The stores, and what they have written."""
-
-    env: CoreEnvironment
-
-    async def submit(
-        self, policy: Policy = POLICY, who: ActingPerson = RINA, **changes: Any
-    ) -> Request:
-        asked = submission(**{"read_at": self.env.clock.now, **changes})
-        return (await self.env.requests.submit(who, policy, asked)).request
-
-    async def let_run(
-        self, who: ActingPerson, request: Request | None = None, *, feed_is_readable: bool = False
-    ) -> None:
-        await self.env.requests.let_run(
-            REF,
-            request.id if request else None,
-            who,
-            AUTO_CANCEL,
-            reason="a test",
-            feed_is_readable=feed_is_readable,
-        )
-
-    async def auto_cancel(self) -> AutoCancelStep:
-        return await self.env.requests.auto_cancel(REF, AUTO_CANCEL, feed_is_fresh=False)
-
-    async def lines(self) -> list[dict[str, Any]]:
-        return [dict(line) for _, line in await self.env.log.page(0, None, None)]
-
-    async def actors(self) -> list[tuple[str, str | None]]:
-        return [(line["event"], line["actor"]) for line in await self.lines()]
-
-    async def replies(self) -> list[tuple[ReplyKind, str | None, dict[str, Any]]]:
-        found = [reply for item in await self.env.outbox.due(10) for reply in item.replies]
-        return [(reply.kind, reply.actor, dict(reply.detail)) for reply in found]
-
-    async def wanted_version(self) -> int:
-        (delivery,) = await self.env.outbox.due(10)
-        return delivery.wanted_version
-
-    def wait(self, seconds: float) -> datetime:
-        self.env.clock.advance(seconds)
-        return self.env.clock.now
 
 
 @pytest.fixture
