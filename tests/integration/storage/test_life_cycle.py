@@ -1,17 +1,17 @@
-"""The model of downloads and requests, on both databases."""
+"""The model of downloads and requests, on both databases; `LIFE_CYCLE_EXAMPLES=2000` at night."""
+
+import os
 
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from bot.storage.database import Database
 from bot.storage.migrate import create_tables, ensure_current
-from tests.support.life_cycle import LifeCycle
+from tests.integration.storage.life_cycle import LifeCycle
 from tests.support.postgres import PostgresServer
 
-EXAMPLES = 30
-STEPS = 60
-#: A shared server is slower, and proves the locks and types of the other database alone.
-EXAMPLES_ON_POSTGRES = 8
+EXAMPLES = int(os.environ.get("LIFE_CYCLE_EXAMPLES", "30"))
+STEPS = 40
 
 
 class OnSqlite(LifeCycle):
@@ -32,10 +32,12 @@ def test_life_cycle_on_sqlite() -> None:
 
 
 def test_life_cycle_on_postgresql(postgres: PostgresServer) -> None:
+    """Fewer examples: they prove locks and types alone, and a server is slower."""
+
     class OnPostgres(LifeCycle):
         async def open_database(self) -> Database:
             url = postgres.emptied_database()
             await ensure_current(url)
             return Database(url)
 
-    play(OnPostgres, EXAMPLES_ON_POSTGRES)
+    play(OnPostgres, EXAMPLES // 4)

@@ -171,19 +171,6 @@ async def test_list_that_never_ends_is_unreadable() -> None:
     assert len(script.requests) == MAX_PAGES
 
 
-async def test_clusters_and_the_project_are_parsed() -> None:
-    script = ScriptedTransport(
-        page({"name": "prod-eu", "clusterType": "REPLICASET", "paused": False}),
-        httpx.Response(200, json={"name": "shop", "id": PROJECT, "orgId": "5" * 24}),
-    )
-    async with client(script) as atlas:
-        clusters = await atlas.clusters(PROJECT)
-        project = await atlas.project(PROJECT)
-
-    assert [cluster.name for cluster in clusters] == ["prod-eu"]
-    assert (project.id, project.name) == (PROJECT, "shop")
-
-
 # Reads are tried again
 
 

@@ -1,0 +1,227 @@
+"""What each decision leaves behind: its events, its replies, and what the message then shows."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from bot.cancellation.decisions import AutoCancelStep
+from bot.cancellation.download import LetRun
+from bot.cancellation.errors import NothingChanged, TooEarly
+from bot.cancellation.people import ActingPerson
+from bot.cancellation.replies import ReplyKind
+from bot.cancellation.request import Ending, State
+from tests.integration.storage.record import Record
+from tests.support.core import core_environment
+from tests.support.domain import (
+    ADA,
+    ALAN,
+    AUTO_CANCEL,
+    GIL,
+    POLICY,
+    REF,
+    RINA,
+    START,
+    TEAM,
+    person,
+    restore_job,
+)
+
+TWO_APPROVALS = replace(POLICY, approvals=2)
+NO_APPROVAL = replace(POLICY, approvals=0)
+
+
+@pytest.fixture
+async def record() -> AsyncIterator[Record]:
+    async with core_environment(AUTO_CANCEL) as env:
+        yield Record(env)
+
+
+async def test_each_approval_is_recorded_under_its_approver(record: Record) -> None:
+    request = await record.submit(TWO_APPROVALS, asked_in="C0DEV")
+    shown = await record.wanted_version()
+
+    first = await record.env.requests.approve(request.id, ADA, TWO_APPROVALS)
+    assert await record.wanted_version() > shown
+    second = await record.env.requests.approve(request.id, ALAN, TWO_APPROVALS)
+
+    assert (first.state, set(first.approved_by)) == (State.AWAITING, {"U0ADA"})
+    assert (second.state, set(second.approved_by)) == (State.APPROVED, {"U0ADA", "U0ALAN"})
+    assert second.asked_in == "C0DEV"
+    assert await record.actors() == [
+        ("request:created", "U0RINA"),
+        ("request:approval_given", "U0ADA"),
+        ("request:approved", "U0ALAN"),
+    ]
+    assert {line["team"] for line in await record.lines()} == {TEAM}
+    assert await record.replies() == [
+        (ReplyKind.WAITS, "U0RINA", {}),
+        (ReplyKind.APPROVAL, "U0ADA", {"given": 1, "needed": 2}),
+        (ReplyKind.APPROVAL, "U0ALAN", {"given": 2, "needed": 2}),
+    ]
+
+
+async def test_one_approval_is_enough_while_the_time_stands(record: Record) -> None:
+    await record.env.list_new()
+    request = await record.submit(TWO_APPROVALS)
+    assert request.needed == 2
+
+    approved = await record.env.requests.approve(request.id, ADA, AUTO_CANCEL)
+
+    assert (approved.state, approved.needed, approved.missing) == (State.APPROVED, 1, 0)
+
+
+async def test_request_that_needs_no_approval_is_approved_by_its_requester(record: Record) -> None:
+    request = await record.submit(NO_APPROVAL)
+
+    assert (request.state, request.team, request.alone) == (State.APPROVED, TEAM, None)
+    assert await record.actors() == [
+        ("request:created", "U0RINA"),
+        ("request:approved", "U0RINA"),
+    ]
+    assert await record.replies() == []
+
+
+async def test_box_without_approvals_to_skip_is_no_acting_alone(record: Record) -> None:
+    request = await record.submit(NO_APPROVAL, GIL, alone=True)
+
+    assert request.alone is None
+    assert [name for name, _ in await record.actors()] == ["request:created", "request:approved"]
+
+
+async def test_acting_alone_is_recorded_and_told_with_its_reason(record: Record) -> None:
+    request = await record.submit(POLICY, GIL, alone=True, reason="wrong cluster")
+
+    assert (request.state, request.alone) == (State.APPROVED, "U0GIL")
+    assert await record.actors() == [
+        ("request:created", "U0GIL"),
+        ("request:acted_alone", "U0GIL"),
+        ("request:approved", "U0GIL"),
+    ]
+    alone = (ReplyKind.ACTED_ALONE, "U0GIL", {"reason": "wrong cluster"})
+    assert await record.replies() == [alone]
+
+
+async def test_acting_alone_on_a_waiting_request_is_recorded_and_told_with_its_reason(
+    record: Record,
+) -> None:
+    await record.submit()
+
+    await record.submit(POLICY, GIL, key="V2", alone=True, reason="too late else")
+
+    assert (await record.actors())[1:] == [
+        ("request:acted_alone", "U0GIL"),
+        ("request:approved", "U0GIL"),
+    ]
+    assert (await record.lines())[1]["reason"] == "too late else"
+    alone = (ReplyKind.ACTED_ALONE, "U0GIL", {"reason": "too late else"})
+    assert (await record.replies())[1:] == [alone]
+
+
+async def test_let_run_without_a_request_is_recorded_and_told(record: Record) -> None:
+    await record.env.list_new()
+    shown = await record.wanted_version()
+
+    await record.let_run(ADA)
+
+    (line,) = await record.lines()
+    values = [line[name] for name in ("event", "actor", "request", "job", "cluster", "reason")]
+    assert values == ["download:let_run", "U0ADA", None, REF.job_id, "prod-eu", "a test"]
+    assert line["project"] == REF.project_id
+    assert (await record.env.download()).let_run == LetRun(by="U0ADA", at=START, reason="a test")
+    assert await record.replies() == [(ReplyKind.LET_RUN, "U0ADA", {"reason": "a test"})]
+    assert await record.wanted_version() > shown
+
+
+@pytest.mark.parametrize(("who", "event"), [(ADA, "request:denied"), (RINA, "request:withdrawn")])
+async def test_let_run_of_a_request_is_recorded_with_its_reason_and_told(
+    who: ActingPerson, event: str, record: Record
+) -> None:
+    request = await record.submit()
+
+    await record.let_run(who, request)
+
+    line = (await record.lines())[-1]
+    assert (line["event"], line["actor"], line["reason"]) == (event, who.id, "a test")
+    ended = await record.env.requests.get(request.id)
+    assert (ended.outcome.by, ended.outcome.reason) == (who.id, "a test")
+    assert (await record.replies())[-1] == (ReplyKind.ENDED, who.id, {})
+
+
+async def test_late_click_is_told_the_request_that_has_ended(record: Record) -> None:
+    request = await record.submit()
+    await record.let_run(ADA, request)
+
+    with pytest.raises(NothingChanged) as caught:
+        await record.let_run(ALAN, request)
+
+    assert caught.value.request is not None
+    assert (caught.value.request.id, caught.value.request.state) == (request.id, State.DENIED)
+
+
+async def test_time_is_not_ended_before_the_feed_was_read_where_it_can_be(record: Record) -> None:
+    await record.env.list_new()
+    with_email = person("U0ADA", email="ada@example.com")
+
+    with pytest.raises(TooEarly):
+        await record.let_run(with_email, feed_is_readable=True)
+    await record.let_run(with_email, feed_is_readable=False)
+
+    assert (await record.env.download()).let_run is not None
+
+
+async def test_auto_cancel_makes_a_request_of_the_bot_and_shows_it(record: Record) -> None:
+    await record.env.list_new()
+    shown = await record.wanted_version()
+    record.wait(90)
+
+    assert await record.auto_cancel() is AutoCancelStep.CREATE
+
+    assert await record.actors() == [("request:created", None), ("request:approved", None)]
+    assert {line["team"] for line in await record.lines()} == {None}
+    assert await record.wanted_version() > shown
+
+
+async def test_auto_cancel_time_is_used_once_also_where_its_run_fails(record: Record) -> None:
+    await record.env.list_new()
+    used_at = record.wait(90)
+    await record.auto_cancel()
+    (request,) = await record.env.runs.running()
+    running = await record.env.runs.begin(request.id)
+    await record.env.runs.settle(running, Ending(State.FAILED), AUTO_CANCEL)
+
+    assert await record.auto_cancel() is AutoCancelStep.WAIT
+
+    assert (await record.env.download()).auto_cancelled_at == used_at
+    assert await record.env.downloads.due_to_auto_cancel() == []
+
+
+async def test_request_does_not_expire_before_its_time_or_once_it_is_approved(
+    record: Record,
+) -> None:
+    request = await record.submit()
+    record.wait(1799)
+    await record.env.requests.expire(request.id, POLICY)
+    assert (await record.env.requests.get(request.id)).state is State.AWAITING
+
+    await record.env.requests.approve(request.id, ADA, POLICY)
+    record.wait(1)
+    await record.env.requests.expire(request.id, POLICY)
+
+    assert (await record.env.requests.get(request.id)).state is State.APPROVED
+
+
+async def test_request_does_not_end_with_a_download_that_goes_on_or_once_it_is_approved(
+    record: Record,
+) -> None:
+    request = await record.submit()
+    await record.env.requests.end_with_download(request.id, POLICY)
+    assert (await record.env.requests.get(request.id)).state is State.AWAITING
+
+    await record.env.requests.approve(request.id, ADA, POLICY)
+    later = START + timedelta(seconds=5)
+    await record.env.downloads.record_job(REF, restore_job(cancelled=True), later, POLICY)
+    await record.env.requests.end_with_download(request.id, POLICY)
+
+    assert (await record.env.requests.get(request.id)).state is State.APPROVED

@@ -1,0 +1,146 @@
+"""Small wrong changes of a module, one at a time: what a test that states the rule must notice."""
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+_COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+    ast.Lt: ast.LtE,
+    ast.LtE: ast.Lt,
+    ast.Gt: ast.GtE,
+    ast.GtE: ast.Gt,
+    ast.Is: ast.IsNot,
+    ast.IsNot: ast.Is,
+    ast.In: ast.NotIn,
+    ast.NotIn: ast.In,
+}
+_OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.BitOr: ast.BitAnd,
+    ast.Mult: ast.Div,
+    ast.Div: ast.Mult,
+}
+#: Parts of the syntax that have no effect on a rule.
+_SKIPPED_FIELDS = {"annotation", "returns", "decorator_list", "type_comment"}
+#: Calls that only build types or fields, or write log lines.
+_SKIPPED_CALLS = {"TypeVar", "ParamSpec", "field"}
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """A changed module; `line` is that of the changed statement, 0 for one outside functions."""
+
+    line: int
+    what: str
+    source: str
+
+
+def mutants_of(source: str) -> Iterator[Mutant]:
+    """Yield every mutant of a module."""
+    tree = ast.parse(source)
+    for statement in tree.body:
+        yield from _within(tree, statement, "", 0)
+
+
+def _within(tree: ast.Module, node: ast.AST, function: str, line: int) -> Iterator[Mutant]:
+    """Change each part of a node in turn, and put it back."""
+    is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    for name, value in ast.iter_fields(node):
+        if name in _SKIPPED_FIELDS:
+            continue
+        is_body = is_function and name == "body"
+        inside = f"{function}.{node.name}".lstrip(".") if is_body else function  # type: ignore[attr-defined]
+        for index, child in enumerate(value if isinstance(value, list) else [value]):
+            if not isinstance(child, ast.AST) or _is_skipped(child):
+                continue
+            at = child.lineno if inside and isinstance(child, ast.stmt) else line
+            for what, changed in _changes(child):
+                _put(node, name, index, changed)
+                place = f"{inside or 'module'}:{getattr(child, 'lineno', at)}"
+                yield Mutant(at, f"{place} {what}", ast.unparse(ast.fix_missing_locations(tree)))
+                _put(node, name, index, child)
+            yield from _within(tree, child, inside, at)
+
+
+def _put(node: ast.AST, name: str, index: int, child: ast.AST) -> None:
+    value = getattr(node, name)
+    if isinstance(value, list):
+        value[index] = child
+    else:
+        setattr(node, name, child)
+
+
+def _is_skipped(node: ast.AST) -> bool:
+    match node:
+        case ast.Expr(value=ast.Constant()) | ast.Import() | ast.ImportFrom():
+            return True
+        case ast.Call(func=ast.Name(id=name)):
+            return name in _SKIPPED_CALLS
+        case ast.Call(func=ast.Attribute(value=ast.Name(id="log"))):
+            return True
+        case ast.Expr(value=ast.Call(func=ast.Attribute(value=ast.Name(id="log")))):
+            return True
+        case ast.If(test=ast.Name(id="TYPE_CHECKING")):
+            return True
+    return False
+
+
+def _changes(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
+    """Yield what to put in the place of a node, and how to name it."""
+    if isinstance(node, ast.expr):
+        yield from _changes_of_operators(node)
+        yield from _changes_of_values(node)
+    elif isinstance(node, ast.stmt):
+        yield from _changes_of_statements(node)
+
+
+def _changes_of_operators(node: ast.expr) -> Iterator[tuple[str, ast.AST]]:
+    match node:
+        case ast.Compare(left=left, ops=[op], comparators=right):
+            new = _COMPARISONS[type(op)]
+            yield f"{_name(op)} → {new.__name__}", ast.Compare(left, [new()], right)
+        case ast.BoolOp(op=op, values=values):
+            other = ast.Or() if isinstance(op, ast.And) else ast.And()
+            yield f"{_name(op)} → {_name(other)}", ast.BoolOp(other, values)
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            yield "not dropped", operand
+        case ast.BinOp(left=left, op=operator, right=after) if type(operator) in _OPERATORS:
+            changed = _OPERATORS[type(operator)]
+            yield f"{_name(operator)} → {changed.__name__}", ast.BinOp(left, changed(), after)
+
+
+def _changes_of_values(node: ast.expr) -> Iterator[tuple[str, ast.AST]]:
+    match node:
+        case ast.Constant(value=bool(value)):
+            yield f"{value} → {not value}", ast.Constant(not value)
+        case ast.Constant(value=int(number) | float(number)):
+            yield f"{number} → {number + 1}", ast.Constant(number + 1)
+        case ast.Call(func=function, args=args, keywords=keywords):
+            for dropped in keywords:
+                rest = [item for item in keywords if item is not dropped]
+                yield f"{dropped.arg or '**'}= dropped", ast.Call(function, args, rest)
+
+
+def _changes_of_statements(node: ast.stmt) -> Iterator[tuple[str, ast.AST]]:
+    match node:
+        case ast.If(test=test, body=body, orelse=orelse) if _is_plain(test):
+            yield "condition negated", ast.If(ast.UnaryOp(ast.Not(), test), body, orelse)
+        case ast.Return(value=ast.expr() as value) if not _is_none(value):
+            yield "returns None", ast.Return(ast.Constant(None))
+        case ast.Expr() | ast.Raise() | ast.AugAssign():
+            yield f"{ast.unparse(node).splitlines()[0][:40]} dropped", ast.Pass()
+
+
+def _is_plain(test: ast.expr) -> bool:
+    return not isinstance(test, ast.Compare | ast.BoolOp | ast.UnaryOp)
+
+
+def _is_none(value: ast.expr) -> bool:
+    return isinstance(value, ast.Constant) and value.value is None
+
+
+def _name(node: ast.AST) -> str:
+    return type(node).__name__
