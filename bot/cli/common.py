@@ -6,15 +6,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+import typer
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from bot.cancellation.people import ActingPerson, operator
 from bot.cli import output
-from bot.log_config import configure_logging, redact
+from bot.log_config import SILENT, configure_logging, redact
 from bot.services.projects import Project
 from bot.settings import Settings, SettingsError, load_settings
-from bot.storage.database import cause_of
+from bot.storage.database import first_cause
 from bot.storage.migrate import SchemaError, ensure_current, is_current
 from bot.wiring import Core
 
@@ -22,9 +23,12 @@ from bot.wiring import Core
 def settings_without_slack() -> Settings:
     """Load the settings without Slack's; errors end the command."""
     with output.failing_on(SettingsError, code=output.WRONG_USAGE):
-        settings = load_settings(needs_slack=False)
-    configure_logging("CRITICAL")  # the command prints what happens
+        settings = load_settings(needs_slack=False, reads_slack=False)
+    # The command prints what happens; only LOG_FORMAT=json asks for the lines of the record too.
+    configure_logging(SILENT, settings.log_format, has_records=settings.log_format == "json")
     redact(settings.secrets)
+    for warning in settings.warnings:
+        typer.echo(f"Warning: {warning}", err=True)
     return settings
 
 
@@ -89,4 +93,7 @@ def database_problem(error: Exception) -> str:
     """Return the sentence about a database that cannot be used."""
     if isinstance(error, SchemaError):
         return f"The database of DATABASE_URL cannot be used. {error}"
-    return f"The database of DATABASE_URL cannot be opened ({cause_of(error)}). Check the address."
+    return (
+        f"The database of DATABASE_URL cannot be used ({first_cause(error)}). Check the address, "
+        "that it has room, and what this account may do there."
+    )
