@@ -84,6 +84,10 @@ def check_scopes(scopes: frozenset[str], settings: Settings) -> list[Result]:
         "channels:read": "whether the bot may post in a public channel",
         "groups:read": "whether the bot may post in a private channel",
     }
+    if any(policy.channel is None for policy in policies):
+        wanted["chat:write.public"] = (
+            "without BOT_CHANNEL, messages in public channels to which the bot was not invited"
+        )
     if any(policy.auto_cancels for policy in policies):
         wanted["users:read.email"] = (
             "with auto-cancel, that the person who started a download does not let it run"
