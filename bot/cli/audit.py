@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from bot.cancellation.errors import StorageError
 from bot.cli.common import database_problem, has_tables, missing_file, settings_without_slack
-from bot.cli.output import WRONG_USAGE, fail, write_json
+from bot.cli.output import WRONG_USAGE, OutputFormat, fail, format_of, write_json
 from bot.storage.audit_log import AuditLog
 from bot.storage.database import Database, wall_clock
 from bot.storage.migrate import SchemaError
@@ -55,7 +55,11 @@ def verify() -> None:
         found = await log.verify()
         if found.broken:
             fail(f"The record is not intact: {found.broken} was changed, removed or reordered.")
-        typer.echo(f"{found.count} events, intact. Last hash: {found.last_hash or 'none'}")
+        if format_of("") is OutputFormat.JSON:
+            fields = {"events": found.count, "last_hash": found.last_hash or None}
+            write_json(fields, sys.stdout)
+        else:
+            typer.echo(f"{found.count} events, intact. Last hash: {found.last_hash or 'none'}")
 
     asyncio.run(with_log(check))
 

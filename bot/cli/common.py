@@ -1,5 +1,6 @@
 """What `list`, `cancel` and `audit` share: settings, the operator, the services."""
 
+import asyncio
 import os
 import pwd
 from collections.abc import AsyncIterator
@@ -18,6 +19,8 @@ from bot.settings import Settings, SettingsError, load_settings
 from bot.storage.database import first_cause
 from bot.storage.migrate import SchemaError, ensure_current, is_current
 from bot.wiring import Core
+
+NAMES_WITHIN = 5.0  #: seconds for Atlas to name the projects, before their ids stand for them
 
 
 def settings_without_slack() -> Settings:
@@ -45,7 +48,9 @@ async def opened_core(settings: Settings) -> AsyncIterator[Core]:
     """Open the services, with the projects' names; close them at the end."""
     core = Core(settings)
     try:
-        await core.projects.read_names_once()
+        with suppress(TimeoutError):  # ids suffice
+            async with asyncio.timeout(NAMES_WITHIN):
+                await core.projects.read_names_once()
         yield core
     finally:
         await core.close()

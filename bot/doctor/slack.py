@@ -22,8 +22,8 @@ APP_TOKEN = Result("slack_app_token", "SLACK_APP_TOKEN")
 OTHERS = Result("slack_others", "scopes, channels, groups, approvers")
 PEOPLE = Result("slack_people", "channels, groups, approvers")
 NOT_SET = (
-    "Slack was not checked: SLACK_BOT_TOKEN and SLACK_APP_TOKEN are not set. `list`, `cancel` and "
-    "`audit` do not need them."
+    "Slack was not checked: SLACK_BOT_TOKEN and SLACK_APP_TOKEN are not both set. `list`, `cancel` "
+    "and `audit` do not need them."
 )
 SET_TOKENS = "For `serve`: create the app from manifest.yml, then set both."
 COPY_BOT = "Copy the Bot User OAuth Token again: in Slack's app, OAuth & Permissions."
