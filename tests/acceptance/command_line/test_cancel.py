@@ -18,6 +18,7 @@ from bot.atlas import JobRef
 from bot.sandbox.atlas import PROJECT_ID, FakeAtlasServer, Fault, Kind
 from bot.sandbox.slack import FakeSlackServer
 from bot.storage.database import Database, wall_clock
+from bot.storage.lease import Lease
 from bot.storage.migrate import ensure_current
 from bot.storage.request_store import RequestStore
 from tests.acceptance.command_line.commands import (
@@ -36,7 +37,7 @@ from tests.acceptance.command_line.commands import (
 )
 from tests.support.domain import POLICY, RINA, restore_job, submission
 from tests.support.polling import wait_until
-from tests.support.process import EMPTY_FOLDER, BotProcess, execute, surroundings
+from tests.support.process import EMPTY_FOLDER, BotProcess, execute, invoke, surroundings
 
 #: Seconds after which a command on a terminal is killed.
 TERMINAL_TIMEOUT = 60.0
@@ -202,6 +203,26 @@ async def test_active_bot_runs_the_request_of_the_command_and_shows_it(
 
     assert (ran.code, ran.err) == (0, "")
     assert lines(ran.out)[-1]["event"] == "request:cancelled"
+    assert len(atlas.deletes(RUNNING[1])) == 1
+
+
+async def test_request_that_the_active_bot_does_not_begin_is_left_and_continues_later(
+    environ: Environ, atlas: FakeAtlasServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.cli.cancel.BEGIN_WITHIN", 1.0)
+    await ensure_current(environ["DATABASE_URL"])
+    database = Database(environ["DATABASE_URL"])
+    bot = Lease(database, "a bot whose settings name another project", seconds=19.0)
+    await bot.take()
+    left = await invoke("cancel", *RUNNING, *YES, **environ)
+    await bot.release()
+    await database.close()
+    ran = await run(environ, "cancel", *RUNNING, *YES)
+
+    assert (left.code, lines(left.out)[-1]["state"]) == (1, "approved")
+    assert "has not begun the request" in left.err
+    assert ran.code == 0
+    assert {line["request"] for line in lines(ran.out)} == {lines(left.out)[0]["request"]}
     assert len(atlas.deletes(RUNNING[1])) == 1
 
 
