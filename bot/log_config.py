@@ -14,11 +14,16 @@ from pydantic import SecretStr
 from structlog.contextvars import bound_contextvars
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-#: Bolt's warning where the client has a token, as ours has, and the app its own `authorize`.
-BOLT_AUTHORIZE_WARNING = "As `installation_store` or `authorize` has been used"
+#: Bolt's warnings where the client has a token, as ours has, and the app its own `authorize`, or
+#: where the environment has SLACK_BOT_TOKEN.
+BOLT_TOKEN_WARNINGS = (
+    "As `installation_store` or `authorize` has been used",
+    "As you gave `client` as well, `token` will be unused",
+)
 #: The modules of aiohttp's errors about a request that is not HTTP, or whose body breaks off.
 REQUEST_ERRORS = ("aiohttp.http", "aiohttp.web_protocol")
 AUDIT_LOGGER = "bot.audit"
+DOWNLOAD_LOGGER = "bot.audit.downloads"  #: logs that downloads were seen and have ended
 SILENT = "CRITICAL"  #: the level of commands, which print what happens
 HIDDEN = "[redacted]"
 REMOVED = "[removed]"  #: what stands in a reason for a secret that a person typed
@@ -138,8 +143,14 @@ def configure_logging(
     level: str = "INFO",
     format: Literal["console", "json"] | None = None,  # noqa: A002 - the setting's own name
     stream: TextIO | None = None,
+    *,
+    has_records: bool = True,
 ) -> None:
-    """Send every log line, of the bot and its libraries, through one chain to `stream`."""
+    """Send every log line, of the bot and its libraries, through one chain to `stream`.
+
+    With `has_records`, events and downloads are logged at every level: a SIEM may need what was
+    done where LOG_LEVEL is ERROR.
+    """
     stream = stream or sys.stderr
     terminal = stream.isatty()
     as_json = format == "json" or (format is None and not terminal)
@@ -161,8 +172,7 @@ def configure_logging(
     )
     handler.addFilter(demote_library_records)
     logging.basicConfig(handlers=[handler], level=level, force=True)
-    # What was done is on record at every other level: a SIEM may need it where LOG_LEVEL is ERROR.
-    logging.getLogger(AUDIT_LOGGER).setLevel(SILENT if level == SILENT else "INFO")
+    logging.getLogger(AUDIT_LOGGER).setLevel("INFO" if has_records else SILENT)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -199,7 +209,7 @@ def demote_library_records(record: logging.LogRecord) -> bool:
     if (
         malformed
         or (library in {"httpx", "alembic"} and record.levelno == logging.INFO)
-        or (library == "slack_bolt" and str(record.msg).startswith(BOLT_AUTHORIZE_WARNING))
+        or (library == "slack_bolt" and str(record.msg).startswith(BOLT_TOKEN_WARNINGS))
     ):
         record.levelno, record.levelname = logging.DEBUG, "DEBUG"
         return logging.getLogger().isEnabledFor(logging.DEBUG)

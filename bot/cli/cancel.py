@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import sys
+import time
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
@@ -22,14 +23,16 @@ from bot.cli.common import (
     chosen_projects,
     create_tables,
     current_operator,
+    database_problem,
     opened_core,
     settings_without_slack,
 )
 from bot.cli.list import fields_of, lookup_of, why_not
 from bot.cli.output import OutputFormat
-from bot.cli.steps import Steps, ending, terminal
+from bot.cli.steps import Steps, ending, sentences, terminal
 from bot.log_config import without_secrets
 from bot.services.lookup import JobDetails
+from bot.services.observations import Observations
 from bot.services.rights import Rights, nobody_answers
 from bot.services.runner import Runner
 from bot.settings import Settings
@@ -41,6 +44,8 @@ from bot.wiring import Core
 POLL = 0.3  #: seconds between two looks at the request, and two tries to take the lease
 RENEW_INTERVAL = 2.0
 READ_TIMEOUT = 10.0  #: seconds for the read that decides the exit code
+#: Seconds in which the active bot, or its successor, must begin the request.
+BEGIN_WITHIN = 30.0
 NO_TERMINAL = "No terminal can ask for the cluster's name: add --yes."
 REASON_MISSING = "A reason is needed: add --reason TEXT."
 NEEDS_APPROVAL = (
@@ -50,8 +55,12 @@ WAITS = "The request waits for approval in Slack. In an emergency, add --without
 GO_ON = "Call the same command again: it continues with the same request."
 NOT_BEGUN = "Nothing was recorded, and nothing was sent."
 STOPPED = f"Interrupted. A DELETE may have been sent. {GO_ON}"
-DATABASE_FAILED = f"The database of DATABASE_URL did not take or return what was needed. {GO_ON}"
-ALREADY = "The download is cancelled already. Nothing was sent."
+NOT_RUN = (
+    f"The active bot has not begun the request within {BEGIN_WITHIN:g} s. Check that its settings "
+    f"name this project. {GO_ON}"
+)
+ALREADY = "The download is cancelled already. Nothing was sent"
+NOT_CANCELLED = "The download has ended, and does not read cancelled"
 
 
 def cancel_download(
@@ -126,8 +135,8 @@ class CancelCommand:
             await create_tables(self.settings)
             async with opened_core(self.settings) as core:
                 return await self._cancel(core)
-        except StorageError:
-            output.fail(DATABASE_FAILED)
+        except StorageError as error:
+            output.fail(f"{database_problem(error)} {GO_ON}")
         except (AtlasError, CancellationError) as error:
             output.fail(str(error))
         except InvalidName as error:
@@ -156,8 +165,8 @@ class CancelCommand:
         """Report a job that is over: a success where it is cancelled already."""
         link = terminal(link_line(details.download.link(details.read_at)))
         if not details.job.cancelled or details.job.failed:
-            output.fail(f"The download has ended, and does not read cancelled. {link}.")
-        self.steps.say(f"{ALREADY} {link}.")
+            output.fail(sentences(NOT_CANCELLED, link))
+        self.steps.say(sentences(ALREADY, link))
         return output.DONE
 
     def _check(self, details: JobDetails) -> None:
@@ -176,7 +185,8 @@ class CancelCommand:
             return
         name = details.ref.cluster_name
         link = terminal(link_line(details.download.link(details.read_at)))
-        typer.echo(f"{name} in {details.project.name}, job {details.ref.job_id}. {link}.", err=True)
+        job = f"{name} in {details.project.name}, job {details.ref.job_id}"
+        typer.echo(sentences(job, link), err=True)
         typed = ask("Type the cluster's name to cancel")
         if typed.strip().casefold() != name.casefold():
             output.fail(f"That is not {name}, so nothing was done.", output.WRONG_USAGE)
@@ -199,8 +209,13 @@ class CancelCommand:
 
     async def _follow(self, core: Core, details: JobDetails, request: Request) -> int:
         """Show each step until the request ends; run it while no bot is active."""
+        starters = {request.ref.job_id: details.download.starters}
+        await core.stores(None, lambda: None).downloads.record_starters(
+            request.ref.project_id, starters
+        )
         stores = core.stores(core.lease, lambda: None)
         log = AuditLog(core.database, core.now, None)
+        observations = Observations(projects=core.projects, now=core.now)
         runner = Runner(
             stores.runs,
             core.projects,
@@ -208,8 +223,10 @@ class CancelCommand:
             core.clients.canceller_of,
             core.lease,
             core.now,
+            on_changes=observations.report,
         )
         holding = asyncio.create_task(_hold(core.lease))
+        begin_by = time.monotonic() + BEGIN_WITHIN
         try:
             while True:
                 request = await stores.requests.get(request.id)
@@ -220,6 +237,8 @@ class CancelCommand:
                     output.fail(WAITS)
                 if core.lease.is_held:
                     runner.start(request.id)
+                elif request.state is State.APPROVED and time.monotonic() > begin_by:
+                    output.fail(NOT_RUN)
                 await asyncio.sleep(POLL)
         finally:
             await runner.stop()

@@ -1,30 +1,37 @@
 """What `list`, `cancel` and `audit` share: settings, the operator, the services."""
 
+import asyncio
 import os
 import pwd
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+import typer
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from bot.cancellation.people import ActingPerson, operator
 from bot.cli import output
-from bot.log_config import configure_logging, redact
+from bot.log_config import SILENT, configure_logging, redact
 from bot.services.projects import Project
 from bot.settings import Settings, SettingsError, load_settings
-from bot.storage.database import cause_of
+from bot.storage.database import first_cause
 from bot.storage.migrate import SchemaError, ensure_current, is_current
 from bot.wiring import Core
+
+NAMES_WITHIN = 5.0  #: seconds for Atlas to name the projects, before their ids stand for them
 
 
 def settings_without_slack() -> Settings:
     """Load the settings without Slack's; errors end the command."""
     with output.failing_on(SettingsError, code=output.WRONG_USAGE):
-        settings = load_settings(needs_slack=False)
-    configure_logging("CRITICAL")  # the command prints what happens
+        settings = load_settings(needs_slack=False, reads_slack=False)
+    # The command prints what happens; only LOG_FORMAT=json asks for the lines of the record too.
+    configure_logging(SILENT, settings.log_format, has_records=settings.log_format == "json")
     redact(settings.secrets)
+    for warning in settings.warnings:
+        typer.echo(f"Warning: {warning}", err=True)
     return settings
 
 
@@ -41,7 +48,9 @@ async def opened_core(settings: Settings) -> AsyncIterator[Core]:
     """Open the services, with the projects' names; close them at the end."""
     core = Core(settings)
     try:
-        await core.projects.read_names_once()
+        with suppress(TimeoutError):  # ids suffice
+            async with asyncio.timeout(NAMES_WITHIN):
+                await core.projects.read_names_once()
         yield core
     finally:
         await core.close()
@@ -89,4 +98,7 @@ def database_problem(error: Exception) -> str:
     """Return the sentence about a database that cannot be used."""
     if isinstance(error, SchemaError):
         return f"The database of DATABASE_URL cannot be used. {error}"
-    return f"The database of DATABASE_URL cannot be opened ({cause_of(error)}). Check the address."
+    return (
+        f"The database of DATABASE_URL cannot be used ({first_cause(error)}). Check the address, "
+        "that it has room, and what this account may do there."
+    )

@@ -13,7 +13,7 @@ from bot.cli import audit
 from bot.cli.cancel import cancel_download
 from bot.cli.list import list_downloads
 from bot.cli.output import FAILED, WRONG_USAGE, fail, failing_on
-from bot.log_config import configure_logging, redact
+from bot.log_config import SILENT, configure_logging, redact
 from bot.settings import SettingsError, load_settings
 from bot.tasks import stop_event
 
@@ -26,7 +26,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # errors are sentences, not boxes
     add_completion=False,
 )
-app.add_typer(audit.app, name="audit")
+app.add_typer(audit.app, name="audit", short_help="Write the record, or verify it.")
 app.command("list", short_help="List the downloads that are not over.")(list_downloads)
 app.command("cancel", short_help="Cancel a download, without Slack.")(cancel_download)
 
@@ -41,7 +41,10 @@ def print_version(requested: bool) -> None:
 def every_command(
     *,
     _version: Annotated[
-        bool, typer.Option("--version", callback=print_version, is_eager=True)
+        bool,
+        typer.Option(
+            "--version", callback=print_version, is_eager=True, help="Show the version and exit."
+        ),
     ] = False,
 ) -> None:
     """Cancel downloads of MongoDB Atlas backups from Slack, safely and on record."""
@@ -57,7 +60,7 @@ def serve() -> None:
         settings = load_settings(needs_slack=True)
     configure_logging(settings.log_level, settings.log_format)
     redact(settings.secrets)
-    for warning in settings.warnings:
+    for warning in (*settings.warnings, *settings.risks):
         log.warning("setting needs attention", why=warning)
 
     async def run() -> None:
@@ -117,7 +120,7 @@ def doctor(
 
     with failing_on(SettingsError, code=WRONG_USAGE):
         settings = load_settings(needs_slack=False)
-    configure_logging("CRITICAL")  # the report has the errors
+    configure_logging(SILENT, has_records=False)  # the report has the errors
     redact(settings.secrets)
     if not asyncio.run(run_doctor(settings, sys.stdout, as_json=as_json)):
         raise typer.Exit(FAILED)

@@ -30,6 +30,7 @@ SENTENCES: Mapping[EventName, str] = {
     EventName.CANCEL_ANSWERED: "Atlas answered the DELETE:",
 }
 NO_ANSWER = "nothing in time"
+_STATES = {EventName.entering(state): str(state) for state in State}
 _ENDS = {EventName.entering(state) for state in State if state.has_ended}
 
 
@@ -40,6 +41,7 @@ class Steps:
     form: OutputFormat
     fields: dict[str, Any] = field(default_factory=dict)  #: those of `list`, of the download
     _shown: int = field(default=0, init=False)  #: events that were shown
+    _state: str = field(default="", init=False)  #: of the request after the last shown event
     _trouble: str = field(default="", init=False)
 
     def say(
@@ -57,7 +59,7 @@ class Steps:
         step = {
             "at": at,
             "event": event,
-            "state": str(request.state) if request else self.fields.get("state"),
+            "state": self._state or (str(request.state) if request else self.fields.get("state")),
             "request": request.id if request else None,
             "sentence": sentence,
         }
@@ -68,6 +70,7 @@ class Steps:
         for line in events[self._shown :]:
             self._shown += 1
             event = EventName(line["event"])
+            self._state = _STATES.get(event) or str(line.get("state") or self._state)
             if event in SENTENCES:
                 self.say(_sentence(event, line), request, event, str(line["at"]))
         if request.trouble and request.trouble != self._trouble:
@@ -89,7 +92,12 @@ def ending(facts: Facts) -> str:
     lines = [headline(facts, download.read_at), *story(facts)[-1:]]
     if download.ended:
         lines.append(link_line(download.link(download.read_at)))
-    return " ".join(f"{terminal(line).rstrip('.')}." for line in lines)
+    return sentences(*map(terminal, lines))
+
+
+def sentences(*texts: str) -> str:
+    """Join texts as sentences, each with one period."""
+    return " ".join(f"{text.rstrip('.')}." for text in texts)
 
 
 def terminal(text: Text) -> str:

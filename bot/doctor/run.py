@@ -40,5 +40,5 @@ async def run_checks(settings: Settings) -> list[Result]:
         ),
     )
     fix = "Change the setting if this is not intended."
-    warnings = [SETTINGS.warning(text, fix) for text in settings.warnings]
+    warnings = [SETTINGS.warning(text, fix) for text in (*settings.warnings, *settings.risks)]
     return [*(result for part in parts for result in part), *warnings]

@@ -22,8 +22,8 @@ APP_TOKEN = Result("slack_app_token", "SLACK_APP_TOKEN")
 OTHERS = Result("slack_others", "scopes, channels, groups, approvers")
 PEOPLE = Result("slack_people", "channels, groups, approvers")
 NOT_SET = (
-    "Slack was not checked: SLACK_BOT_TOKEN and SLACK_APP_TOKEN are not set. `list`, `cancel` and "
-    "`audit` do not need them."
+    "Slack was not checked: SLACK_BOT_TOKEN and SLACK_APP_TOKEN are not both set. `list`, `cancel` "
+    "and `audit` do not need them."
 )
 SET_TOKENS = "For `serve`: create the app from manifest.yml, then set both."
 COPY_BOT = "Copy the Bot User OAuth Token again: in Slack's app, OAuth & Permissions."
@@ -84,6 +84,10 @@ def check_scopes(scopes: frozenset[str], settings: Settings) -> list[Result]:
         "channels:read": "whether the bot may post in a public channel",
         "groups:read": "whether the bot may post in a private channel",
     }
+    if any(policy.channel is None for policy in policies):
+        wanted["chat:write.public"] = (
+            "without BOT_CHANNEL, messages in public channels to which the bot was not invited"
+        )
     if any(policy.auto_cancels for policy in policies):
         wanted["users:read.email"] = (
             "with auto-cancel, that the person who started a download does not let it run"

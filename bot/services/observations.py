@@ -7,10 +7,11 @@ from datetime import datetime
 import structlog
 
 from bot.cancellation.download import Download
+from bot.log_config import DOWNLOAD_LOGGER
 from bot.services.projects import Projects
 from bot.storage.download_store import Changes
 
-log = structlog.get_logger(__name__)
+log = structlog.get_logger(DOWNLOAD_LOGGER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

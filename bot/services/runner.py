@@ -20,6 +20,7 @@ from bot.atlas import (
 from bot.cancellation.decisions import Judgement
 from bot.cancellation.download import Download
 from bot.cancellation.errors import NothingChanged, RightsNotChecked
+from bot.cancellation.people import is_operator
 from bot.cancellation.policy import Policy
 from bot.cancellation.request import Ending, Outcome, Request, State
 from bot.cancellation.run import LONGEST_PAUSE, Step, is_over_time, next_step
@@ -315,6 +316,8 @@ class Runner:
         if request.state is not State.CANCELLING:
             return
         project = self.projects.get(request.ref.project_id)
+        if is_operator(request.requester):  # Slack's requests are reported when they are stored
+            self.on_changes(await self.runs.first_seen(request))
         run = Run(
             request=request,
             download=await self.runs.download_of(request),

@@ -20,7 +20,7 @@ from bot.settings.model import (
 )
 from bot.settings.projects import FILE, PROJECT_ID, ProjectEntry, read_projects
 from bot.settings.reading import Model, extra, read_environment
-from bot.settings.warnings import policy_warnings
+from bot.settings.warnings import policy_risks
 
 ENV_FILE = ".env"
 PREFIXES = ("BOT_", "MONGODB_ATLAS_", "SLACK_")
@@ -51,7 +51,9 @@ class SettingsError(Exception):
         super().__init__("\n".join(self.problems))
 
 
-def load_settings(environ: Mapping[str, str] | None = None, *, needs_slack: bool) -> Settings:
+def load_settings(
+    environ: Mapping[str, str] | None = None, *, needs_slack: bool, reads_slack: bool = True
+) -> Settings:
     """Read the settings; raises `SettingsError` with all problems at once.
 
     Args:
@@ -59,12 +61,14 @@ def load_settings(environ: Mapping[str, str] | None = None, *, needs_slack: bool
             directory that the process does not set.
         needs_slack: whether Slack's tokens must be set. Without, `Settings.slack` is None unless
             both are.
+        reads_slack: whether Slack's variables are read at all; a wrong one stops no command that
+            works without Slack.
     """
     problems: list[str] = []
     given = _variables(environ, problems)
     process = read_environment(ProcessSettings, given, problems)
     slack = None
-    if needs_slack or given.keys() >= set(TOKENS):
+    if needs_slack or (reads_slack and given.keys() >= set(TOKENS)):
         slack = read_environment(SlackSettings, given, problems)
     atlas = read_environment(AtlasSettings, given, problems)
     file = Path(given[FILE]) if FILE in given else None
@@ -72,12 +76,13 @@ def load_settings(environ: Mapping[str, str] | None = None, *, needs_slack: bool
     unknown = [*_unknown_variables(given.keys() - named)]
     if problems or process is None or atlas is None:
         raise SettingsError([*problems, *unknown])
-    warnings = (
-        *unknown,
-        *_unused_variables(given, projects, needs_slack=needs_slack),
-        *policy_warnings(projects, process.watch_interval),
-    )
-    parts = {"slack": slack, "atlas": atlas, "projects": tuple(projects), "warnings": warnings}
+    parts = {
+        "slack": slack,
+        "atlas": atlas,
+        "projects": tuple(projects),
+        "warnings": (*unknown, *_unused_project(given, projects), *_lone_token(given, reads_slack)),
+        "risks": tuple(policy_risks(projects, process.watch_interval)),
+    }
     return Settings.model_validate({**dict(process), **parts})
 
 
@@ -124,12 +129,13 @@ def _unknown_variables(names: Iterable[str]) -> Iterator[str]:
             yield f"{name} is not a setting of the bot and has no effect.{hint}"
 
 
-def _unused_variables(
-    given: Mapping[str, str], projects: Sequence[ProjectSettings], *, needs_slack: bool
-) -> Iterator[str]:
+def _unused_project(given: Mapping[str, str], projects: Iterable[ProjectSettings]) -> Iterator[str]:
     ids = {project.id for project in projects}
     if PROJECT_ID in given and given[PROJECT_ID].lower() not in ids:
         yield f"{PROJECT_ID} has no effect: its project is not in the file of {FILE}."
+
+
+def _lone_token(given: Mapping[str, str], reads_slack: bool) -> Iterator[str]:
     missing = [name for name in TOKENS if name not in given]
-    if not needs_slack and len(missing) == 1:
+    if reads_slack and len(missing) == 1:
         yield f"{missing[0]} is not set: without it the bot does not reach Slack."

@@ -152,7 +152,8 @@ class Settings(ProcessSettings):
     slack: SlackSettings | None  #: None where the caller needs none and none is set
     atlas: AtlasSettings
     projects: tuple[InstanceOf[ProjectSettings], ...]
-    warnings: tuple[str, ...] = ()  #: sentences for the log at the start
+    warnings: tuple[str, ...] = ()  #: sentences about variables without effect
+    risks: tuple[str, ...] = ()  #: sentences about what `serve` does with these values
 
     @property
     def secrets(self) -> tuple[SecretStr, ...]:

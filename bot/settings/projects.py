@@ -181,20 +181,27 @@ def _credentials(
     """Read the credentials from the variables `names`, by part."""
     kinds = [parts for parts in KINDS if not names.keys().isdisjoint(parts)]
     if len(kinds) > 1:
-        given = " and ".join(label(part) for part in names)
+        first, *others = (label(part) for part in names)
+        given = " and ".join([first, *map(_name_alone, others)])
         problems.append(f"{given} are set together: keep the API key or the service account")
         return None
     (parts,) = kinds
     missing = [part for part in parts if part not in names]
     if missing:
         (given_part,) = (part for part in parts if part in names)
-        problems.append(f"{label(missing[0])} is not set: {label(given_part)} needs it too")
+        given = _name_alone(label(given_part))
+        problems.append(f"{label(missing[0])} is not set: {given} needs it too")
     values = {part: environ[name] for part, name in names.items() if name in environ}
     keys = read(AtlasKeys, values, names.__getitem__, problems)
     key_id, secret = (getattr(keys, part, None) for part in parts)
     if key_id is None or secret is None:
         return None
     return KINDS[parts](key_id.get_secret_value(), secret)
+
+
+def _name_alone(label: str) -> str:
+    """Return a label without its table, where a sentence has named the table already."""
+    return label.rpartition(": ")[2]
 
 
 def _sources(path: Path, environ: Mapping[str, str], problems: list[str]) -> Iterator[Source]:

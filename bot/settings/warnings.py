@@ -10,7 +10,7 @@ SHORTEST_TIME_TO_LINK = 150  #: seconds between the start of a download and its 
 LEAST_LEFT = 30  #: seconds that a cancellation may need, with its announcement before it
 
 
-def policy_warnings(projects: Iterable[ProjectSettings], interval: float) -> Iterator[str]:
+def policy_risks(projects: Iterable[ProjectSettings], interval: float) -> Iterator[str]:
     """Name the projects whose downloads may be cancelled too late, or too early to object."""
     for project in projects:
         after = project.policies.default.auto_cancel_after

@@ -93,7 +93,7 @@ class Database:
                     await self.write(_write_something)
                     self._checked_at = time.monotonic()
         except errors.StorageError as error:
-            return _first_cause(error) or NO_ANSWER
+            return first_cause(error)
         return None
 
     async def _run(self, work: Callable[[Connection], T], *, writes: bool) -> T:
@@ -132,11 +132,11 @@ def _write_something(db: Connection) -> None:
         db.exec_driver_sql("UPDATE alembic_version SET version_num = version_num")
 
 
-def _first_cause(error: BaseException) -> str | None:
-    """Return the database's own message, or None where it did not answer."""
+def first_cause(error: BaseException) -> str:
+    """Return the database's own message, or `NO_ANSWER`."""
     while error.__cause__ and not isinstance(error, DATABASE_ERRORS):
         error = error.__cause__
-    return None if isinstance(error, errors.StorageError) else cause_of(error)
+    return NO_ANSWER if isinstance(error, errors.StorageError) else cause_of(error)
 
 
 def cause_of(error: BaseException) -> str:

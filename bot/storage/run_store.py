@@ -15,7 +15,7 @@ from bot.cancellation.policy import Policy
 from bot.cancellation.replies import ReplyKind
 from bot.cancellation.request import RUNNING, Attempts, Ending, Request, State
 from bot.storage import download_rows, request_rows
-from bot.storage.download_store import Changes
+from bot.storage.download_store import NO_CHANGES, Changes
 from bot.storage.tables import replies
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 
@@ -42,6 +42,15 @@ class RunStore(Store):
     def running(self, uow: UnitOfWork) -> list[Request]:
         """Return the requests that must run: after a restart all of them run again."""
         return request_rows.open_in(uow, *RUNNING)
+
+    @reads
+    def first_seen(self, uow: UnitOfWork, request: Request) -> Changes:
+        """Return that the download was seen, where storing this request stored it first."""
+        download = download_rows.get(uow, request.ref)
+        if download.stored_at != request.created_at:
+            return NO_CHANGES
+        start = download_rows.watch_start(uow, request.ref.project_id)
+        return Changes.between(None, download, start)
 
     @reads
     def download_of(self, uow: UnitOfWork, request: Request) -> Download:

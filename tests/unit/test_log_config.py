@@ -12,6 +12,7 @@ from aiohttp.http_exceptions import BadHttpMessage
 from pydantic import SecretStr
 
 from bot.log_config import (
+    DOWNLOAD_LOGGER,
     HIDDEN,
     Redactor,
     bind_to_log,
@@ -92,14 +93,16 @@ def test_audit_event_has_the_fields_of_a_line_of_audit(stream: io.StringIO) -> N
     assert {**EVENT, "event": "audit"}.items() <= line.items()
 
 
-@pytest.mark.parametrize(("level", "logged"), [("DEBUG", 1), ("ERROR", 1), ("CRITICAL", 0)])
-def test_audit_event_is_logged_at_every_level_but_that_of_commands(
-    level: str, logged: int, stream: io.StringIO
+@pytest.mark.parametrize("level", ["DEBUG", "ERROR", "CRITICAL"])
+@pytest.mark.parametrize("has_records", [True, False])
+def test_events_and_downloads_are_logged_at_every_level_unless_a_command_prints_them(
+    level: str, stream: io.StringIO, *, has_records: bool
 ) -> None:
-    configure_logging(level, "json", stream)
+    configure_logging(level, "json", stream, has_records=has_records)
     log_audit_event(EVENT)
+    structlog.get_logger(DOWNLOAD_LOGGER).info("download_seen")
 
-    assert len(lines(stream)) == logged
+    assert [line["event"] for line in lines(stream)] == ["audit", "download_seen"] * has_records
 
 
 def test_malformed_http_request_is_logged_without_traceback(stream: io.StringIO) -> None:

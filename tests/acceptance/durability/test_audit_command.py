@@ -79,7 +79,7 @@ def test_intact_record_has_the_number_of_events_and_the_last_hash(audit: Audit) 
     last = json.loads(audit().stdout.splitlines()[-1])["hash"]
     ran = audit("verify")
 
-    assert (ran.exit_code, ran.stdout) == (0, f"2 events, intact. Last hash: {last}\n")
+    assert (ran.exit_code, json.loads(ran.stdout)) == (0, {"events": 2, "last_hash": last})
 
 
 @pytest.mark.parametrize(
@@ -102,6 +102,28 @@ def test_first_event_that_was_tampered_with_is_named(
 
     assert (ran.exit_code, ran.stdout) == (1, "")
     assert event in ran.stderr
+
+
+@pytest.mark.parametrize("body", ["{", "[]", b"\xff"])
+def test_event_that_cannot_be_read_gets_a_sentence(
+    audit: Audit, record: Path, body: str | bytes
+) -> None:
+    with closing(sqlite3.connect(record)) as connection:
+        connection.execute("UPDATE audit_events SET body = ? WHERE id = 2", (body,))
+        connection.commit()
+    ran = audit()
+
+    assert ran.exit_code == 1
+    assert "`audit verify` names it" in ran.stderr
+    assert "event 2 (request:approved" in audit("verify").stderr
+
+
+@pytest.mark.usefixtures("record")
+def test_verify_takes_no_times(audit: Audit) -> None:
+    ran = audit("--since", "2026-12-02", "verify")
+
+    assert (ran.exit_code, ran.stdout) == (2, "")
+    assert "leave out --since and --until" in ran.stderr
 
 
 @pytest.mark.parametrize("arguments", [(), ("verify",)])

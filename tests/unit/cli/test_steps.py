@@ -40,6 +40,19 @@ def test_each_step_is_shown_once_and_the_end_is_left_to_its_own_line(
     ]
 
 
+def test_json_line_has_the_state_after_its_event_and_not_that_of_now(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    steps = Steps(OutputFormat.JSON, {"state": "in_progress"})
+    events = [event(EventName.CREATED, state="approved"), event(EventName.CANCELLING), *EVENTS[1:]]
+    steps.show(request(state=State.REFUSED), events)
+    steps.show_end(request(state=State.REFUSED), "Refused.", events)
+
+    assert [json.loads(line)["state"] for line in capsys.readouterr().out.splitlines()] == [
+        *("approved", "cancelling", "cancelling", "cancelling", "refused"),
+    ]
+
+
 def test_trouble_is_shown_when_it_changes(capsys: pytest.CaptureFixture[str]) -> None:
     steps = Steps(OutputFormat.TABLE)
     for trouble in ("Atlas does not answer.", "Atlas does not answer.", "", "Again."):

@@ -12,10 +12,12 @@ from bot.doctor.slack import NEEDED, check_scopes, compare_apps
 from bot.settings import Settings, load_settings
 from bot.slack.client import SlackClient
 from bot.slack.errors import CannotPost
+from tests.support.domain import AUTO_CANCEL
 from tests.support.settings import ENOUGH
 
 ALL = frozenset(NEEDED) | {"channels:read", "groups:read"}
-GROUPS = Policy(approvers=People(groups=frozenset({"S0APPROVE1"})))
+WATCHED = Policy(channel="C0OPS")
+GROUPS = replace(WATCHED, approvers=People(groups=frozenset({"S0APPROVE1"})))
 
 
 def settings(policy: Policy) -> Settings:
@@ -28,9 +30,12 @@ def settings(policy: Policy) -> Settings:
 @pytest.mark.parametrize(
     ("scopes", "policy", "levels"),
     [
-        (ALL, Policy(), {"scopes of SLACK_BOT_TOKEN": Level.OK}),
-        (ALL - {"chat:write"}, Policy(), {"scope chat:write": Level.PROBLEM}),
-        (ALL - {"groups:read"}, Policy(), {"scope groups:read": Level.WARNING}),
+        (ALL, WATCHED, {"scopes of SLACK_BOT_TOKEN": Level.OK}),
+        (ALL | {"chat:write.public"}, Policy(), {"scopes of SLACK_BOT_TOKEN": Level.OK}),
+        (ALL, Policy(), {"scope chat:write.public": Level.WARNING}),
+        (ALL - {"chat:write"}, WATCHED, {"scope chat:write": Level.PROBLEM}),
+        (ALL - {"groups:read"}, WATCHED, {"scope groups:read": Level.WARNING}),
+        (ALL, AUTO_CANCEL, {"scope users:read.email": Level.WARNING}),
         (ALL, GROUPS, {"scope usergroups:read": Level.PROBLEM}),
         (frozenset(), Policy(), {"scopes of SLACK_BOT_TOKEN": Level.UNCHECKED}),
     ],

@@ -37,7 +37,7 @@ def test_minimal_variables_have_the_documented_defaults() -> None:
     assert (settings.host, settings.port) == ("127.0.0.1", 3000)
     assert (settings.log_level, settings.log_format) == ("INFO", None)
     assert settings.watch_interval == 60
-    assert settings.warnings == ()
+    assert (settings.warnings, settings.risks) == ((), ())
     assert (project.id, project.name) == (PROJECT, None)
     assert project.credentials == DigestKey("pubkey01", SecretStr("0a1b-private"))
     assert project.policies.default == Policy()
@@ -237,6 +237,15 @@ def test_one_token_alone_is_a_warning_where_slack_is_not_needed() -> None:
     (warning,) = load_settings(variables("SLACK_APP_TOKEN"), needs_slack=False).warnings
 
     assert warning.startswith("SLACK_APP_TOKEN is not set")
+
+
+def test_command_without_slack_does_not_read_its_variables() -> None:
+    environ = ENOUGH | {"SLACK_BOT_TOKEN": "xoxp-sesame", "SLACK_API_URL": "slack.com"}
+    alone = variables("SLACK_APP_TOKEN")
+    settings = load_settings(environ, needs_slack=False, reads_slack=False)
+
+    assert settings.slack is None
+    assert load_settings(alone, needs_slack=False, reads_slack=False).warnings == ()
 
 
 @pytest.mark.parametrize(

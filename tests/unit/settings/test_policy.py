@@ -60,8 +60,8 @@ def test_auto_cancel_that_acts_too_late_or_too_early_is_a_warning(
         **AUTO_CANCEL | {"BOT_AUTO_CANCEL_AFTER": after, "BOT_WATCH_INTERVAL": interval}
     )
 
-    assert len(settings.warnings) == len(warnings)
-    for sentence, part in zip(settings.warnings, warnings, strict=True):
+    assert len(settings.risks) == len(warnings)
+    for sentence, part in zip(settings.risks, warnings, strict=True):
         assert part in sentence
         assert "BOT_AUTO_CANCEL_AFTER" in sentence
         assert " -" not in sentence

@@ -181,7 +181,7 @@ def test_file_wins_over_the_project_of_the_environment_with_a_warning(tmp_path: 
         (f"{SHOP}public_key_env = 'PUB'", ["public_key_env names PUB, which is not set"]),
         (
             f"{SHOP}public_key_env = 'HOME'\nclient_id_env = 'HOME'",
-            ["keep the API key or the service account"],
+            ['project "shop": public_key_env and client_id_env are set', "keep the API key or the"],
         ),
         (f"{SHOP}private_key = 'x'", ["private_key is not a key", "private_key_env"]),
         (f"{SHOP}private_key_env = 'a-secret'", ["private_key_env must be the name of a variable"]),
@@ -200,7 +200,9 @@ def test_mistake_in_the_file_is_a_sentence_with_its_table_and_key(
 def test_half_of_a_key_names_the_missing_key(file_problems: Problems) -> None:
     (sentence,) = file_problems(f"{SHOP}public_key_env = 'PUB'\n", PUB="shopkey1")
 
-    assert 'project "shop": private_key_env is not set' in sentence
+    assert sentence.endswith(
+        'project "shop": private_key_env is not set: public_key_env needs it too'
+    )
 
 
 def test_file_that_is_not_text_is_a_problem(tmp_path: Path) -> None:

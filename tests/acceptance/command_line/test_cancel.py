@@ -8,11 +8,9 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -20,66 +18,29 @@ from bot.atlas import JobRef
 from bot.sandbox.atlas import PROJECT_ID, FakeAtlasServer, Fault, Kind
 from bot.sandbox.slack import FakeSlackServer
 from bot.storage.database import Database, wall_clock
+from bot.storage.lease import Lease
 from bot.storage.migrate import ensure_current
 from bot.storage.request_store import RequestStore
-from tests.support.domain import POLICY, RINA, restore_job, submission
-from tests.support.environ import bot_environ
-from tests.support.polling import wait_until
-from tests.support.process import (
-    EMPTY_FOLDER,
-    BotProcess,
-    CommandResult,
-    execute,
-    surroundings,
+from tests.acceptance.command_line.commands import (
+    ALONE,
+    APPROVALS,
+    AUTOMATED,
+    CANCELLED,
+    EXPIRED,
+    FAILED,
+    LIVE,
+    RUNNING,
+    YES,
+    Environ,
+    lines,
+    run,
 )
+from tests.support.domain import POLICY, RINA, restore_job, submission
+from tests.support.polling import wait_until
+from tests.support.process import EMPTY_FOLDER, BotProcess, execute, invoke, surroundings
 
-Environ = dict[str, str]
-
-#: Downloads of the example world.
-RUNNING = ("prod-eu", "65f0a1c2d3e4f5a6b7c80101")
-LIVE = ("prod-eu", "65f0a1c2d3e4f5a6b7c80102")
-AUTOMATED = ("prod-eu", "65f0a1c2d3e4f5a6b7c80103")
-CANCELLED = ("prod-eu", "65f0a1c2d3e4f5a6b7c80105")
-EXPIRED = ("prod-us", "65f0a1c2d3e4f5a6b7c80203")
-YES = ("--reason", "started by mistake", "--yes")
-ALONE = (*YES, "--without-approval")
-APPROVALS = {"BOT_APPROVALS": "1", "BOT_APPROVERS": "U0ADA00001"}
 #: Seconds after which a command on a terminal is killed.
 TERMINAL_TIMEOUT = 60.0
-
-
-@pytest.fixture
-async def atlas() -> AsyncIterator[FakeAtlasServer]:
-    async with FakeAtlasServer() as atlas:
-        yield atlas
-
-
-@pytest.fixture
-async def slack() -> AsyncIterator[FakeSlackServer]:
-    async with FakeSlackServer() as slack:
-        yield slack
-
-
-@pytest.fixture
-def with_slack(slack: FakeSlackServer, atlas: FakeAtlasServer, tmp_path: Path) -> Environ:
-    environ = bot_environ(slack, atlas, f"sqlite:///{tmp_path}/bot.db")
-    return environ | {"BOT_CHANNEL": "C0OPS00001"}
-
-
-@pytest.fixture
-def environ(with_slack: Environ) -> Environ:
-    """The settings of a command, without those of Slack."""
-    return {name: value for name, value in with_slack.items() if not name.startswith("SLACK_")}
-
-
-async def run(environ: Environ, *arguments: str) -> CommandResult:
-    process = await execute(environ, *arguments)
-    out, err = await asyncio.wait_for(process.communicate(), 60)
-    return CommandResult(code=process.returncode or 0, out=out.decode(), err=err.decode())
-
-
-def lines(ran: CommandResult) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in ran.out.splitlines()]
 
 
 def files_in(folder: Path) -> list[str]:
@@ -91,12 +52,12 @@ async def test_list_has_a_line_for_each_restore_newest_first_and_creates_no_data
 ) -> None:
     ran = await run(environ, "list")
     of_cluster = await run(environ, "list", "PROD-EU", "--project", "shop-prod")
-    starts = [line["job"] for line in lines(ran)]
+    starts = [line["job"] for line in lines(ran.out)]
 
     assert (ran.code, ran.err, of_cluster.code) == (0, "", 0)
     assert starts == sorted(starts, reverse=True)
-    assert [line["job"] for line in lines(of_cluster)] == [AUTOMATED[1], LIVE[1], RUNNING[1]]
-    assert [line["cancellable"] for line in lines(of_cluster)] == [False, True, True]
+    assert [line["job"] for line in lines(of_cluster.out)] == [AUTOMATED[1], LIVE[1], RUNNING[1]]
+    assert [line["cancellable"] for line in lines(of_cluster.out)] == [False, True, True]
     assert files_in(tmp_path) == []
 
 
@@ -108,7 +69,7 @@ async def test_list_writes_what_could_be_read_and_ends_with_1_for_the_rest(
     ran = await run(environ, "list")
 
     assert ran.code == 1
-    assert {line["cluster"] for line in lines(ran)} >= {"prod-eu", "staging-eu"}
+    assert {line["cluster"] for line in lines(ran.out)} >= {"prod-eu", "staging-eu"}
     assert "prod-us in shop-prod could not be read" in ran.err
 
 
@@ -124,7 +85,8 @@ async def test_list_writes_what_could_be_read_and_ends_with_1_for_the_rest(
         ({}, ("prod-us", RUNNING[1], *YES), 1, "belongs to the cluster prod-eu, not to prod-us"),
         ({}, ("prod-eu", "0" * 24, *YES), 1, "has no such download"),
         ({}, (*AUTOMATED, *YES), 1, "Atlas cancels downloads only"),
-        ({}, (*EXPIRED, *YES), 1, "does not read cancelled"),
+        ({}, (*EXPIRED, *YES), 1, "Tell your security team.\n"),
+        ({}, (*FAILED, *YES), 1, "does not read cancelled. No link was seen.\n"),
     ],
 )
 async def test_command_that_may_not_or_cannot_cancel_says_why_and_sends_nothing(
@@ -151,12 +113,12 @@ async def test_download_is_cancelled_and_recorded_without_slack_and_called_again
     options = ALONE if policy else YES
     ran = await run(environ | policy, "cancel", *RUNNING, *options)
     again = await run(environ | policy, "cancel", *RUNNING, *options)
-    record = lines(await run(environ, "audit"))
+    record = lines((await run(environ, "audit")).out)
     verified = await run(environ, "audit", "verify")
 
     assert (ran.code, ran.err, again.code) == (0, "", 0)
-    assert lines(ran)[-1]["event"] == "request:cancelled"
-    assert "cancelled already" in lines(again)[-1]["sentence"]
+    assert lines(ran.out)[-1]["event"] == "request:cancelled"
+    assert "cancelled already" in lines(again.out)[-1]["sentence"]
     assert len(atlas.deletes(RUNNING[1])) == 1
     assert ("request:acted_alone" in {line["event"] for line in record}) == bool(policy)
     assert all(line["actor"].startswith("cli:") for line in record if line["actor"])
@@ -182,8 +144,8 @@ async def test_cancelled_download_whose_link_had_been_live_is_reported_with_that
     ran = await run(environ, "cancel", *LIVE, *YES)
 
     assert ran.code == 0
-    assert "a copy may have been taken" in lines(ran)[-1]["sentence"]
-    assert lines(ran)[-1]["link_live_since"]
+    assert "a copy may have been taken" in lines(ran.out)[-1]["sentence"]
+    assert lines(ran.out)[-1]["link_live_since"]
 
 
 async def test_refusal_of_atlas_ends_with_1_and_its_code(
@@ -194,7 +156,7 @@ async def test_refusal_of_atlas_ends_with_1_and_its_code(
     ran = await run(environ, "cancel", *RUNNING, *YES)
 
     assert ran.code == 1
-    assert lines(ran)[-1]["event"] == "request:refused"
+    assert lines(ran.out)[-1]["event"] == "request:refused"
     assert code in ran.err
 
 
@@ -211,8 +173,8 @@ async def test_killed_command_continues_the_same_request_when_called_again(
 
     assert (ran.code, ran.err) == (0, "")
     request = json.loads(out.splitlines()[0])["request"]
-    assert {line["request"] for line in lines(ran)} == {request}
-    assert lines(ran)[-1]["event"] == "request:cancelled"
+    assert {line["request"] for line in lines(ran.out)} == {request}
+    assert lines(ran.out)[-1]["event"] == "request:cancelled"
     assert len(atlas.deletes(RUNNING[1])) == 1
 
 
@@ -240,7 +202,27 @@ async def test_active_bot_runs_the_request_of_the_command_and_shows_it(
         await slack.until(lambda: "Cancelled. Atlas confirms it" in shown_about(slack, RUNNING[1]))
 
     assert (ran.code, ran.err) == (0, "")
-    assert lines(ran)[-1]["event"] == "request:cancelled"
+    assert lines(ran.out)[-1]["event"] == "request:cancelled"
+    assert len(atlas.deletes(RUNNING[1])) == 1
+
+
+async def test_request_that_the_active_bot_does_not_begin_is_left_and_continues_later(
+    environ: Environ, atlas: FakeAtlasServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.cli.cancel.BEGIN_WITHIN", 1.0)
+    await ensure_current(environ["DATABASE_URL"])
+    database = Database(environ["DATABASE_URL"])
+    bot = Lease(database, "a bot whose settings name another project", seconds=19.0)
+    await bot.take()
+    left = await invoke("cancel", *RUNNING, *YES, **environ)
+    await bot.release()
+    await database.close()
+    ran = await run(environ, "cancel", *RUNNING, *YES)
+
+    assert (left.code, lines(left.out)[-1]["state"]) == (1, "approved")
+    assert "has not begun the request" in left.err
+    assert ran.code == 0
+    assert {line["request"] for line in lines(ran.out)} == {lines(left.out)[0]["request"]}
     assert len(atlas.deletes(RUNNING[1])) == 1
 
 
@@ -250,9 +232,8 @@ def shown_about(slack: FakeSlackServer, job: str) -> str:
     return next((slack.state.text_of(m) for m, meta in payloads if job in json.dumps(meta)), "")
 
 
-async def test_operator_decides_the_request_that_waits_in_slack(
-    environ: Environ, atlas: FakeAtlasServer
-) -> None:
+async def ask_in_slack(environ: Environ, atlas: FakeAtlasServer) -> str:
+    """Store a request that waits for an approval, and return its id."""
     url = environ["DATABASE_URL"]
     await ensure_current(url)
     database = Database(url)
@@ -260,17 +241,57 @@ async def test_operator_decides_the_request_that_waits_in_slack(
     found = atlas.world.job(RUNNING[1])
     snapshot_at = found.snapshot_at.replace(microsecond=0)
     job = restore_job(ref, snapshotId=found.snapshot_id, timestamp=snapshot_at)
-    policy = replace(POLICY, channel=None)
+    policy = replace(POLICY, channel=environ["BOT_CHANNEL"])
     asked = replace(submission(), ref=ref, job=job)
     waiting = await RequestStore(database, wall_clock, None).submit(RINA, policy, asked)
     await database.close()
-    refused = await run(environ | APPROVALS, "cancel", *RUNNING, *YES)
-    ran = await run(environ | APPROVALS, "cancel", *RUNNING, *ALONE)
+    return waiting.request.id
 
-    assert (refused.code, "waits for approval" in refused.err) == (2, True)
+
+async def test_request_that_waits_in_slack_is_left_waiting_without_the_option(
+    environ: Environ, atlas: FakeAtlasServer
+) -> None:
+    await ask_in_slack(environ, atlas)
+    ran = await run(environ | APPROVALS, "cancel", *RUNNING, *YES)
+
+    assert (ran.code, "waits for approval" in ran.err) == (2, True)
+    assert atlas.deletes() == []
+
+
+@pytest.mark.parametrize("is_beside_bot", [False, True], ids=["alone", "beside a bot"])
+@pytest.mark.parametrize(
+    ("policy", "options", "event"),
+    [({}, YES, "request:approved"), (APPROVALS, ALONE, "request:acted_alone")],
+    ids=["no approvals today", "without approval"],
+)
+async def test_operator_decides_the_request_that_waits_in_slack(
+    with_slack: Environ,
+    environ: Environ,
+    atlas: FakeAtlasServer,
+    slack: FakeSlackServer,
+    *,
+    policy: Environ,
+    options: tuple[str, ...],
+    event: str,
+    is_beside_bot: bool,
+) -> None:
+    waiting = await ask_in_slack(environ, atlas)
+    with BotProcess(with_slack | policy) as bot:
+        if is_beside_bot:
+            await bot.ready()
+        else:
+            bot.kill()
+        ran = await run(environ | policy, "cancel", *RUNNING, *options)
+        if is_beside_bot:
+            await slack.until(lambda: "cli:" in shown_about(slack, RUNNING[1]))
+    record = lines((await run(environ, "audit")).out)
+    (actor,) = {line["actor"] for line in record if line["event"] == event}
+
     assert (ran.code, ran.err) == (0, "")
-    assert {line["request"] for line in lines(ran)} == {waiting.request.id}
-    assert "request:acted_alone" in [line["event"] for line in lines(ran)]
+    assert {line["request"] for line in lines(ran.out)} == {waiting}
+    assert lines(ran.out)[-1]["event"] == "request:cancelled"
+    assert actor.startswith("cli:")
+    assert len(atlas.deletes(RUNNING[1])) == 1
 
 
 def type_on_terminal(environ: Environ, typed: bytes, *arguments: str) -> tuple[int, str]:

@@ -1,0 +1,93 @@
+"""Commands over a database that is missing, locked away, read-only or full."""
+
+from pathlib import Path
+
+import pytest
+
+from bot.sandbox.atlas import FakeAtlasServer
+from bot.storage.migrate import ensure_current
+from tests.acceptance.command_line.commands import RUNNING, YES, Environ, lines, run
+
+CANCEL = ("cancel", *RUNNING, *YES)
+CLOSED = "postgresql://bot:sesame@127.0.0.1:1/bot"
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("sqlite:///{folder}/no/bot.db", "unable to open database file"),
+        ("sqlite:///{folder}", "unable to open database file"),
+        ("sqlite:////dev/full", "database or disk is full"),
+        (CLOSED, "Connection refused"),
+        ("postgresql://nobody:sesame@{server}", 'role "nobody" does not exist'),
+        ("{postgres}-none", "does not exist"),
+        ("{postgres}?sslmode=require", "server does not support SSL"),
+    ],
+)
+async def test_cancel_names_what_is_wrong_with_the_database_and_sends_nothing(
+    environ: Environ,
+    atlas: FakeAtlasServer,
+    on_postgres: str,
+    tmp_path: Path,
+    *,
+    url: str,
+    why: str,
+) -> None:
+    server = on_postgres.partition("@")[2]
+    database = url.format(folder=tmp_path, postgres=on_postgres, server=server)
+    ran = await run(environ | {"DATABASE_URL": database}, *CANCEL)
+
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.startswith("The database of DATABASE_URL cannot be used (")
+    assert why in ran.err
+    assert "sesame" not in ran.err
+    assert len(ran.err.splitlines()) == 1
+    assert atlas.deletes() == []
+
+
+@pytest.mark.parametrize("arguments", [("audit",), ("audit", "verify"), ("serve",)])
+async def test_command_ends_with_1_where_the_database_does_not_answer(
+    with_slack: Environ, arguments: tuple[str, ...]
+) -> None:
+    closed = {"DATABASE_URL": CLOSED, "PORT": "0", "LOG_LEVEL": "ERROR"}
+    ran = await run(with_slack | closed, *arguments)
+
+    assert (ran.code, ran.out) == (1, "")
+    assert "The database of DATABASE_URL cannot be" in ran.err
+    assert "Connection refused" in ran.err
+    assert len(ran.err.splitlines()) == 1
+
+
+async def test_list_needs_no_database_and_says_that_it_could_not_be_read(environ: Environ) -> None:
+    ran = await run(environ | {"DATABASE_URL": CLOSED}, "list", "prod-eu")
+
+    assert (ran.code, len(lines(ran.out))) == (1, 3)
+    assert ran.err.startswith("What the bot has stored is missing from the list: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "why"),
+    [
+        (CANCEL, 1, "in a read-only transaction"),
+        (("list", "prod-eu"), 0, ""),
+        (("audit", "verify"), 0, ""),
+    ],
+    ids=["cancel", "list", "verify"],
+)
+async def test_database_that_cannot_be_written_is_read(
+    environ: Environ,
+    atlas: FakeAtlasServer,
+    on_postgres: str,
+    *,
+    arguments: tuple[str, ...],
+    code: int,
+    why: str,
+) -> None:
+    await ensure_current(on_postgres)
+    read_only = f"{on_postgres}?options=-c%20default_transaction_read_only%3Don"
+    ran = await run(environ | {"DATABASE_URL": read_only}, *arguments)
+
+    assert ran.code == code
+    assert why in ran.err
+    assert bool(ran.err) is bool(why)
+    assert atlas.deletes() == []
