@@ -6,6 +6,7 @@ Exit code: 0 if every goal is met, 1 if one is missed.
 import argparse
 import asyncio
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -36,13 +37,15 @@ def main(given: Sequence[str] | None = None) -> int:
     missed = False
     tree = checked_out(arguments.old) if arguments.old else nullcontext()
     with tree as old:
-        options = Options(is_quick=arguments.quick, is_long=arguments.long, old=old)
+        others = {arguments.old: old} if old else {}
+        options = Options(is_quick=arguments.quick, is_long=arguments.long, old=others)
         for name in arguments.names or MODULES:
+            load = os.getloadavg()[0]
             figures = asyncio.run(MODULES[name].measure(options))
             console.print(_table(name, figures))
             missed = missed or any(figure.misses_goal for figure in figures)
             if arguments.json:
-                record(arguments.json, commit, name, figures)
+                record(arguments.json, commit, name, figures, load)
     if arguments.page:
         arguments.page.write_text(
             page(

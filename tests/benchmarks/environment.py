@@ -40,11 +40,11 @@ CHANNELS = 200  #: in turn, so that no channel gets more than Slack's one messag
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How much to measure, and the edition to compare with."""
+    """How much to measure, and the older commits to compare with."""
 
     is_quick: bool = False  #: a few rounds, to test that everything starts
     is_long: bool = False  #: hours instead of minutes
-    old: Path | None = None  #: the tree of an older commit
+    old: Mapping[str, Path] = field(default_factory=dict)  #: trees by commit
 
     def pick(self, quick: int, normal: int, long: int | None = None) -> int:
         if self.is_quick:
@@ -53,7 +53,7 @@ class Options:
 
     def editions(self) -> dict[str, Path | None]:
         """Return the trees of the bots by the name that figures use; None is this one."""
-        return {"bot": None} | ({"old": self.old} if self.old else {})
+        return {"bot": None, **self.old}
 
 
 @contextmanager

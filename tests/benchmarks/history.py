@@ -3,6 +3,7 @@
 A *request* is all transactions of one: the list with the new download, submit, approval, run,
 delivery of the message and the replies. *Polls* are the reads that the active process repeats
 each second. The history is ended requests over 60 days: copies of a real one with its rows.
+`--long` has a million.
 """
 
 import asyncio

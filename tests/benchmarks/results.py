@@ -70,12 +70,18 @@ def machine() -> str:
     return f"{os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
 
 
-def record(file: Path, commit: str, benchmark: str, figures: Sequence[Figure]) -> None:
-    """Add figures to the run of a commit on this machine, which is the last of the trend."""
+def record(
+    file: Path, commit: str, benchmark: str, figures: Sequence[Figure], load: float = 0.0
+) -> None:
+    """Add figures to the run of a commit on this machine, which is the last of the trend.
+
+    `load` is how many other programs wanted the machine's cores when the benchmark began.
+    """
     runs: list[dict[str, Any]] = json.loads(file.read_text())["runs"] if file.exists() else []
     if not runs or (runs[-1]["commit"], runs[-1]["machine"]) != (commit, machine()):
         runs.append({"commit": commit, "machine": machine(), "figures": {}})
     runs[-1]["date"] = datetime.now(UTC).date().isoformat()
+    runs[-1]["load"] = max(runs[-1].get("load", 0.0), round(load, 1))
     runs[-1]["figures"][benchmark] = [asdict(figure) for figure in figures]
     file.write_text(json.dumps({"runs": runs}, indent=1, ensure_ascii=False) + "\n")
 
@@ -91,7 +97,8 @@ def page(file: Path, methods: Mapping[str, str]) -> str:
     lines = [
         "# Performance",
         "",
-        f"Measured {run['date']} at commit `{run['commit']}` on a machine with {run['machine']}.",
+        f"Measured {run['date']} at commit `{run['commit']}` on a machine with {run['machine']},",
+        f"where up to {run['load']:g} other programs ran at once: above 0.5, measure again.",
         "× is a ratio to a peer, or to another case, of the same run.",
         "",
         "    python -m tests.benchmarks --json FILE --page docs/performance.md",
