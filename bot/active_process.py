@@ -139,7 +139,7 @@ class ActiveProcess:
         return [
             Loop("runs", self.runner.run_all),
             Loop("deadlines", deadlines.run),
-            Loop("open requests", deadlines.judge_open_requests),
+            Loop("settings of this start", deadlines.apply_settings),
             Loop("cleaning", deadlines.clean),
             Loop("follower", follower.run),
             Loop("names", self._read_names),

@@ -44,10 +44,16 @@ class Deadlines:
         """Act each second until cancelled."""
         await repeat(self.step, INTERVAL, "deadlines not read", sleep=self.sleep)
 
-    async def judge_open_requests(self) -> None:
-        """Judge the open requests by the settings of this start, once."""
-        while not await self.end_read_only():
+    async def apply_settings(self) -> None:
+        """Judge the open requests, and show the downloads, by the settings of this start, once."""
+        while not (await self.end_read_only() and await self._show_again()):
             await self.sleep(INTERVAL)
+
+    async def _show_again(self) -> bool:
+        with log_errors("messages not edited"):
+            await self.downloads.show_again()
+            return True
+        return False
 
     async def clean(self) -> None:
         """Delete old rows each hour, in batches."""

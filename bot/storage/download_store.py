@@ -87,6 +87,13 @@ class DownloadStore(Store):
         """Return the downloads that Atlas's last answers show as going on."""
         return download_rows.going_on(uow)
 
+    @writes
+    def show_again(self, uow: UnitOfWork) -> None:
+        """Let the messages of these downloads show what the settings of this start change."""
+        for download in download_rows.going_on(uow):
+            if download.ts:
+                uow.show(download.ref)
+
     @reads
     def due_to_auto_cancel(self, uow: UnitOfWork) -> list[Download]:
         """Return the downloads whose auto-cancel time has come and is not used."""

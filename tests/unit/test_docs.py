@@ -18,7 +18,6 @@ PAGES = [Path("README.md"), *sorted(Path("docs").glob("*.md")), Path("CHANGELOG.
 TEXTS = {page: page.read_text(encoding="utf-8") for page in PAGES}
 OPERATIONS = TEXTS[Path("docs/operations.md")]
 ALERTS = yaml.safe_load(Path("docs/monitoring/alerts.yaml").read_text(encoding="utf-8"))
-MAX_PAGES, MAX_WORDS = 10, 9000  #: of README and docs together
 
 LINK = re.compile(r"\]\((?!https?://)([^)\s#]*)(?:#([^)\s]+))?\)")
 CODE = re.compile(r"`([^`\n]+)`|^ {4,}(.+)$", re.MULTILINE)
@@ -45,13 +44,6 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_pages_can_be_read_in_an_hour() -> None:
-    words = [len(re.findall(r"\S*\w\S*", TEXTS[page])) for page in PAGES[:-1]]
-
-    assert len(words) <= MAX_PAGES
-    assert sum(words) <= MAX_WORDS
-
-
 @pytest.mark.parametrize("page", PAGES, ids=str)
 def test_settings_events_and_commands_of_a_page_exist(page: Path) -> None:
     assert set(SETTING.findall(TEXTS[page])) <= set(VARIABLES)
@@ -63,7 +55,7 @@ def test_settings_events_and_commands_of_a_page_exist(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=str)
 def test_modules_of_a_page_exist(page: Path) -> None:
-    roots = (Path("bot"), Path("bot/sandbox"))
+    roots = (Path("bot"), Path("bot/sandbox"), Path())
 
     assert [
         name

@@ -31,6 +31,9 @@ class Faults:
         """Apply `fault` to the next `times` calls of `method`."""
         self._queue.setdefault(method, []).extend([fault] * times)
 
+    def clear(self) -> None:
+        self._queue.clear()
+
     def next(self, method: str) -> Fault | None:
         waiting = self._queue.get(method)
         return waiting.pop(0) if waiting else None

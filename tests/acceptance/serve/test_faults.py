@@ -2,7 +2,7 @@
 
 import pytest
 
-from bot.sandbox.atlas import Fault, Kind
+from bot.sandbox.atlas import PRESETS, Fault, Kind
 from bot.sandbox.slack import Fault as SlackFault
 from tests.support.serving import CHANNEL, OPEN, Serving, buttons, payload
 
@@ -19,7 +19,7 @@ async def test_fault_that_passes_ends_with_the_confirmation_and_no_blind_delete(
     await bot.start()
     job = bot.download()
     view = await bot.opens("rina", await bot.message(job))
-    bot.atlas.faults.preset(preset)
+    bot.atlas.faults.add(*PRESETS[preset][1])
     assert (await bot.submits("rina", view, reason="by mistake")).ok
 
     await bot.message(job, "cancelled")
@@ -44,7 +44,7 @@ async def test_lasting_fault_is_on_the_message_and_ends_when_atlas_is_back(bot: 
     await bot.start()
     job = bot.download()
     view = await bot.opens("rina", await bot.message(job))
-    bot.atlas.faults.preset("unavailable")
+    bot.atlas.faults.add(*PRESETS["unavailable"][1])
     assert (await bot.submits("rina", view, reason="by mistake")).ok
     await bot.until(lambda: "tries again" in bot.text(bot.find(job) or {"blocks": []}))
     assert payload(await bot.message(job))["state"] == "cancelling"
@@ -131,7 +131,7 @@ async def test_slack_that_limits_and_breaks_loses_no_message(bot: Serving) -> No
     bot.slack.faults.add("chat.postMessage", SlackFault(kind="ratelimited", seconds=2))
     bot.slack.faults.add("chat.postMessage", SlackFault(kind="reset_after"))
     bot.slack.faults.add("chat.postMessage", SlackFault(kind="status"))
-    bot.slack.faults.add("chat.update", SlackFault(kind="garbage"))
+    bot.slack.faults.add("chat.update", SlackFault(kind="status"))
     job = bot.download()
     await bot.asks("rina", job)
     await bot.message(job, "cancelled")

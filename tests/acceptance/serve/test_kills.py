@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bot.sandbox.atlas import Fault, Kind
-from tests.support.serving import Serving, pause, payload, resume, serving
+from tests.support.serving import Serving, buttons, pause, resume, serving
 
 ADA, RINA = "U0ADA00001", "U0RINA0001"
 #: Seconds within which the contract has a dead process's request settled, on a busy machine.
@@ -132,10 +132,12 @@ async def test_open_requests_of_a_project_that_is_read_only_now_end_as_withdrawn
     job = bot.download()
     await bot.asks("rina", job)
     await bot.message(job, "awaiting")
+    other = bot.download("prod-us")
+    assert buttons(await bot.message(other)) == ["Cancel this download (danger)"]
     assert await process.stop(6) == 0
 
     await bot.start(BOT_READ_ONLY="true")
-    message = await bot.message(job, "withdrawn")
+    await bot.message(job, "withdrawn")
+    await bot.until(lambda: buttons(bot.find(other) or {"blocks": []}) == [])
 
     assert bot.deletes(job) == 0
-    assert payload(message)["state"] == "withdrawn"

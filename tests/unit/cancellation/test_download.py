@@ -104,7 +104,8 @@ def test_download_that_atlas_lists_again_goes_on() -> None:
 NEW = START - MINUTE
 TIMES = [
     (AUTO_CANCEL, NEW, {}, START + timedelta(seconds=95)),
-    (AUTO_CANCEL, START, {}, None),  # it ran already when the watch first started
+    (AUTO_CANCEL, START, {}, START + timedelta(seconds=95)),  # the same second
+    (AUTO_CANCEL, START + timedelta(seconds=1), {}, None),  # it ran already at the first start
     (AUTO_CANCEL, None, {}, None),
     (POLICY, NEW, {}, None),
     (replace(AUTO_CANCEL, read_only=True), NEW, {}, None),

@@ -293,7 +293,7 @@ async def test_open_requests_of_a_read_only_project_end_as_withdrawn(env: CoreEn
     await env.runs.begin(cancelling.id)
     with_policy(env, replace(POLICY, read_only=True))
 
-    await Step(env).deadlines.judge_open_requests()
+    await Step(env).deadlines.apply_settings()
 
     for item in (waiting, approved, cancelling):
         ended = await env.requests.get(item.id)
@@ -308,7 +308,7 @@ async def test_open_requests_of_a_project_that_is_not_named_wait_untouched(
     env.projects._projects.clear()
     step = Step(env)
 
-    await step.deadlines.judge_open_requests()
+    await step.deadlines.apply_settings()
     await step.after(1800)
 
     assert (await env.requests.get(waiting.id)).state is State.AWAITING
