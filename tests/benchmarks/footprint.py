@@ -11,7 +11,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 
@@ -19,7 +18,6 @@ from bot.sandbox.atlas.world import Cluster
 from bot.sandbox.slack import User
 from tests.benchmarks.environment import (
     CHANNELS,
-    STEP_TIMEOUT,
     BotEnvironment,
     Options,
     channel_id,
@@ -141,6 +139,6 @@ async def _cancel_jobs(env: BotEnvironment, person: str, clusters: Iterator[Clus
         job = env.start_download(cluster)
         place = f"{env.atlas.world.projects[cluster.group].name} {cluster.name}"
         await env.submit(await env.open_dialog(job, person, place), person)
-        await env.slack.until(partial(env.ended.get, job.id), STEP_TIMEOUT)
+        await env.until_ended(job.id)
         # The fake Atlas compares all its jobs in each call.
         del cluster.jobs[job.id]
