@@ -29,7 +29,6 @@ from bot.atlas import (
     Priority,
 )
 from tests.benchmarks.environment import (
-    STEP_TIMEOUT,
     BotEnvironment,
     Options,
     new_atlas,
@@ -205,8 +204,7 @@ async def _submit(env: BotEnvironment) -> float:
     await asyncio.sleep(READING)
     began = time.perf_counter()
     await env.submit(view)
-    await env.slack.until(lambda: job.id in env.ended, STEP_TIMEOUT)
-    return env.ended[job.id] - began
+    return await env.until_ended(job.id) - began
 
 
 async def _exchange(stack: AsyncExitStack, port: int, path: str) -> Work:

@@ -124,6 +124,13 @@ class BotEnvironment:
         ack = await self.slack.people.submits(person, view, {"reason": "started by mistake"})
         assert ack.ok, ack
 
+    async def until_ended(self, job_id: str) -> float:
+        """Return when Slack showed that a job is cancelled; raises `TimeoutError` with the log."""
+        try:
+            return await self.slack.until(lambda: self.ended.get(job_id, 0.0), STEP_TIMEOUT)
+        except TimeoutError as error:
+            raise TimeoutError(f"{job_id} is not cancelled:\n{self.bot.log[-5000:]}") from error
+
 
 @asynccontextmanager
 async def open_bot(

@@ -11,7 +11,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 
@@ -19,7 +18,6 @@ from bot.sandbox.atlas.world import Cluster
 from bot.sandbox.slack import User
 from tests.benchmarks.environment import (
     CHANNELS,
-    STEP_TIMEOUT,
     BotEnvironment,
     Options,
     channel_id,
@@ -56,10 +54,11 @@ async def measure(options: Options) -> list[Figure]:
     for name, tree in options.editions().items():
         of_bot = name == "bot"
         starts = [await _start(tree) for _ in range(options.pick(1, 5))]
-        first, later, peer = map(list, zip(*starts, strict=True))
+        first, later, cpu, peer = map(list, zip(*starts, strict=True))
         figures += [
             Figure(f"{name}, first start", median(first), "s", READY if of_bot else None),
             Figure(f"{name}, later start", median(later), "s", READY if of_bot else None),
+            Figure(f"{name}, CPU until it is ready", median(cpu), "s"),
             Figure(f"{name}, later start × import of its libraries", ratio(later, peer)),
             *await _idle(name, tree, options),
         ]
@@ -100,8 +99,8 @@ async def _growth(options: Options) -> list[Figure]:
     ]
 
 
-async def _start(tree: Path | None) -> tuple[float, float, float]:
-    """Return the seconds of a first start, of a later one, and of the peer's imports."""
+async def _start(tree: Path | None) -> tuple[float, float, float, float]:
+    """Return the seconds of a first start, of a later one, its CPU, and of the peer's imports."""
     with tempfile.TemporaryDirectory(prefix="cancel-restore-bench-") as folder:
         async with new_atlas() as atlas, new_slack() as slack:
             environ = settings(slack, atlas, folder, tree)
@@ -110,11 +109,12 @@ async def _start(tree: Path | None) -> tuple[float, float, float]:
                 with BotProcess(environ) as bot:
                     await bot.ready()
                     times.append(time.monotonic() - bot.started_at)
+                    cpu = cpu_seconds(bot.pid)
                     await bot.stop()
     began = time.monotonic()
     command = (sys.executable, "-c", PEER)
     await asyncio.to_thread(subprocess.run, command, check=True, env=surroundings())
-    return times[0], times[1], time.monotonic() - began
+    return times[0], times[1], cpu, time.monotonic() - began
 
 
 def _add_person(env: BotEnvironment, number: int) -> str:
@@ -139,6 +139,6 @@ async def _cancel_jobs(env: BotEnvironment, person: str, clusters: Iterator[Clus
         job = env.start_download(cluster)
         place = f"{env.atlas.world.projects[cluster.group].name} {cluster.name}"
         await env.submit(await env.open_dialog(job, person, place), person)
-        await env.slack.until(partial(env.ended.get, job.id), STEP_TIMEOUT)
+        await env.until_ended(job.id)
         # The fake Atlas compares all its jobs in each call.
         del cluster.jobs[job.id]

@@ -7,7 +7,7 @@ import platform
 import statistics
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -93,12 +93,18 @@ def page(file: Path, methods: Mapping[str, str]) -> str:
         benchmark: [Figure(**values) for values in figures]
         for benchmark, figures in sorted(run["figures"].items())
     }
-    missed = [figure for figures in found.values() for figure in figures if figure.misses_goal]
+    missed = [
+        replace(figure, name=f"{benchmark}: {figure.name}")
+        for benchmark, figures in found.items()
+        for figure in figures
+        if figure.misses_goal
+    ]
     lines = [
         "# Performance",
         "",
         f"Measured {run['date']} at commit `{run['commit']}` on a machine with {run['machine']},",
-        f"where up to {run['load']:g} other programs ran at once: above 0.5, measure again.",
+        f"where up to {run['load']:g} other programs ran at once. With more than about 0.5, times",
+        "in seconds say little: the bot waits for a core.",
         "× is a ratio to a peer, or to another case, of the same run.",
         "",
         "    python -m tests.benchmarks --json FILE --page docs/performance.md",

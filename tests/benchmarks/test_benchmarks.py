@@ -36,7 +36,7 @@ def test_page_shows_missed_goals_first(tmp_path: Path) -> None:
     record(file, "new", "ack", [FAST])
     record(file, "new", "history", [SLOW])
     text = page(file, METHODS)
-    assert text.index("| slow | 2.00 × **missed** | ≤ 1.5 × |") < text.index("| fast |")
+    assert text.index("| history: slow | 2.00 × **missed** | ≤ 1.5 × |") < text.index("| fast |")
 
 
 def test_page_without_missed_goals_has_no_section_of_them(tmp_path: Path) -> None:
