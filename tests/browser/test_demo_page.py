@@ -72,8 +72,10 @@ async def test_newcomer_cancels_the_download_and_reads_in_the_thread_that_atlas_
     await page.get_by_role("button", name="1 reply").click()
     await page.locator("#thread").get_by_text("cancelled, Atlas confirms it").wait_for()
 
+    calls = await page.locator("#calls .method").all_text_contents()
     assert demo.job
     assert (demo.job.state, len(demo.atlas.deletes(demo.job.id))) == ("cancelled", 1)
+    assert calls[calls.index("DELETE") - 1 :][:3] == ["GET", "DELETE", "GET"]
 
 
 @pytest.mark.parametrize("demo", ["maintenance"], indirect=True)
