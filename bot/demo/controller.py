@@ -183,9 +183,15 @@ class Controller:
             raise StartError("The bot did not announce the downloads that run.") from None
 
     async def _wait_for_a_gap(self) -> None:
-        """Wait until the last download is so old that its event is not taken for the next one's."""
+        """Wait until a download that is started now differs from those before.
+
+        The event of the last one must not be taken for its own. It is new for the watch if its id,
+        which has whole seconds, is later than the start of the watch.
+        """
+        now = self.atlas.clock()
         newest = max(job.created_at for _, job in self.atlas.world.jobs())
-        await asyncio.sleep(max(0.0, APART - (self.atlas.clock() - newest).total_seconds()))
+        next_second = 1.0 - now.microsecond / 1e6
+        await asyncio.sleep(max(next_second, APART - (now - newest).total_seconds()))
 
     def _are_announced(self) -> bool:
         said = str(self.slack.state.messages(OPS))
