@@ -21,6 +21,9 @@ READY_TIMEOUT = 20.0
 #: Seconds between two downloads: closer ones share the events of their starts.
 APART = 7.0
 
+#: A `ts` after those of all messages.
+AFTER_ALL = "9999999999.000000"
+
 #: Seconds in which the bot announces every download that runs.
 WATCH_TIMEOUT = 60.0
 
@@ -63,7 +66,7 @@ class Controller:
         self.job: RestoreJob | None = None
         self._link: asyncio.TimerHandle | None = None
         #: The page shows the messages that came after this `ts`.
-        self._since = "0"
+        self._since = AFTER_ALL
         # Serializes the changes that several tabs request.
         self._lock = asyncio.Lock()
 
@@ -73,7 +76,7 @@ class Controller:
             "bot": "starting" if self._starting else "running" if self._process.pid else "stopped",
             "pid": self._process.pid,
             "approvals": self._approvals,
-            "scenario": self._scenario.name,
+            "scenario": self._scenario.shown,
             "since": self._since,
             "command": f"/cancel-restore {CLUSTER} {self.job.id}" if self.job else "",
             "link_at": self.link_at,
@@ -137,7 +140,7 @@ class Controller:
         scenario = replace(scenario, age=scenario.age + pauses)
         async with self._lock:
             self._end_leftovers()
-            self._since = self.slack.world.ids.ts()
+            self._since = AFTER_ALL
             self._scenario = scenario
             self.publish_state()
             try:
@@ -180,9 +183,15 @@ class Controller:
             raise StartError("The bot did not announce the downloads that run.") from None
 
     async def _wait_for_a_gap(self) -> None:
-        """Wait until the last download is so old that its event is not taken for the next one's."""
+        """Wait until a download that is started now differs from those before.
+
+        The event of the last one must not be taken for its own. It is new for the watch if its id,
+        which has whole seconds, is later than the start of the watch.
+        """
+        now = self.atlas.clock()
         newest = max(job.created_at for _, job in self.atlas.world.jobs())
-        await asyncio.sleep(max(0.0, APART - (self.atlas.clock() - newest).total_seconds()))
+        next_second = 1.0 - now.microsecond / 1e6
+        await asyncio.sleep(max(next_second, APART - (now - newest).total_seconds()))
 
     def _are_announced(self) -> bool:
         said = str(self.slack.state.messages(OPS))

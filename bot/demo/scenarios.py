@@ -54,6 +54,11 @@ class Scenario:
     fault: str = ""
     faults: tuple[Fault, ...] = field(default=())
 
+    @property
+    def shown(self) -> dict[str, str]:
+        """What the page shows of it."""
+        return {"name": self.name, "title": self.title, "hint": self.hint, "second": self.second}
+
 
 def _preset(name: str, title: str, hint: str) -> Scenario:
     fault, faults = PRESETS[name]

@@ -17,9 +17,6 @@ AT_ONCE = 8
 PAUSED = {"mistake": 44.0, "approval": 74.0}
 
 PAUSES = "The real bot, between a fake Slack and a fake Atlas. People pause only on the clock."
-#: The settings of the scenarios whose times are shorter than by default.
-SHORTENED = frozenset({"BOT_AUTO_CANCEL_AFTER"})
-TIMES = "Its waiting times are shorter here than by default."
 
 
 async def play_all(out: TextIO) -> None:
@@ -70,8 +67,8 @@ async def play_scenario(name: str, out: Output, approvals: int = 0) -> None:
     """
     scenario = SCENARIOS[name]
     pauses = PAUSED.get(name, 0.0)
-    times = "" if SHORTENED.isdisjoint(scenario.settings) else TIMES
-    about = PAUSES if pauses else scenario.fault or times
+    settings = ", ".join(f"{name}={value}" for name, value in scenario.settings.items())
+    about = PAUSES if pauses else scenario.fault or (settings and f"With {settings}")
     out.write(f"\n━━ {scenario.title}\n{f'   {about}{chr(10)}' if about else ''}\n")
     async with open_demo(name, approvals=approvals, pauses=pauses) as controller:
         session = ScriptSession(controller, out, pauses=pauses)

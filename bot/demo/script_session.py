@@ -217,7 +217,8 @@ class ScriptSession:
             if call.faults or not call.challenge
         ]
         if self._pauses:
-            told = told[told.index("DELETE 204") - 1 :]
+            first = next((at for at, call in enumerate(told) if call.startswith("DELETE")), 1)
+            told = told[first - 1 :]
             self.print_step("The bot reads the job again, sends one DELETE, and reads it once more")
         else:
             self.print_step("The calls to Atlas about the job so far")

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from bot.app import StartError
 from bot.demo.controller import Controller
-from bot.demo.scenarios import MENU, SCENARIOS, Scenario
+from bot.demo.scenarios import MENU, SCENARIOS
 from bot.sandbox.slack import App, User
 from bot.sandbox.slack.guard import BANNER
 
@@ -94,7 +94,8 @@ class Site:
             "groups": {g.id: g.handle for g in space.groups.values()},
             "command": COMMAND,
             "scenarios": {
-                group: [_scenario(each) for each in scenarios] for group, scenarios in MENU.items()
+                group: [scenario.shown for scenario in scenarios]
+                for group, scenarios in MENU.items()
             },
             "calls": list(self._controller.call_log.entries),
         }
@@ -120,11 +121,6 @@ class Site:
         except StartError as error:
             return _json({"ok": False, "message": str(error)}, status=503)
         return _json({"ok": True, "demo": self._controller.state()})
-
-
-def _scenario(scenario: Scenario) -> dict[str, str]:
-    shown = ("name", "title", "hint", "second")
-    return {name: str(getattr(scenario, name)) for name in shown}
 
 
 def _person(user: User, app: App) -> dict[str, str]:

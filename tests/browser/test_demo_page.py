@@ -34,9 +34,9 @@ async def chromium() -> AsyncIterator[Browser]:
 
 
 @pytest.fixture
-async def demo(chromium: Browser) -> AsyncIterator[Controller]:
-    """The demo in its first scenario; not without a browser."""
-    async with open_demo(FIRST) as controller:
+async def demo(request: pytest.FixtureRequest, chromium: Browser) -> AsyncIterator[Controller]:
+    """The demo in the scenario of the test, by default the first; not without a browser."""
+    async with open_demo(getattr(request, "param", FIRST)) as controller:
         yield controller
 
 
@@ -72,12 +72,18 @@ async def test_newcomer_cancels_the_download_and_reads_in_the_thread_that_atlas_
     await page.get_by_role("button", name="1 reply").click()
     await page.locator("#thread").get_by_text("cancelled, Atlas confirms it").wait_for()
 
+    calls = await page.locator("#calls .method").all_text_contents()
     assert demo.job
     assert (demo.job.state, len(demo.atlas.deletes(demo.job.id))) == ("cancelled", 1)
+    assert calls[calls.index("DELETE") - 1 :][:3] == ["GET", "DELETE", "GET"]
 
 
-async def test_nothing_is_wider_than_a_phone(opened: Open) -> None:
+@pytest.mark.parametrize("demo", ["maintenance"], indirect=True)
+async def test_nothing_is_wider_than_a_phone_in_a_scenario_that_the_menu_does_not_have(
+    opened: Open,
+) -> None:
     page = await opened(PHONE)
+    await page.get_by_text(SCENARIOS["maintenance"].hint).wait_for()
     button = page.get_by_role("button", name="Cancel this download", exact=True)
     await button.wait_for()
     channel = await page.evaluate(TOO_WIDE)

@@ -33,7 +33,7 @@ export function renderCalls() {
   preserveFocus(head, () => head.replaceChildren(tabs(), iconButton("close", "Close this pane", actions.close, { "data-key": "calls-close" })));
   list.hidden = filter.hidden = tab !== "calls";
   jobs.hidden = tab !== "jobs";
-  note.textContent = tab === "calls" ? "Each call to Atlas about this download, as it happens." : "The current restore jobs in Atlas.";
+  note.textContent = tab === "calls" ? "Calls to Atlas about this download." : "The current restore jobs in Atlas.";
   if (tab === "calls") renderCallLog();
   else preserveFocus(jobs, () => jobs.replaceChildren(...state.demo.jobs.map(jobRow)));
 }

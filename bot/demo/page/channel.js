@@ -68,9 +68,9 @@ function tick() {
 }
 
 function scenarioBar() {
-  const { demo, about } = state;
+  const { demo } = state;
+  const now = demo.scenario;
   tick();
-  const now = Object.values(about.scenarios).flat().find((one) => one.name === demo.scenario);
   return [
     h("div", { class: "scenario-text" }, h("h2", {}, now.title), h("p", {}, now.hint), demo.fault ? h("p", { class: "fault" }, icon("bolt"), demo.fault) : null),
     clock,

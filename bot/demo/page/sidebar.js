@@ -39,7 +39,7 @@ function place(to, sign, name) {
 function section(group, scenarios, open) {
   const list = h("ul", { class: "scenarios" }, scenarios.map(scenario));
   if (group !== "More") return [h("h2", {}, group), list];
-  const current = scenarios.some((one) => one.name === state.demo.scenario);
+  const current = scenarios.some((one) => one.name === state.demo.scenario.name);
   return [h("details", { open: open || current }, h("summary", { "data-key": "more" }, group), list)];
 }
 
@@ -52,6 +52,6 @@ function scenario(one) {
     renderSidebar();
     actions.goToOps();
   };
-  const current = state.demo.scenario === one.name;
+  const current = state.demo.scenario.name === one.name;
   return h("li", {}, h("button", { type: "button", class: "scenario-button", "aria-current": current ? "true" : null, "aria-busy": starting === one.name ? "true" : null, title: one.hint, "data-key": `scenario/${one.name}`, onclick: play }, one.title));
 }

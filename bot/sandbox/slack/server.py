@@ -11,7 +11,7 @@ from bot.sandbox.slack.control import Control
 from bot.sandbox.slack.errors import ApiError
 from bot.sandbox.slack.event_bus import EventStream
 from bot.sandbox.slack.faults import Faults
-from bot.sandbox.slack.guard import BANNER, add_banner, own_origin_only
+from bot.sandbox.slack.guard import add_banner, own_origin_only
 from bot.sandbox.slack.notifications import Notification
 from bot.sandbox.slack.people.actions import People
 from bot.sandbox.slack.people.responses import respond
@@ -43,8 +43,8 @@ class FakeSlackServer:
         self.world = world = World(workspace or Workspace.example(), clock, settings or Settings())
         self.sockets = SocketMode(world)
         self.stream = EventStream(world.events)
-        #: More routes, for a page; one for `/` replaces the welcome text.
-        self.extra_routes: list[web.RouteDef] = [web.get("/", _welcome)]
+        #: More routes, for a page.
+        self.extra_routes: list[web.RouteDef] = []
         self.people = People(world, self.sockets)
         self.state = VisibleState(world)
         self._port = port
@@ -144,7 +144,3 @@ class FakeSlackServer:
             self.world.complain(f"The body for a response URL is not valid: {error}")
             return web.json_response(error.as_json(), status=400)
         return web.Response(text="ok")
-
-
-async def _welcome(_request: web.Request) -> web.Response:
-    return web.Response(text=BANNER)

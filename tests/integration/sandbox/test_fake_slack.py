@@ -98,6 +98,24 @@ async def refusal(client: AsyncWebClient, method: str, **arguments: object) -> s
     return str(refused.value.response["error"])
 
 
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "http://localhost:1"}, 403),
+        ({"Host": "127.0.0.1.evil.example:80"}, 403),
+        ({"Host": "localhost:1", "Origin": "http://localhost:1"}, 200),
+    ],
+    ids=str,
+)
+async def test_page_of_another_site_is_refused_and_a_forwarded_port_allowed(
+    slack: FakeSlackServer, headers: dict[str, str], status: int
+) -> None:
+    async with ClientSession(slack.base_url) as session:
+        for path in ("/_sandbox/state", "/api/auth.test"):
+            assert (await session.get(path, headers=headers)).status == status
+
+
 # Whom a post notifies.
 
 
