@@ -31,8 +31,13 @@ _SKIPPED_CALLS = {"TypeVar", "ParamSpec", "field"}
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """A changed module; `line` is that of the changed statement, 0 for one outside functions."""
+    """A changed module.
 
+    `function` is the qualified name of the changed function, and `line` that of its changed
+    statement; empty and 0 for what runs when the module is loaded.
+    """
+
+    function: str
     line: int
     what: str
     source: str
@@ -42,27 +47,40 @@ def mutants_of(source: str) -> Iterator[Mutant]:
     """Yield every mutant of a module."""
     tree = ast.parse(source)
     for statement in tree.body:
-        yield from _within(tree, statement, "", 0)
+        yield from _within(tree, statement, ("",), 0)
 
 
-def _within(tree: ast.Module, node: ast.AST, function: str, line: int) -> Iterator[Mutant]:
-    """Change each part of a node in turn, and put it back."""
-    is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+def _within(tree: ast.Module, node: ast.AST, owner: tuple[str, ...], line: int) -> Iterator[Mutant]:
+    """Change each part of a node in turn, and put it back; `owner` has classes and a function."""
     for name, value in ast.iter_fields(node):
         if name in _SKIPPED_FIELDS:
             continue
-        is_body = is_function and name == "body"
-        inside = f"{function}.{node.name}".lstrip(".") if is_body else function  # type: ignore[attr-defined]
+        inside = _owner(node, name, owner)
+        function = ".".join(filter(None, inside)) if inside[-1] else ""
         for index, child in enumerate(value if isinstance(value, list) else [value]):
             if not isinstance(child, ast.AST) or _is_skipped(child):
                 continue
-            at = child.lineno if inside and isinstance(child, ast.stmt) else line
+            at = child.lineno if function and isinstance(child, ast.stmt) else line
             for what, changed in _changes(child):
                 _put(node, name, index, changed)
-                place = f"{inside or 'module'}:{getattr(child, 'lineno', at)}"
-                yield Mutant(at, f"{place} {what}", ast.unparse(ast.fix_missing_locations(tree)))
+                place = f"{function or 'module'}:{getattr(child, 'lineno', at)}"
+                changed_source = ast.unparse(ast.fix_missing_locations(tree))
+                yield Mutant(function, at, f"{place} {what}", changed_source)
                 _put(node, name, index, child)
             yield from _within(tree, child, inside, at)
+
+
+def _owner(node: ast.AST, field: str, owner: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the classes around the body of a node, and last the outermost function, if any."""
+    *classes, function = owner
+    if field != "body" or function:
+        return owner
+    match node:
+        case ast.ClassDef(name=name):
+            return (*classes, name, "")
+        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+            return (*classes, name)
+    return owner
 
 
 def _put(node: ast.AST, name: str, index: int, child: ast.AST) -> None:

@@ -47,7 +47,7 @@ def python(*arguments: str, **variables: str) -> str:
 def run_model() -> float:
     """Play the model of requests; return the seconds."""
     began = time.monotonic()
-    options = ("-q", "-n0", "--timeout=0", MODEL)
+    options = ("-q", "-n2", "--dist=load", "--timeout=0", MODEL)
     python("-m", "pytest", *options, LIFE_CYCLE_EXAMPLES=str(EXAMPLES))
     return time.monotonic() - began
 
@@ -113,7 +113,7 @@ def main() -> None:
     REPORTS.mkdir(parents=True, exist_ok=True)
     seconds = run_model()
     covered = measure_coverage()
-    results = list(mutate())
+    results = mutate()
     survivors = [f"{item.module}: {what}" for item in results for what in item.survivors]
     (REPORTS / "survivors.txt").write_text("".join(f"{line}\n" for line in survivors), "utf-8")
     page = PAGE.read_text(encoding="utf-8")

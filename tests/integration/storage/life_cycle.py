@@ -24,11 +24,14 @@ from bot.storage.outbox_store import OutboxStore
 from bot.storage.request_store import RequestStore
 from bot.storage.run_store import RunStore
 from tests.integration.storage.expected import AFTER, PEOPLE, POLICIES, Expected, OpenRequest
-from tests.support.domain import PROJECT, START, job_ref, submission
+from tests.support.domain import PROJECT, RINA, START, job_ref, submission
 
 T = TypeVar("T")
 Draw: TypeAlias = Callable[..., Any]
-FIRST_POLICIES = ("two approvals", "one approval", "no approval", "no auto-cancel")
+#: Most steps are about a request that waits while its download has an auto-cancel time.
+FIRST_POLICIES = ("two approvals", "two approvals", "one approval", "no approval", "no auto-cancel")
+NEXT_POLICIES = (*FIRST_POLICIES, *POLICIES, "Ada left", "Ada left", "Rina left")
+WHO_SUBMITS = (RINA, RINA, *PEOPLE)
 #: Of a DELETE; the last one: the process was killed between its record and the DELETE.
 ANSWERS = ("accepted", "accepted", "lost", "lost but done", "not sent")
 
@@ -84,7 +87,9 @@ class LifeCycle(RuleBasedStateMachine):
         """The newest download."""
         return self.jobs[-1]
 
-    @initialize(policy=st.sampled_from(FIRST_POLICIES), is_old=st.booleans())
+    @initialize(
+        policy=st.sampled_from(FIRST_POLICIES), is_old=st.sampled_from([False, False, False, True])
+    )
     def start(self, policy: str, is_old: bool) -> None:
         self.database = self.run(self.open_database())
         self.log = AuditLog(self.database, lambda: self.now, None)
@@ -104,29 +109,29 @@ class LifeCycle(RuleBasedStateMachine):
     @rule(data=st.data())
     def step(self, data: st.DataObject) -> None:
         """Do one act. A rule for each would let Hypothesis leave half of them out of each run."""
-        acts = [name for name, is_possible in self.possible().items() if is_possible]
+        acts = [name for name, weight in self.weights().items() for _ in range(weight)]
         self.acts.append(data.draw(st.sampled_from(acts), label="act"))
         act: Callable[[Draw], None] = getattr(self, self.acts[-1])
         act(lambda values: data.draw(st.sampled_from(list(values))))
 
-    def possible(self) -> dict[str, bool]:
-        """Return which acts have a point now."""
-        job, opened, is_fourth = self.job, self.job.opened, len(self.acts) % 4 == 0
+    def weights(self) -> dict[str, int]:
+        """Return how often each act comes; one that changes nothing now comes seldom, or never."""
+        job, opened, turn = self.job, self.job.opened, len(self.acts) % 4
         is_waiting = opened is not None and opened.is_waiting
+        is_running = opened is not None and not is_waiting
         return {
-            "run_takes_a_turn": opened is not None and not is_waiting,
-            "person_approves": is_waiting,
-            "person_submits": True,
-            "person_lets_run": is_waiting or job.time is not None or is_fourth,
-            "person_submits_again": bool(job.submits),
-            "deadlines_act": True,
-            "time_passes": True,
-            "process_is_replaced": True,
-            "old_process_writes": len(self.processes) > 1,
-            "watch_reads": True,
-            "link_goes_live": not job.has_ended and "expiresAt" not in job.flags,
-            "download_ends": not job.has_ended and is_fourth,
-            "download_starts": job.has_ended and opened is None,
+            "time_passes": 4 if is_waiting else 1,
+            "person_submits": 1 if opened or job.has_ended else 4,
+            "run_takes_a_turn": 3 * is_running,
+            "person_approves": 2 * is_waiting,
+            "person_lets_run": int(is_waiting or job.time is not None or turn == 0),
+            "person_submits_again": int(bool(job.submits) and turn == 0),
+            "process_is_replaced": int(turn == 1 or is_running),
+            "old_process_writes": int(len(self.processes) > 1 and turn == 2),
+            "watch_reads": int(job.has_ended != job.bot_saw_end or turn == 3),
+            "link_goes_live": int(not job.has_ended and turn == 3),
+            "download_ends": int(not job.has_ended and turn == 0),
+            "download_starts": 3 * (job.has_ended and opened is None),
         }
 
     # What happens in Atlas, and what the bot does by itself.
@@ -153,9 +158,12 @@ class LifeCycle(RuleBasedStateMachine):
         self.job.listed(self.now)
 
     def time_passes(self, draw: Draw) -> None:
-        self.now += timedelta(seconds=draw([1, 20, 61, 90, 1800]))
+        """Let time pass; the deadlines act each second, unless the bot is down."""
+        self.now += timedelta(seconds=draw([90, 20, 61, 1800, 1]))
+        if not draw((False, False, True)):
+            self.deadlines_act()
 
-    def deadlines_act(self, _draw: Draw) -> None:
+    def deadlines_act(self) -> None:
         stores, policy = self.process.requests, self.job.policy
         due = self.run(stores.due())
         for request in due.ended:
@@ -172,7 +180,7 @@ class LifeCycle(RuleBasedStateMachine):
         """A process is killed, and another one starts with other settings."""
         self.run(self.process.lease.release())
         self.take_over()
-        self.job.replaced(draw(POLICIES))
+        self.job.replaced(draw(NEXT_POLICIES))
         if self.job.policy.read_only:
             for request in self.run(self.process.requests.open_in(*State)):
                 self.run(self.process.requests.end_read_only(request.id, self.job.policy))
@@ -197,7 +205,7 @@ class LifeCycle(RuleBasedStateMachine):
         return self.process.requests.submit(person, job.policy, asked)
 
     def person_submits(self, draw: Draw) -> None:
-        person, alone, key = draw(PEOPLE), draw((False, False, True)), f"V{len(self.acts)}"
+        person, alone, key = draw(WHO_SUBMITS), draw((False, False, True)), f"V{len(self.acts)}"
         done = self.result(self.submit(key, person, alone=alone))
         expected = self.job.submit(person, key, self.now, alone=alone)
         assert (done if isinstance(done, str) else str(done.result)) == expected

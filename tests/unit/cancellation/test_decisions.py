@@ -56,6 +56,7 @@ SUBMITS = [
     (POLICY, request(requester="U0ADA"), ADA, {}, JOINED),
     (POLICY, request(), GIL, {"alone": True}, ALONE),
     (POLICY, request(), OPERATOR, {"alone": True}, ALONE),
+    (FREE, request(), GIL, {"alone": True}, JOINED),  # the settings changed while it waits
     (POLICY, request(State.APPROVED), ADA, {}, JOINED),
     (POLICY, request(State.CANCELLING), GIL, {"alone": True}, JOINED),
 ]
@@ -109,6 +110,7 @@ APPROVALS = [
     (PLAIN, request(needed=2), ADA, False),
     (PLAIN, TWO, ADA, True),
     (PLAIN, TWO, ALAN, errors.AlreadyApproved),
+    (PLAIN, replace(TWO, needed=1), ALAN, True),  # it waits, though nothing is missing any more
     (PLAIN, request(), RINA, errors.MayNotApprove),
     (PLAIN, request(requester="U0ADA"), ADA, errors.OwnRequest),
     (PLAIN, request(State.DENIED), ADA, errors.NothingChanged),
@@ -166,6 +168,19 @@ def test_let_run(
     else:
         with pytest.raises(answer):
             act()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "counts_from"),
+    [(1, 20), (10, 20), (11, 21), (40, 50)],  # after the start; a read that is late comes next
+)
+def test_early_click_is_told_from_when_it_counts(seconds: int, counts_from: int) -> None:
+    now = START + timedelta(seconds=seconds)
+
+    with pytest.raises(errors.TooEarly) as caught:
+        decisions.let_run(AUTO_CANCEL, TIMED, None, ADA_OF_SLACK, now=now, reason="test")
+
+    assert caught.value.counts_from == START + timedelta(seconds=counts_from)
 
 
 def test_let_run_checks_only_the_right_where_the_feed_cannot_be_read() -> None:
@@ -255,6 +270,12 @@ def test_judgement_right_before_the_delete(
         judgement.missing,
     )
     assert found == answer
+
+
+def test_judgement_has_the_number_of_approvals_that_today_wants() -> None:
+    judgement = decisions.judge(replace(POLICY, approvals=2), PLAIN, APPROVED_BY_ADA, PEOPLE)
+
+    assert (judgement.needed, judgement.missing) == (2, 1)
 
 
 @pytest.mark.parametrize(

@@ -95,3 +95,14 @@ def test_approvers_and_people_of_break_glass_may_ask() -> None:
 
     assert policy.may_ask == users("U1", "U2", "U3")
     assert ALAN not in policy.may_ask
+
+
+def test_policy_of_no_settings_lets_every_member_cancel_alone_and_cancels_nothing_by_itself() -> (
+    None
+):
+    policy = Policy()
+
+    assert (policy.approvals, policy.require_reason, policy.read_only) == (0, False, False)
+    assert RINA in policy.requesters
+    assert not policy.break_glass
+    assert not policy.auto_cancels
