@@ -28,8 +28,10 @@ app = typer.Typer()
 @app.callback(invoke_without_command=True)
 def show(
     context: typer.Context,
-    since: Annotated[str, typer.Option(help="From this time on.", show_default=False)] = "",
-    until: Annotated[str, typer.Option(help="Before this time.", show_default=False)] = "",
+    since: Annotated[
+        str, typer.Option(help=f"From this time on: {EXAMPLE}.", show_default=False)
+    ] = "",
+    until: Annotated[str, typer.Option(help="Before this time, UTC.", show_default=False)] = "",
 ) -> None:
     """Write each event as a line of JSON: who asked, who decided, what Atlas answered."""
     after, before = parse_time(since), parse_time(until)
