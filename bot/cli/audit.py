@@ -90,12 +90,13 @@ def parse_time(text: str) -> datetime | None:
 async def with_log(use: Callable[[AuditLog], Awaitable[T]]) -> T:
     """Call `use` with the audit log of a database that exists; nothing is created."""
     settings = settings_without_slack()
-    if missing := missing_file(settings):
-        fail(f"There is no record yet: {missing} does not exist or is empty. Check DATABASE_URL.")
     try:
+        missing = missing_file(settings)
         is_stored = await has_tables(settings)
     except (SchemaError, SQLAlchemyError, OSError) as error:
         fail(database_problem(error))
+    if missing:
+        fail(f"There is no record yet: {missing} does not exist or is empty. Check DATABASE_URL.")
     if not is_stored:
         fail("There is no record yet: the database is empty. Check DATABASE_URL.")
     database = Database(settings.database_url.get_secret_value(), timeout=TIMEOUT)

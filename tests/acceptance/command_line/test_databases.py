@@ -46,6 +46,18 @@ async def test_cancel_names_what_is_wrong_with_the_database_and_sends_nothing(
     assert atlas.deletes() == []
 
 
+@pytest.mark.parametrize("arguments", [("list", "prod-eu"), ("audit",), ("audit", "verify")])
+async def test_path_that_the_system_refuses_gets_the_sentence_about_the_database(
+    environ: Environ, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    url = f"sqlite:///{tmp_path}/{'x' * 300}.db"
+    ran = await run(environ | {"DATABASE_URL": url}, *arguments)
+
+    assert ran.code == 1
+    assert "The database of DATABASE_URL cannot be used (" in ran.err
+    assert "File name too long" in ran.err
+
+
 @pytest.mark.parametrize("arguments", [("audit",), ("audit", "verify"), ("serve",)])
 async def test_command_ends_with_1_where_the_database_does_not_answer(
     with_slack: Environ, arguments: tuple[str, ...]
