@@ -28,8 +28,10 @@ app = typer.Typer()
 @app.callback(invoke_without_command=True)
 def show(
     context: typer.Context,
-    since: Annotated[str, typer.Option(help="From this time on.", show_default=False)] = "",
-    until: Annotated[str, typer.Option(help="Before this time.", show_default=False)] = "",
+    since: Annotated[
+        str, typer.Option(help=f"From this time on: {EXAMPLE}.", show_default=False)
+    ] = "",
+    until: Annotated[str, typer.Option(help="Before this time, UTC.", show_default=False)] = "",
 ) -> None:
     """Write each event as a line of JSON: who asked, who decided, what Atlas answered."""
     after, before = parse_time(since), parse_time(until)
@@ -88,12 +90,13 @@ def parse_time(text: str) -> datetime | None:
 async def with_log(use: Callable[[AuditLog], Awaitable[T]]) -> T:
     """Call `use` with the audit log of a database that exists; nothing is created."""
     settings = settings_without_slack()
-    if missing := missing_file(settings):
-        fail(f"There is no record yet: {missing} does not exist or is empty. Check DATABASE_URL.")
     try:
+        missing = missing_file(settings)
         is_stored = await has_tables(settings)
     except (SchemaError, SQLAlchemyError, OSError) as error:
         fail(database_problem(error))
+    if missing:
+        fail(f"There is no record yet: {missing} does not exist or is empty. Check DATABASE_URL.")
     if not is_stored:
         fail("There is no record yet: the database is empty. Check DATABASE_URL.")
     database = Database(settings.database_url.get_secret_value(), timeout=TIMEOUT)

@@ -11,7 +11,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from bot.atlas import InvalidName, is_cluster_name
 from bot.cancellation.download import is_download
-from bot.cancellation.facts import facts_of, list_fields
+from bot.cancellation.facts import Phase, facts_of, list_fields
+from bot.cancellation.phase_words import headline
 from bot.cancellation.text import plain
 from bot.cancellation.words import IN_ATLAS, link_line, starter_line
 from bot.cli import output
@@ -93,6 +94,12 @@ def why_not(details: JobDetails) -> str | None:
     return READ_ONLY if details.policy.read_only else None
 
 
+def may_cancel(details: JobDetails, now: datetime) -> str:
+    """Say that a job can be cancelled, and what was decided about it."""
+    facts = facts_of(details.download, details.requests, details.policy)
+    return "yes" if facts.phase is Phase.ANNOUNCED else f"yes. {plain(headline(facts, now))}"
+
+
 def fields_of(details: JobDetails, now: datetime) -> dict[str, Any]:
     """Return the fields of a JSON line."""
     facts = facts_of(details.download, details.requests, details.policy)
@@ -138,6 +145,6 @@ def _row(details: JobDetails, now: datetime) -> tuple[str, ...]:
         str(details.job.delivery_type),
         plain(starter_line(download)).removeprefix("Started "),
         link.removeprefix("Link "),
-        why_not(details) or "yes",
+        why_not(details) or may_cancel(details, now),
         details.policy.note,
     )

@@ -24,9 +24,9 @@ EMPTY = "It opens, can be written, and is empty: `serve` creates the tables."
 async def check_database(database_url: str) -> Result:
     url = make_url(database_url)
     is_file = url.get_backend_name() == "sqlite"
-    if is_file and (result := _check_missing_file(Path(url.database or ""))):
-        return result
     try:
+        if is_file and (result := _check_missing_file(Path(url.database or ""))):
+            return result
         return await (asyncio.to_thread(_check_file, url) if is_file else _check_server(url))
     except (SQLAlchemyError, OSError) as error:
         return DATABASE.problem(
@@ -53,7 +53,8 @@ def _check_file(url: URL) -> Result:
     """Open the file without creating it or setting its journal mode."""
     path = Path(url.database or "").absolute()
     if why := SqliteExecutor(url, TIMEOUT).problem():
-        return DATABASE.problem(f"{path} cannot be written: {why}.", "Change that.")
+        fix = "Let the bot's user write the file and its folder, and make room on the disk."
+        return DATABASE.problem(f"{path} cannot be used: {why}.", fix)
     address = f"sqlite:///file:{quote(str(path))}?mode=rw&uri=true"
     engine = create_engine(address, connect_args={"timeout": TIMEOUT}, poolclass=NullPool)
     with engine.connect() as connection:

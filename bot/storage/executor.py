@@ -132,6 +132,7 @@ class PostgresExecutor(Executor):
             max_overflow=MAX_OVERFLOW,
             connect_args={
                 "application_name": "cancel-restore",
+                "client_encoding": "utf8",  # of a database in SQL_ASCII the driver returns bytes
                 "connect_timeout": round(timeout),
                 "keepalives_idle": server_timeout,
                 "tcp_user_timeout": limit,

@@ -15,7 +15,7 @@ CLOSE_TIMEOUT = 0.5  #: seconds for open connections at the end
 IDLE_TIMEOUT = 10.0  #: seconds that a connection may stay open between two requests
 CHECK_TIMEOUT = 4.0  #: seconds for an answer of `/readyz`, within the five of common probes
 
-UNKNOWN = "unknown"  #: the role where the check gave none
+FIRST_ROLE = "standby"  #: before a check has given the role
 
 log = structlog.get_logger(__name__)
 
@@ -45,6 +45,7 @@ class WebServer:
         self._host, self._port = host, port
         self._metrics, self._readiness = metrics, readiness
         self._runner: web.AppRunner | None = None
+        self._role = FIRST_ROLE  # as the last check gave it
 
     @property
     def port(self) -> int:
@@ -101,13 +102,16 @@ class WebServer:
         """Ask for the readiness; a check that hangs or fails is a problem of its own."""
         try:
             async with asyncio.timeout(CHECK_TIMEOUT):
-                return await self._readiness()
+                readiness = await self._readiness()
         except TimeoutError:
             why = f"No answer within {CHECK_TIMEOUT:g} seconds."
         except Exception as error:
             log.exception("readiness not checked")
             why = f"The check itself failed ({type(error).__name__}); the log has the details."
-        return Readiness(UNKNOWN, {"readiness": why})
+        else:
+            self._role = readiness.role
+            return readiness
+        return Readiness(self._role, {"readiness": why})
 
     async def _serve_metrics(self, _request: web.Request) -> web.Response:
         return web.Response(

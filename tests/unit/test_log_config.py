@@ -10,6 +10,9 @@ import pytest
 import structlog
 from aiohttp.http_exceptions import BadHttpMessage
 from pydantic import SecretStr
+from slack_bolt.async_app import AsyncApp
+from slack_bolt.authorization import AuthorizeResult
+from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.log_config import (
     DOWNLOAD_LOGGER,
@@ -112,6 +115,18 @@ def test_malformed_http_request_is_logged_without_traceback(stream: io.StringIO)
 
     assert "Content-Length" not in stream.getvalue()
     assert "an error of the bot" in stream.getvalue()
+
+
+def test_bolts_warnings_about_the_token_are_logged_at_debug(
+    stream: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def authorize() -> AuthorizeResult:
+        raise AssertionError("no payload comes")
+
+    monkeypatch.setenv("SLACK_BOT_TOKEN", "xoxb-1-2-abc")
+    AsyncApp(client=AsyncWebClient(token="xoxb-1-2-abc"), authorize=authorize)
+
+    assert lines(stream) == []
 
 
 def test_httpx_requests_are_logged_at_debug(stream: io.StringIO) -> None:

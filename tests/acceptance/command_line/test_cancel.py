@@ -233,7 +233,7 @@ def shown_about(slack: FakeSlackServer, job: str) -> str:
 
 
 async def ask_in_slack(environ: Environ, atlas: FakeAtlasServer) -> str:
-    """Store a request that waits for an approval, and return its id."""
+    """Store a request that waits for two approvals, and return its id."""
     url = environ["DATABASE_URL"]
     await ensure_current(url)
     database = Database(url)
@@ -241,7 +241,7 @@ async def ask_in_slack(environ: Environ, atlas: FakeAtlasServer) -> str:
     found = atlas.world.job(RUNNING[1])
     snapshot_at = found.snapshot_at.replace(microsecond=0)
     job = restore_job(ref, snapshotId=found.snapshot_id, timestamp=snapshot_at)
-    policy = replace(POLICY, channel=environ["BOT_CHANNEL"])
+    policy = replace(POLICY, channel=environ["BOT_CHANNEL"], approvals=2)
     asked = replace(submission(), ref=ref, job=job)
     waiting = await RequestStore(database, wall_clock, None).submit(RINA, policy, asked)
     await database.close()

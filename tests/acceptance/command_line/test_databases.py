@@ -7,6 +7,7 @@ import pytest
 from bot.sandbox.atlas import FakeAtlasServer
 from bot.storage.migrate import ensure_current
 from tests.acceptance.command_line.commands import RUNNING, YES, Environ, lines, run
+from tests.support.postgres import PostgresServer
 
 CANCEL = ("cancel", *RUNNING, *YES)
 CLOSED = "postgresql://bot:sesame@127.0.0.1:1/bot"
@@ -45,6 +46,18 @@ async def test_cancel_names_what_is_wrong_with_the_database_and_sends_nothing(
     assert atlas.deletes() == []
 
 
+@pytest.mark.parametrize("arguments", [("list", "prod-eu"), ("audit",), ("audit", "verify")])
+async def test_path_that_the_system_refuses_gets_the_sentence_about_the_database(
+    environ: Environ, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    url = f"sqlite:///{tmp_path}/{'x' * 300}.db"
+    ran = await run(environ | {"DATABASE_URL": url}, *arguments)
+
+    assert ran.code == 1
+    assert "The database of DATABASE_URL cannot be used (" in ran.err
+    assert "File name too long" in ran.err
+
+
 @pytest.mark.parametrize("arguments", [("audit",), ("audit", "verify"), ("serve",)])
 async def test_command_ends_with_1_where_the_database_does_not_answer(
     with_slack: Environ, arguments: tuple[str, ...]
@@ -56,6 +69,20 @@ async def test_command_ends_with_1_where_the_database_does_not_answer(
     assert "The database of DATABASE_URL cannot be" in ran.err
     assert "Connection refused" in ran.err
     assert len(ran.err.splitlines()) == 1
+
+
+async def test_database_in_another_encoding_is_used(
+    environ: Environ, postgres: PostgresServer
+) -> None:
+    options = "TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'"
+    postgres.execute(f"CREATE DATABASE in_ascii {options}")
+    in_ascii = environ | {"DATABASE_URL": f"postgresql://bot@127.0.0.1:{postgres.port}/in_ascii"}
+    ran = await run(in_ascii, "cancel", *RUNNING, "--reason", "Größe", "--yes")
+    record = await run(in_ascii, "audit")
+    postgres.execute("DROP DATABASE in_ascii")
+
+    assert (ran.code, ran.err) == (0, "")
+    assert lines(record.out)[0]["reason"] == "Größe"
 
 
 async def test_list_needs_no_database_and_says_that_it_could_not_be_read(environ: Environ) -> None:

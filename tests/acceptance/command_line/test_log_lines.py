@@ -61,6 +61,22 @@ async def test_active_bot_logs_the_download_that_a_command_stored_first(
     assert [SEEN.items() <= line.items() for line in named(log, "download_ended")] == [True]
 
 
+async def test_start_warns_of_variables_without_effect_and_of_risks(with_slack: Environ) -> None:
+    more = {
+        "BOT_APPROVER": "U0ADA00001",
+        "BOT_APPROVERS": "U0ADA00001",
+        "BOT_AUTO_CANCEL_AFTER": "20",
+        "BOT_WATCH_INTERVAL": "110",
+    }
+    with BotProcess(with_slack | more) as bot:
+        await bot.ready()
+        warnings = named(lines(bot.log), "setting needs attention")
+
+    assert [line["level"] for line in warnings] == ["warning"] * 3
+    for line, part in zip(warnings, ("BOT_APPROVER ", "less than 30 s", "below 30 s"), strict=True):
+        assert part in line["why"]
+
+
 async def test_variables_without_effect_are_warned_of_and_risks_of_serve_are_not(
     environ: Environ,
 ) -> None:

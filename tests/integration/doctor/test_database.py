@@ -104,6 +104,12 @@ async def test_file_that_has_no_folder_is_a_problem(tmp_path: Path, parent: str)
     assert (found.level, "does not exist" in found.sentence) == (Level.PROBLEM, True)
 
 
+async def test_path_that_the_system_refuses_is_a_problem(tmp_path: Path) -> None:
+    found = await check_database(f"sqlite:///{tmp_path}/{'x' * 300}.db")
+
+    assert (found.level, "File name too long" in found.sentence) == (Level.PROBLEM, True)
+
+
 @pytest.fixture
 def _short_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bot.doctor.database.TIMEOUT", 1)

@@ -9,7 +9,7 @@ import pytest
 from bot.atlas import AtlasGateway, RestoreJob
 from bot.cancellation.policy import ClusterRule, Policies, Policy
 from bot.cancellation.starter import Starters
-from bot.cli.list import fields_of, why_not
+from bot.cli.list import fields_of, may_cancel, why_not
 from bot.services.lookup import JobDetails
 from bot.services.projects import Project
 from tests.support.domain import (
@@ -121,6 +121,25 @@ def test_reason_why_a_download_cannot_be_cancelled_is_given(
     reason = why_not(shown)
 
     assert reason is None if why is None else why in str(reason)
+
+
+@pytest.mark.parametrize(
+    ("shown", "sentence"),
+    [
+        (details(), "yes"),
+        (
+            details(AUTO_CANCEL, auto_cancel_at=START + timedelta(seconds=90)),
+            "yes. This download will be cancelled at 12:01:30 UTC unless somebody lets it run",
+        ),
+        (
+            details(requests=[request()]),
+            "yes. Cancel this download? Waits for 1 approval, until 12:30 UTC",
+        ),
+    ],
+    ids=["alone", "auto-cancel", "request"],
+)
+def test_table_says_what_was_decided_about_a_download(shown: JobDetails, sentence: str) -> None:
+    assert may_cancel(shown, START) == sentence
 
 
 def test_other_restore_is_listed_without_a_link_and_cannot_be_cancelled() -> None:

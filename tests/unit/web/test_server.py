@@ -81,7 +81,7 @@ async def test_healthz_is_200_whatever_the_readiness(
             hanging,
             503,
             {
-                "role": "unknown",
+                "role": "standby",
                 "ok": False,
                 "problems": {"readiness": "No answer within 0.05 seconds."},
             },
@@ -90,7 +90,7 @@ async def test_healthz_is_200_whatever_the_readiness(
             broken,
             503,
             {
-                "role": "unknown",
+                "role": "standby",
                 "ok": False,
                 "problems": {
                     "readiness": "The check itself failed (KeyError); the log has the details."
@@ -110,6 +110,18 @@ async def test_readyz_has_the_role_and_a_sentence_for_each_problem(
         answer = await answer_of(client, "/readyz")
 
     assert answer == (status, body)
+
+
+async def test_role_of_the_last_check_stays_while_a_check_fails() -> None:
+    checks = iter([cut_off, broken])
+
+    async def next_check() -> Readiness:
+        return await next(checks)()
+
+    async with serving(next_check) as client:
+        roles = [(await answer_of(client, "/readyz"))[1]["role"] for _ in range(2)]
+
+    assert roles == ["active", "active"]
 
 
 async def test_metrics_are_prometheus_text() -> None:
