@@ -1,6 +1,6 @@
 """Reads and writes the rows of requests and approvals; a test names who may import the writes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -91,7 +91,6 @@ def move(
     *,
     actor: Person | None = None,
     outcome: Outcome | None = None,
-    detail: Mapping[str, Any] | None = None,
     **columns: object,
 ) -> Request:
     """Move a request from the state it was read in to another one, with its event.
@@ -111,8 +110,8 @@ def move(
     expected = (requests.c.id == request.id, requests.c.state == str(request.state))
     if not uow.execute(update(requests).where(*expected).values(**values)).rowcount:
         raise NothingChanged(get(uow, request.id))
-    facts = {**outcome_facts(outcome), **(detail or {})}
-    uow.record(EventName.entering(state), request, actor=actor, detail=facts)
+    detail = outcome_facts(outcome)
+    uow.record(EventName.entering(state), request, actor=actor, detail=detail)
     uow.show(request.ref)
     return get(uow, request.id)
 

@@ -338,10 +338,9 @@ class RequestStore(Store):
         state: State,
         outcome: Outcome,
         actor: Person | None = None,
-    ) -> Request:
+    ) -> None:
         ended = request_rows.move(uow, request, state, actor=actor, outcome=outcome)
         uow.reply(ReplyKind.ENDED, policy, download, ended, actor=actor.id if actor else None)
-        return ended
 
 
 def _new_request(

@@ -153,7 +153,10 @@ class _Session:
     def _test_function(
         self, session: pytest.Session, module: str, mutant: Mutant, tests: Sequence[str]
     ) -> int:
-        _replace_code(module, mutant)
+        try:
+            _replace_code(module, mutant)
+        except ValueError:  # the new code has other variables of the class around it
+            return _test_module(module, mutant)
         for name in tests:
             item = self.items[name]
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)

@@ -6,12 +6,12 @@ from datetime import timedelta
 
 import pytest
 
-from bot.cancellation.decisions import AutoCancelStep
+from bot.cancellation.decisions import AutoCancelStep, Judgement, LetRunResult, SubmitResult
 from bot.cancellation.download import LetRun
 from bot.cancellation.errors import NothingChanged, TooEarly
 from bot.cancellation.people import ActingPerson
 from bot.cancellation.replies import ReplyKind
-from bot.cancellation.request import Ending, State
+from bot.cancellation.request import Ending, Request, State
 from tests.integration.storage.record import Record
 from tests.support.core import core_environment
 from tests.support.domain import (
@@ -24,6 +24,7 @@ from tests.support.domain import (
     RINA,
     START,
     TEAM,
+    job_ref,
     person,
     restore_job,
 )
@@ -123,8 +124,9 @@ async def test_let_run_without_a_request_is_recorded_and_told(record: Record) ->
     await record.env.list_new()
     shown = await record.wanted_version()
 
-    await record.let_run(ADA)
+    decision = await record.let_run(ADA)
 
+    assert decision.result is LetRunResult.LET_RUN
     (line,) = await record.lines()
     values = [line[name] for name in ("event", "actor", "request", "job", "cluster", "reason")]
     assert values == ["download:let_run", "U0ADA", None, REF.job_id, "prod-eu", "a test"]
@@ -225,3 +227,141 @@ async def test_request_does_not_end_with_a_download_that_goes_on_or_once_it_is_a
     await record.env.requests.end_with_download(request.id, POLICY)
 
     assert (await record.env.requests.get(request.id)).state is State.APPROVED
+
+
+async def test_single_approval_is_told_as_one_of_one(record: Record) -> None:
+    request = await record.submit()
+
+    await record.env.requests.approve(request.id, ADA, POLICY)
+
+    told = (ReplyKind.APPROVAL, "U0ADA", {"given": 1, "needed": 1})
+    assert (await record.replies())[-1] == told
+
+
+async def test_request_about_an_announced_download_is_shown_on_its_message(record: Record) -> None:
+    await record.env.list_new()
+    shown = await record.wanted_version()
+
+    await record.submit(NO_APPROVAL)
+
+    assert await record.wanted_version() > shown
+
+
+async def running(record: Record) -> Request:
+    request = await record.submit()
+    approved = await record.env.requests.approve(request.id, ADA, POLICY)
+    return await record.env.runs.begin(approved.id)
+
+
+async def test_each_attempt_and_its_answer_are_recorded(record: Record) -> None:
+    request = await running(record)
+
+    sent = await record.env.runs.record_sent(request)
+    attempts = replace(sent.attempts, is_accepted=True, is_unknown=False)
+    answer = {"status": 204, "code": None}
+    await record.env.runs.record_answer(sent, attempts, answer)
+
+    first, second = (await record.lines())[-2:]
+    assert (first["event"], first["attempt"]) == ("atlas:cancel_sent", 1)
+    assert [second[name] for name in ("event", "status", "code")] == [
+        "atlas:cancel_answered",
+        204,
+        None,
+    ]
+
+
+async def test_request_that_waits_again_has_a_new_time_and_names_who_counts_no_more(
+    record: Record,
+) -> None:
+    request = await running(record)
+    record.wait(60)
+    judgement = Judgement(voided=frozenset({"U0ADA"}), needed=2, missing=2)
+
+    returned = await record.env.runs.await_again(request, judgement, POLICY)
+
+    waiting = await record.env.requests.get(request.id)
+    assert returned == waiting
+    assert (waiting.state, waiting.needed, waiting.approvals) == (State.AWAITING, 2, ())
+    assert waiting.expires_at == START + timedelta(seconds=60) + POLICY.approval_ttl
+    assert waiting.run_started_at is None
+    voided, again = (await record.lines())[-2:]
+    assert (voided["event"], voided["user"]) == ("request:approval_voided", "U0ADA")
+    assert again["event"] == "request:awaiting"
+    told = (ReplyKind.WAITS_AGAIN, None, {"voided": ["U0ADA"]})
+    assert (await record.replies())[-1] == told
+
+
+async def test_acting_alone_does_not_outlast_the_right_to_it(record: Record) -> None:
+    alone = await record.submit(POLICY, GIL, alone=True)
+    request = await record.env.runs.begin(alone.id)
+
+    waiting = await record.env.runs.await_again(request, Judgement(needed=1, missing=1), POLICY)
+
+    assert (waiting.alone, waiting.missing) == (None, 1)
+
+
+async def test_lasting_fault_is_stored_shown_and_told(record: Record) -> None:
+    request = await running(record)
+    shown = await record.wanted_version()
+
+    await record.env.runs.record_trouble(request, "Atlas is down.", POLICY, is_long=True)
+
+    assert (await record.env.requests.get(request.id)).trouble == "Atlas is down."
+    assert await record.wanted_version() > shown
+    told = (ReplyKind.TROUBLE, None, {"trouble": "Atlas is down."})
+    assert (await record.replies())[-1] == told
+
+
+async def test_end_of_a_run_is_shown(record: Record) -> None:
+    request = await running(record)
+    shown = await record.wanted_version()
+
+    await record.env.runs.settle(request, Ending(State.FAILED), POLICY)
+
+    assert await record.wanted_version() > shown
+
+
+async def test_step_of_a_run_whose_request_has_moved_changes_nothing(record: Record) -> None:
+    stale = await running(record)
+    await record.env.runs.settle(stale, Ending(State.FAILED), POLICY)
+    recorded = await record.lines()
+
+    with pytest.raises(NothingChanged):
+        await record.env.runs.record_sent(stale)
+    with pytest.raises(NothingChanged):
+        await record.env.runs.settle(stale, Ending(State.CANCELLED), POLICY)
+
+    assert await record.lines() == recorded
+    assert (await record.env.requests.get(stale.id)).state is State.FAILED
+
+
+async def test_transition_that_no_request_makes_is_an_error(record: Record) -> None:
+    waiting = await record.submit()
+
+    with pytest.raises(AssertionError, match="awaiting never becomes refused"):
+        await record.env.runs.settle(waiting, Ending(State.REFUSED), POLICY)
+
+
+async def test_requests_are_deleted_with_their_old_download_and_no_other(record: Record) -> None:
+    old = await running(record)
+    await record.env.runs.settle(old, Ending(State.FAILED), POLICY)
+    record.wait(timedelta(days=91).total_seconds())
+    later = job_ref(record.env.clock.now, 2)
+    kept = await record.submit(key="V2", ref=later, job=restore_job(later))
+    await record.env.requests.approve(kept.id, ADA, POLICY)
+
+    assert await record.env.downloads.delete_old() == 1
+
+    assert await record.env.requests.of_download(REF.project_id, REF.job_id) == []
+    (found,) = await record.env.requests.of_download(later.project_id, later.job_id)
+    assert (found.id, set(found.approved_by)) == (kept.id, {"U0ADA"})
+
+
+async def test_submit_delivered_again_after_the_end_gives_the_same_request(record: Record) -> None:
+    request = await record.submit()
+    await record.let_run(ADA, request)
+
+    again = await record.submitted()
+
+    assert (again.result, again.request.id) == (SubmitResult.CREATED, request.id)
+    assert again.request.state is State.DENIED

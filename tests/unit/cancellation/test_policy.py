@@ -106,3 +106,12 @@ def test_policy_of_no_settings_lets_every_member_cancel_alone_and_cancels_nothin
     assert RINA in policy.requesters
     assert not policy.break_glass
     assert not policy.auto_cancels
+
+
+def test_set_of_people_has_those_of_both_and_is_empty_only_without_any() -> None:
+    both = People(users=frozenset({"U1"})) | People(groups=frozenset({"S1"}))
+
+    assert both == People(users=frozenset({"U1"}), groups=frozenset({"S1"}))
+    assert (both | EVERYONE).everyone
+    assert [bool(item) for item in (both, EVERYONE, NO_ONE)] == [True, True, False]
+    assert bool(People(groups=frozenset({"S1"})))
