@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
@@ -295,7 +296,11 @@ async def test_operator_decides_the_request_that_waits_in_slack(
 
 
 def type_on_terminal(environ: Environ, typed: bytes, *arguments: str) -> tuple[int, str]:
-    """Run a command on a terminal; once it asks for the cluster's name, type it or interrupt."""
+    """Run a command on a terminal; once it asks for the cluster's name, type it or interrupt.
+
+    A signal that comes just before the read of the terminal does not end that read: it is sent
+    again, as a person would do.
+    """
     terminal, stdio = pty.openpty()
     command = [sys.executable, "-P", "-m", "bot", *arguments]
     env = {**surroundings(), **environ, "TERM": "dumb"}
@@ -307,13 +312,20 @@ def type_on_terminal(environ: Environ, typed: bytes, *arguments: str) -> tuple[i
         timer = threading.Timer(TERMINAL_TIMEOUT, process.kill)
         timer.start()
         with suppress(OSError):  # the end of a terminal's output
-            while part := os.read(terminal, 4096):
+            while True:
+                if is_prompted and not select.select([terminal], [], [], 2.0)[0]:
+                    if not typed and process.poll() is None:
+                        process.send_signal(signal.SIGINT)
+                    continue
+                part = os.read(terminal, 4096)
                 was_prompted, output = is_prompted, output + part
                 is_prompted = b"name to cancel" in output
                 if is_prompted and not was_prompted and typed:
                     os.write(terminal, typed)
                 elif is_prompted and not was_prompted:
                     process.send_signal(signal.SIGINT)
+                if not part:
+                    break
         timer.cancel()
     os.close(terminal)
     return process.returncode, output.decode()
