@@ -11,6 +11,7 @@ from bot.cancellation.people import ActingPerson
 from bot.cancellation.request import State
 from bot.cancellation.starter import Starters
 from bot.slack import context
+from bot.slack.app import UNKNOWN_BUTTON
 from bot.slack.context import FAILED
 from bot.slack.errors import SlackUnavailable
 from bot.slack.values import APPROVE, LET_RUN, REASON
@@ -233,7 +234,7 @@ PERSON = {"user": {"id": "U0RINA", "team_id": TEAM}, "team": {"id": TEAM}}
     [
         {
             "type": "block_actions",
-            "actions": [{"type": "button", "action_id": "other", "block_id": "b"}],
+            "actions": [{"type": "checkboxes", "action_id": "other", "block_id": "b"}],
         },
         {"type": "view_submission", "view": {"type": "modal", "callback_id": "other"}},
         {"type": "view_closed", "view": {"type": "modal", "callback_id": "cancel_restore"}},
@@ -251,6 +252,12 @@ async def test_payload_without_a_listener_is_acknowledged(
 ) -> None:
     assert not await bot.send({**PERSON, **payload})
     assert not bot.slack.private
+
+
+async def test_click_on_a_button_of_another_version_is_answered(bot: SlackBot) -> None:
+    await bot.clicks(ADA, "cancel_restore_keep", "1")
+
+    assert bot.told == UNKNOWN_BUTTON
 
 
 async def test_bug_in_a_listener_is_told_to_the_person(
