@@ -154,6 +154,16 @@ async def test_requester_withdraws_without_a_reason(bot: SlackBot) -> None:
     assert (await bot.request()).state is State.WITHDRAWN
 
 
+async def test_withdrawing_says_that_auto_cancel_remains() -> None:
+    async with slack_bot(AUTO_CANCEL) as bot:
+        await bot.core.list_new()
+        request = await bot.asks()
+        await bot.clicks(RINA, LET_RUN, let_run_value(request))
+
+        assert bot.view["submit"]["text"] == "Withdraw the request"
+        assert "This download will be cancelled at" in as_text(bot.view)
+
+
 async def test_who_may_not_let_run_sees_no_dialog(bot: SlackBot) -> None:
     request = await bot.asks()
     views = len(bot.slack.views)
