@@ -60,9 +60,8 @@ def audience(
 
 def _audience_of_end(approvers: People, download: Download, request: Request | None) -> Audience:
     requester = _requester(request)
-    if request is not None and request.state in _QUIET_ENDS:
-        return Audience(people=requester)
-    is_loud = download.link_existed or (request is not None and request.state in _LOUD_ENDS)
+    state = request.state if request else None
+    is_loud = state in _LOUD_ENDS or (download.link_existed and state not in _QUIET_ENDS)
     if is_loud:
         return Audience(people=requester | approvers, is_broadcast=True)
     is_of_bot = request is not None and request.requester is None

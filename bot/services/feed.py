@@ -8,7 +8,7 @@ import structlog
 
 from bot.atlas import ActivityEvent, AtlasError, Priority
 from bot.cancellation.download import Download
-from bot.cancellation.starter import TOLERANCE, Starters, starters_of
+from bot.cancellation.starter import FEED_DELAY, TOLERANCE, Starters, starters_of
 from bot.services.projects import Project
 from bot.storage.download_store import DownloadStore
 
@@ -26,12 +26,18 @@ class Feed:
     downloads: DownloadStore
     now: Callable[[], datetime]
     is_readable: bool = field(default=True, init=False)  #: whether the last read succeeded
+    #: When the feed is to have the event of the next start; None where it has those of all.
+    covers_next_at: datetime | None = field(default=None, init=False)
     _seen: set[str] = field(default_factory=set, init=False)
 
     async def read(self) -> list[datetime]:
         """Read the feed, store the starters, and return the times of new restore requests."""
+        self.covers_next_at = None
         waiting = await self.downloads.without_final_starters(self.project.id)
-        since = min([self.now() - LOOK_BACK, *(item.started_at - TOLERANCE for item in waiting)])
+        starts, now = [item.started_at for item in waiting], self.now()
+        since = min([now - LOOK_BACK, *(start - TOLERANCE for start in starts)])
+        coverable = (start + FEED_DELAY for start in starts)
+        self.covers_next_at = min((at for at in coverable if at > now), default=None)
         events = await self._events(since, Priority.WATCH)
         if events is None:
             return []

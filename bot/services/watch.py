@@ -83,8 +83,14 @@ class Watch:
                 if events := await self.feed.read():
                     self._events += events
                     self._has_events.set()
-            await self.wait_up_to(FEED_INTERVAL, self._wants_feed)
+            await self.wait_up_to(self._until_next_feed(), self._wants_feed)
             self._wants_feed.clear()
+
+    def _until_next_feed(self) -> float:
+        """Return the seconds; from `covers_next_at` on, *Let it run* is to count."""
+        at = self.feed.covers_next_at
+        until = (at - self.now()).total_seconds() if at else FEED_INTERVAL
+        return min(FEED_INTERVAL, max(0.0, until))
 
     async def _rounds(self) -> None:
         """Read all clusters in each interval."""

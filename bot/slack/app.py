@@ -33,6 +33,10 @@ SILENT_AFTER = 10.0  #: seconds without an answer to a ping after which Slack co
 DRAIN = 1.0  #: seconds at the end for clicks, and again for answers, that are on their way
 LOST = "Slack is not connected. The bot tries again."
 ANY_COMMAND = re.compile(".*")
+UNKNOWN_BUTTON = (
+    "This button is of another version of the bot, and your click changed nothing. "
+    "Type the command to see the downloads."
+)
 
 log = structlog.get_logger(__name__)
 
@@ -62,8 +66,9 @@ def build_app(context: SlackContext) -> AsyncApp:
     @app.error
     async def report(error: Exception, body: dict[str, Any]) -> BoltResponse:
         if isinstance(error, BoltUnhandledRequestError):
-            # Links and the inputs of a dialog send clicks too.
             log.debug("payload without a listener", type=str(body.get("type")))
+            if any(action.get("type") == "button" for action in body.get("actions") or ()):
+                context.background.start(context.tell(body, UNKNOWN_BUTTON), "answer")
         else:
             log.error("listener failed", exc_info=error)
             context.background.start(context.tell(body, FAILED), "answer")

@@ -5,9 +5,12 @@ from typing import Any
 
 from bot.atlas import JobRef
 from bot.cancellation import errors
+from bot.cancellation.decisions import LetRunDecision, LetRunResult
 from bot.cancellation.decisions import let_run as decide_let_run
 from bot.cancellation.errors import CancellationError
+from bot.cancellation.facts import Facts, facts_of
 from bot.cancellation.people import ActingPerson
+from bot.cancellation.words import auto_cancel_line
 from bot.log_config import without_secrets
 from bot.services.projects import Project
 from bot.slack import blockkit, dialog_view
@@ -57,9 +60,11 @@ async def ask_why(context: SlackContext, body: Mapping[str, Any], value: str) ->
         context.check_active()
         ref, request_id = _parse(value)
         person = await context.acting(body, context.policy_people(ref))
-        is_own = await _check(context, ref, request_id, person)
+        decision, facts = await _check(context, ref, request_id, person)
         metadata = blockkit.encode_metadata({"value": value, "channel": channel_of(body)})
-        view = dialog_view.let_run_reason(metadata, is_own=is_own)
+        is_own = decision.result is LetRunResult.WITHDRAWN
+        remains = () if decision.ends_auto_cancel else auto_cancel_line(facts)
+        view = dialog_view.let_run_reason(metadata, is_own=is_own, remains=remains)
         await context.client.views_open(trigger_id=str(body.get("trigger_id")), view=view)
     except EXPECTED as error:
         await context.tell_error(body, error)
@@ -85,14 +90,15 @@ async def _let_run(context: SlackContext, body: Mapping[str, Any]) -> None:
 
 async def _check(
     context: SlackContext, ref: JobRef, request_id: str | None, person: ActingPerson
-) -> bool:
-    """Raise why this person may not let the download run; return whether the request is own."""
+) -> tuple[LetRunDecision, Facts]:
+    """Raise why this person may not let the download run; return what the click does."""
     download, newest = await context.downloads.with_request(ref.project_id, ref.job_id)
     opened = newest if newest and newest.is_open else None
     if download is None or (opened.id if opened else None) != request_id:
         raise errors.NothingChanged(newest)
-    decide_let_run(
-        context.projects.policy(ref),
+    policy = context.projects.policy(ref)
+    decision = decide_let_run(
+        policy,
         download,
         opened,
         person,
@@ -100,7 +106,7 @@ async def _check(
         reason="to be asked",
         feed_is_readable=context.requests.feed_is_readable(ref.project_id),
     )
-    return opened is not None and opened.requester == person.id
+    return decision, facts_of(download, [opened] if opened else [], policy)
 
 
 def _parse(value: str) -> tuple[JobRef, str | None]:

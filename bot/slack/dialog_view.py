@@ -108,17 +108,19 @@ def why_not_cancellable(found: JobDetails) -> str | None:
     return ONLY_WATCHES if found.policy.read_only else None
 
 
-def let_run_reason(metadata: str, *, is_own: bool) -> View:
-    """Return the dialog that asks why a download is let run."""
-    label = "Why does the download go on?"
+def let_run_reason(metadata: str, *, is_own: bool, remains: Text = ()) -> View:
+    """Return the dialog that asks why a download is let run.
+
+    `remains` says what still happens by auto-cancel after a requester withdraws the request.
+    """
+    does = "Withdraw the request" if remains else "Let it run"
+    label = "Why do you withdraw it?" if remains else "Why does the download go on?"
     hint = "Everybody in the channel reads it."
-    block = blockkit.text_input(REASON, label, hint=hint, optional=is_own)
+    blocks = [blockkit.text_input(REASON, label, hint=hint, optional=is_own)]
+    if remains:
+        blocks.insert(0, blockkit.section(f"{mrkdwn.render(remains)}."))
     return blockkit.modal(
-        [block],
-        callback_id=REASON_DIALOG,
-        title="Let it run",
-        metadata=metadata,
-        submit="Let it run",
+        blocks, callback_id=REASON_DIALOG, title=does, metadata=metadata, submit=does
     )
 
 

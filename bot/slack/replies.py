@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from bot.cancellation.download import Ended
-from bot.cancellation.facts import Facts
+from bot.cancellation.facts import Facts, Phase
 from bot.cancellation.replies import ReplyKind
 from bot.cancellation.request import Request, State
 from bot.cancellation.text import Moment, Text, Untrusted, User
@@ -14,6 +14,7 @@ from bot.cancellation.words import (
     IN_ATLAS,
     NO_COPY,
     TELL_SECURITY,
+    auto_cancel_line,
     because,
     how_it_ended,
     is_without_copy,
@@ -144,13 +145,23 @@ def _denied(request: Request, _facts: Facts) -> Text:
     return (*_person(request.outcome.by), " lets this download run", *reason, ".")
 
 
-def _withdrawn(request: Request, _facts: Facts) -> Text:
-    goes_on = " The download goes on." if request.outcome.by else ""
+def _withdrawn(request: Request, facts: Facts) -> Text:
+    if facts.auto_cancel_at:
+        return (*why_withdrawn(request), " ", *auto_cancel_line(facts), ".")
+    goes_on = " The download goes on." if request.outcome.by and _goes_on(facts) else ""
     return ("not cancelled. ", *why_withdrawn(request), goes_on)
 
 
-def _expired(_request: Request, _facts: Facts) -> Text:
-    return ("nobody approved in time, and the download goes on. Ask again above.",)
+def _expired(_request: Request, facts: Facts) -> Text:
+    if facts.auto_cancel_at:
+        return ("nobody approved in time. ", *auto_cancel_line(facts), ".")
+    goes_on = ", and the download goes on. Ask again above." if _goes_on(facts) else "."
+    return (f"nobody approved in time{goes_on}",)
+
+
+def _goes_on(facts: Facts) -> bool:
+    """Whether nothing ended the download, or began to, before the reply was posted."""
+    return facts.phase is not Phase.CANCELLING and not facts.download.ended
 
 
 _ENDS: Mapping[State, Callable[[Request, Facts], Text]] = {

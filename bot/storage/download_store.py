@@ -146,8 +146,7 @@ class DownloadStore(Store):
             if before is None or (merged := before.starters.merged(found)) == before.starters:
                 continue
             uow.update_download(replace(before, starters=merged))
-            was_read = before.starters.read_at is not None
-            if merged.names != before.starters.names or not was_read:
+            if _as_shown(before) != _as_shown(replace(before, starters=merged)):
                 uow.show(before.ref)
 
     @reads
@@ -225,6 +224,13 @@ def _is_announced(
     """Whether a job that is not stored is a download to announce: the ended ones must be new."""
     first = new_download(ref, job, read_at=read_at, now=read_at)
     return is_download(first.shown) and (not first.ended or is_new(ref, watch_started_at))
+
+
+def _as_shown(download: Download) -> tuple[object, ...]:
+    """Return what the message of a download tells of its starters."""
+    starters = download.starters
+    is_read = starters.read_at is not None
+    return starters.names, is_read, bool(starters.names) or starters.covers(download.started_at)
 
 
 def _has_final_starters(download: Download) -> bool:

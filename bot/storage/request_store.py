@@ -166,6 +166,10 @@ class RequestStore(Store):
         )
         if step is AutoCancelStep.LET_RUN:
             self._end_auto_cancel(uow, download, None, "")
+            if request and request.state is State.AWAITING:
+                # One approval was enough while the time stood.
+                needed = max(request.needed, policy.approvals)
+                request_rows.change(uow, request, needed=needed)
         elif step is not AutoCancelStep.WAIT:
             download = replace(download, auto_cancelled_at=uow.now)
             uow.update_download(download)

@@ -63,8 +63,9 @@ def test_let_run_and_withdrawn_stay_quiet_after_a_live_link(state: State) -> Non
     assert not audience(ReplyKind.ENDED, POLICY, LIVE, request(state)).is_broadcast
 
 
-def test_end_of_an_automatic_request_notifies_the_approvers() -> None:
-    automatic = request(State.CANCELLED, requester=None, is_automatic=True)
+@pytest.mark.parametrize("state", [State.CANCELLED, State.WITHDRAWN])
+def test_end_of_an_automatic_request_notifies_the_approvers(state: State) -> None:
+    automatic = request(state, requester=None, is_automatic=True)
 
     assert audience(ReplyKind.ENDED, POLICY, download(), automatic).people == APPROVERS
 

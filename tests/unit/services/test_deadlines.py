@@ -267,8 +267,9 @@ async def test_exempt_starter_counts_only_where_the_feed_shows_it_alone_now(
 
 
 async def test_waiting_request_about_an_exempt_download_waits_on(env: CoreEnvironment) -> None:
-    await with_policy(env, EXEMPT).list_new()
+    await with_policy(env, replace(EXEMPT, approvals=2)).list_new()
     waiting = await env.ask()
+    assert waiting.needed == 1  # while the time stands
 
     async def read_and_store(item: Download) -> Starters:
         found = await by_backup(item)
@@ -277,7 +278,8 @@ async def test_waiting_request_about_an_exempt_download_waits_on(env: CoreEnviro
 
     await Step(env, read_and_store).after(90)
 
-    assert (await env.requests.get(waiting.id)).state is State.AWAITING
+    request = await env.requests.get(waiting.id)
+    assert (request.state, request.needed) == (State.AWAITING, 2)
 
 
 # After a take-over.

@@ -10,7 +10,7 @@ import pytest
 
 from bot.atlas import Unavailable
 from bot.services.observations import Observations
-from bot.services.watch import Watch
+from bot.services.watch import FEED_INTERVAL, Watch
 from tests.support.domain import AUTO_CANCEL, REF, START, job_ref
 from tests.unit.services.environment import Environment, new_environment, restore_event
 
@@ -34,6 +34,7 @@ class Watched:
     looks: asyncio.Queue[float] = field(default_factory=asyncio.Queue)
     next_round: asyncio.Event = field(default_factory=asyncio.Event)
     next_feed: asyncio.Event = field(default_factory=asyncio.Event)
+    feed_pauses: asyncio.Queue[float] = field(default_factory=asyncio.Queue)
 
     def count(self, _project: str) -> None:
         self.seen += 1
@@ -47,7 +48,8 @@ class Watched:
         await self.next_round.wait()
         self.next_round.clear()
 
-    async def wait_for_feed(self, _seconds: float, _event: asyncio.Event) -> None:
+    async def wait_for_feed(self, seconds: float, _event: asyncio.Event) -> None:
+        await self.feed_pauses.put(seconds)
         await self.next_feed.wait()
         self.next_feed.clear()
 
@@ -137,6 +139,19 @@ async def test_event_of_the_feed_makes_the_watch_look_at_once(env: Environment) 
         rounds = len(watched.rounds)
 
     assert rounds == 1
+
+
+async def test_feed_is_read_as_soon_as_it_is_to_have_the_event_of_a_start(
+    env: Environment,
+) -> None:
+    async with Watched(env).running() as watched:
+        async with asyncio.timeout(5):
+            first = await watched.feed_pauses.get()
+            env.clock.now = START + timedelta(seconds=14)
+            watched.next_feed.set()
+            second = await watched.feed_pauses.get()
+
+    assert (first, second) == (FEED_INTERVAL, 6)
 
 
 async def test_interval_is_from_start_to_start_of_a_round(env: Environment) -> None:

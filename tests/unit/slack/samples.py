@@ -14,6 +14,7 @@ from bot.cancellation.policy import Policies, Policy
 from bot.cancellation.replies import ReplyKind, audience
 from bot.cancellation.request import Approval, Attempts, Outcome, Request, State
 from bot.cancellation.starter import Starters
+from bot.cancellation.words import auto_cancel_line
 from bot.services.lookup import JobDetails, Running, Unread
 from bot.services.projects import Project
 from bot.slack import dialog_view, list_view, message, private
@@ -163,6 +164,7 @@ CASES: Mapping[str, tuple[Download, list[Request], Policy]] = {
     "withdrawn_read_only": (RUNS, [NOT_ALLOWED], READ_ONLY),
     "expired": (RUNS, [EXPIRED], POLICY),
     "expired_link_live": (LIVE, [EXPIRED], POLICY),
+    "expired_with_auto_cancel": (TIMED, [EXPIRED], AUTO_CANCEL),
     "refused": (RUNS, [REFUSED], POLICY),
     "changed": (RUNS, [CHANGED], POLICY),
     "failed": (RUNS, [FAILED], POLICY),
@@ -211,7 +213,9 @@ _ENDS = (
     "withdrawn",
     "withdrawn_right_lost",
     "withdrawn_read_only",
+    "auto_cancel_after_a_withdrawal",
     "expired",
+    "expired_with_auto_cancel",
     "refused",
     "changed",
     "failed",
@@ -343,6 +347,9 @@ def views() -> Mapping[str, Json]:
         "problem": dialog_view.problem(private.sentence(errors.WrongCluster("prod-eu", "prod"))),
         "let_run_reason": dialog_view.let_run_reason("{}", is_own=False),
         "let_run_reason_of_the_requester": dialog_view.let_run_reason("{}", is_own=True),
+        "let_run_reason_where_auto_cancel_remains": dialog_view.let_run_reason(
+            "{}", is_own=True, remains=auto_cancel_line(facts("auto_cancel"))
+        ),
         "let_run_problem": dialog_view.let_run_problem(
             private.sentence(errors.NothingChanged(CANCELLED))
         ),

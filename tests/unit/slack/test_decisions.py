@@ -11,6 +11,7 @@ from bot.cancellation.people import ActingPerson
 from bot.cancellation.request import State
 from bot.cancellation.starter import Starters
 from bot.slack import context
+from bot.slack.app import UNKNOWN_BUTTON
 from bot.slack.context import FAILED
 from bot.slack.errors import SlackUnavailable
 from bot.slack.values import APPROVE, LET_RUN, REASON
@@ -153,6 +154,16 @@ async def test_requester_withdraws_without_a_reason(bot: SlackBot) -> None:
     assert (await bot.request()).state is State.WITHDRAWN
 
 
+async def test_withdrawing_says_that_auto_cancel_remains() -> None:
+    async with slack_bot(AUTO_CANCEL) as bot:
+        await bot.core.list_new()
+        request = await bot.asks()
+        await bot.clicks(RINA, LET_RUN, let_run_value(request))
+
+        assert bot.view["submit"]["text"] == "Withdraw the request"
+        assert "This download will be cancelled at" in as_text(bot.view)
+
+
 async def test_who_may_not_let_run_sees_no_dialog(bot: SlackBot) -> None:
     request = await bot.asks()
     views = len(bot.slack.views)
@@ -233,7 +244,7 @@ PERSON = {"user": {"id": "U0RINA", "team_id": TEAM}, "team": {"id": TEAM}}
     [
         {
             "type": "block_actions",
-            "actions": [{"type": "button", "action_id": "other", "block_id": "b"}],
+            "actions": [{"type": "checkboxes", "action_id": "other", "block_id": "b"}],
         },
         {"type": "view_submission", "view": {"type": "modal", "callback_id": "other"}},
         {"type": "view_closed", "view": {"type": "modal", "callback_id": "cancel_restore"}},
@@ -251,6 +262,12 @@ async def test_payload_without_a_listener_is_acknowledged(
 ) -> None:
     assert not await bot.send({**PERSON, **payload})
     assert not bot.slack.private
+
+
+async def test_click_on_a_button_of_another_version_is_answered(bot: SlackBot) -> None:
+    await bot.clicks(ADA, "cancel_restore_keep", "1")
+
+    assert bot.told == UNKNOWN_BUTTON
 
 
 async def test_bug_in_a_listener_is_told_to_the_person(

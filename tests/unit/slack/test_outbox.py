@@ -12,6 +12,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.atlas import JobRef
 from bot.cancellation.policy import Policy
 from bot.cancellation.request import Request
+from bot.cancellation.starter import Starters
 from bot.services.projects import Projects
 from bot.slack import outbox as outbox_module
 from bot.slack.errors import (
@@ -44,6 +45,7 @@ from tests.support.domain import (
     submission,
 )
 from tests.support.polling import wait_until
+from tests.unit.slack.block_text import as_text
 from tests.unit.slack.fake_chat import FakeChat
 from tests.unit.slack.samples import LINKS, project
 
@@ -144,6 +146,19 @@ async def test_changes_before_a_look_are_one_edit(env: Environment) -> None:
 
     assert len(env.chat.called(EDIT)) == 1
     assert env.chat.states == ["denied"]
+
+
+async def test_message_says_when_the_feed_shows_no_starter_after_all(env: Environment) -> None:
+    await env.see()
+    shown = []
+    for seconds in (8, 21):
+        found = Starters(read_at=START + timedelta(seconds=seconds))
+        await env.downloads.record_starters(PROJECT, {REF.job_id: found})
+        await env.look(2, after=CHANNEL_PAUSE)
+        shown.append(as_text(env.chat.roots[0]))
+
+    assert "starter not known yet" in shown[0]
+    assert "starter not in the activity feed" in shown[1]
 
 
 async def test_change_during_an_edit_is_shown_by_the_next_one(env: Environment) -> None:
