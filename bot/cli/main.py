@@ -81,7 +81,10 @@ def demo(
         int | None,
         typer.Option(min=0, max=5, help="How many people must approve.", show_default="0"),
     ] = None,
-    fault: Annotated[str, typer.Option(help="Fault of the fake Atlas.", show_default=False)] = "",
+    fault: Annotated[
+        str,
+        typer.Option(help="A fault of the fake Atlas, or another scenario.", show_default=False),
+    ] = "",
     *,
     script: Annotated[
         bool, typer.Option("--script", help="Play the first scenario in the terminal.")

@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 
 from bot.cancellation.errors import StorageError
+from bot.storage.database import first_cause
 from bot.storage.lease import Lease
 from bot.tasks import cancel_and_wait
 
@@ -57,7 +58,7 @@ class RoleKeeper:
                 if is_taken:
                     return
             except StorageError as error:
-                log.warning("lease not taken", why=str(error))
+                log.warning("lease not taken", why=first_cause(error))
             await self.sleep(TAKE_INTERVAL)
 
     async def _be_active(self) -> None:
@@ -85,14 +86,14 @@ class RoleKeeper:
                     log.error("lease lost: another process is active")
                     return
             except StorageError as error:
-                log.warning("lease not renewed", why=str(error))
+                log.warning("lease not renewed", why=first_cause(error))
 
     async def _release(self) -> None:
         try:
             async with asyncio.timeout(RELEASE_WITHIN):
                 await self.lease.release()
         except (StorageError, TimeoutError) as error:
-            log.warning("lease not released", why=str(error))
+            log.warning("lease not released", why=first_cause(error))
 
     def _set(self, role: Role) -> None:
         self.role = role

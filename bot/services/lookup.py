@@ -179,7 +179,9 @@ class Lookup:
         running = [job for job in jobs if not job.is_over]
         refs = [JobRef(project.id, job.cluster_name or cluster, job.id) for job in running]
         pairs = zip(refs, running, strict=True)
-        found = [await self._details(project, ref, job, read_at) for ref, job in pairs]
+        found = await asyncio.gather(
+            *(self._details(project, ref, job, read_at) for ref, job in pairs)
+        )
         # A list that is some seconds old may have a download that has ended since.
         return [details for details in found if not details.download.ended]
 

@@ -93,7 +93,9 @@ class Lease:
 
     def _end(self, db: Connection, number: int) -> None:
         is_own = (lease.c.holder == self.holder, lease.c.number == number)
-        db.execute(update(lease).where(*is_own).values(expires_at=_now(db)))
+        # A stored time is rounded: one that is not before now would keep a successor out.
+        ended_at = _now(db) - timedelta(milliseconds=1)
+        db.execute(update(lease).where(*is_own).values(expires_at=ended_at))
 
 
 def _now(db: Connection) -> datetime:

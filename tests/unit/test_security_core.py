@@ -68,6 +68,7 @@ SETS_TIME: dict[str, set[str]] = {
 VALUES = {
     *("atlas", "atlas.errors", "atlas.models", "atlas.protocol"),
     *("cancellation.errors", "cancellation.events", "cancellation.replies"),
+    *("cancellation.facts", "cancellation.words"),
     *("settings.model", "settings.reading", "settings.values", "slack.errors"),
 }
 #: Calls, transactions, tasks and views: what they get wrong fails, delays or hides.

@@ -14,6 +14,7 @@ from bot.slack.client import Identity
 from bot.slack.directory import LAST_ANSWER_HOLDS, MAX_AGE, Directory, read_person
 from bot.slack.errors import RateLimited, SlackError, SlackUnavailable, UnknownPerson
 from tests.support.clock import FakeClock, SimulatedTime
+from tests.support.polling import wait_until
 
 Json = dict[str, Any]
 TEAM, GROUP = "T0ACME", "S0DBA"
@@ -178,7 +179,7 @@ async def test_deactivated_account_of_another_organization_has_no_right_by_its_i
 async def test_simultaneous_clicks_share_the_reads_of_people_and_groups(env: Environment) -> None:
     env.slack.gate = asyncio.Event()
     clicks = [asyncio.create_task(env.directory.person("U0RINA", [GROUP])) for _ in range(60)]
-    await asyncio.sleep(0.01)
+    await wait_until(lambda: len(env.slack.calls) == 2)
     both_began = dict(env.slack.calls)
     env.slack.gate.set()
     people = await asyncio.gather(*clicks)
