@@ -1,6 +1,7 @@
 """What `/readyz` says, and what a click is told, while a part does not work."""
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import aiohttp
@@ -30,7 +31,7 @@ async def test_database_that_cannot_be_written_is_said_and_clicks_are_not_record
     process = await bot.start()
     job = bot.download()
     dialog = await bot.opens("rina", await bot.message(job))
-    with sqlite3.connect(tmp_path / "bot.db", isolation_level=None) as other:
+    with closing(sqlite3.connect(tmp_path / "bot.db", isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         body = await readiness(bot, process, 503)
         assert "database" in str(body["problems"])
@@ -74,7 +75,7 @@ async def test_click_while_the_database_is_locked_gets_a_private_sentence(
     await bot.start()
     job = bot.download()
     message = await bot.message(job)
-    with sqlite3.connect(tmp_path / "bot.db", isolation_level=None) as other:
+    with closing(sqlite3.connect(tmp_path / "bot.db", isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         assert (await bot.slack.people.clicks("rina", message, OPEN)).ok
         view = await bot.dialog("rina")
