@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from types import ModuleType
 
 import structlog
 from rich.console import Console
@@ -50,7 +51,7 @@ def main(given: Sequence[str] | None = None) -> int:
         arguments.page.write_text(
             page(
                 arguments.json,
-                {name: (module.__doc__ or "").strip() for name, module in MODULES.items()},
+                {name: _subject(module) for name, module in MODULES.items()},
             )
         )
     return 1 if missed else 0
@@ -66,6 +67,11 @@ def _parser() -> argparse.ArgumentParser:
     scale.add_argument("--quick", action="store_true", help="only test that everything starts")
     scale.add_argument("--long", action="store_true", help="more rounds, a million requests")
     return parser
+
+
+def _subject(module: ModuleType) -> str:
+    """Return the first paragraph about a benchmark; its module has the method."""
+    return (module.__doc__ or "").strip().partition("\n\n")[0]
 
 
 def _table(name: str, figures: Sequence[Figure]) -> Table:
