@@ -22,7 +22,7 @@ ANIMATED, STILL = Path("docs/demo.webp"), Path("docs/demo.png")
 CHROMIUM = "/usr/bin/chromium-headless-shell"
 #: Sizes in CSS pixels. Below 900 the page shows the channel alone.
 CHANNEL = (860, 560)
-PAGE = (1280, 700)
+PAGE = (1280, 820)
 SCALE = 1.5  #: pixels of the animated picture for one CSS pixel
 GLIDE_FRAMES, GLIDE_MS = 8, 50  #: of the pointer from one place to the next
 WAIT = 20_000  #: ms until a step of the bot must show
