@@ -23,6 +23,15 @@ T = TypeVar("T")
 
 CHANNEL = "C0OPS00001"
 OPEN, APPROVE, LET_RUN = "cancel_restore_open", "cancel_restore_approve", "cancel_restore_deny"
+#: The events of a request that needs no approval, or that one approval completes.
+CANCELLED = [
+    "request:created",
+    "request:approved",
+    "request:cancelling",
+    "atlas:cancel_sent",
+    "atlas:cancel_answered",
+    "request:cancelled",
+]
 #: Seconds for a step of a path on a busy machine.
 PATIENCE = 30.0
 
@@ -117,10 +126,6 @@ class Serving:
                 raise TimeoutError(self.shown())
             await asyncio.sleep(0.02)
         return value
-
-    async def pause(self) -> None:
-        """Wait between two looks at what Slack does not tell."""
-        await asyncio.sleep(0.1)
 
     def shown(self) -> str:
         """Return the channel as text, for a failing test."""

@@ -316,6 +316,19 @@ async def test_open_requests_of_a_project_that_is_not_named_wait_untouched(
     assert (await env.requests.get(waiting.id)).state is State.AWAITING
 
 
+async def test_messages_of_running_downloads_are_edited_at_each_start(
+    env: CoreEnvironment,
+) -> None:
+    download = await env.list_new()
+    (delivery,) = await env.outbox.due(10)
+    await env.outbox.message_shown(REF, delivery.wanted_version, str(download.channel), "1.0")
+    assert await env.outbox.due(10) == []
+
+    await Step(env).deadlines.apply_settings()
+
+    assert [item.download.ref for item in await env.outbox.due(10)] == [REF]
+
+
 # Metrics.
 
 

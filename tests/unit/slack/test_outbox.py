@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, cast
 
@@ -433,3 +433,17 @@ async def test_message_whose_first_post_had_no_answer_is_edited_after_the_second
 
     assert len(env.chat.roots) == 1
     assert env.chat.states == ["awaiting"]
+
+
+async def test_message_of_a_running_download_shows_the_settings_of_a_new_start(
+    env: Environment,
+) -> None:
+    await env.see()
+    await env.look()
+    assert "Cancel this download" in str(env.chat.roots[0]["blocks"])
+    env.policy = replace(env.policy, read_only=True)
+    env.outbox = env.new_outbox()
+    await env.downloads.show_again()
+    await env.look()
+
+    assert "Cancel this download" not in str(env.chat.roots[0]["blocks"])
