@@ -96,9 +96,8 @@ downloads = Table(
     # Counts the changes of the message, and those that Slack shows.
     Column("wanted_version", Integer, nullable=False, server_default="0"),
     Column("shown_version", Integer, nullable=False, server_default="0"),
-    Column(
-        "changed_at", Instant, nullable=False
-    ),  # when the oldest change came that Slack does not show
+    # When the oldest change came that Slack does not show.
+    Column("changed_at", Instant, nullable=False),
     Column("posts", Integer, nullable=False, server_default="0"),  # how often it was posted anew
     partial_index("running_downloads", "project_id", "job_id", where=GOES_ON),
     partial_index("undelivered_downloads", "changed_at", where=NEEDS_DELIVERY),
