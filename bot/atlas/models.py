@@ -13,6 +13,8 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    TypeAdapter,
+    ValidationError,
     model_validator,
 )
 from pydantic.alias_generators import to_camel
@@ -144,9 +146,18 @@ _Flag = Annotated[bool, BeforeValidator(lambda value: False if value is None els
 _Name = Annotated[str, AfterValidator(lambda text: text if _PLAIN.match(text) else "unreadable")]
 _Text = Annotated[_Name, BeforeValidator(lambda value: "" if value is None else value)]
 _Moment = Annotated[datetime, AfterValidator(_aware)]
-_MaybeMoment = Annotated[
-    _Moment | None, BeforeValidator(lambda value: None if value == "" else value)
-]
+_MOMENT = TypeAdapter(_Moment)
+
+
+def _moment_or_none(value: object) -> datetime | None:
+    """Return a time; a job whose time cannot be read is still shown and can be cancelled."""
+    try:
+        return _MOMENT.validate_python(value) if value else None
+    except ValidationError:
+        return None
+
+
+_MaybeMoment = Annotated[datetime | None, BeforeValidator(_moment_or_none)]
 ObjectId = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{24}$"), AfterValidator(str.lower)]
 # Left to right: a plain string would otherwise win over the enumeration.
 _Word = Annotated[_Name, Field(max_length=_MAX_LENGTH)]
@@ -192,6 +203,8 @@ class RestoreJob(AtlasModel):
         kept = {key: value for key, value in data.items() if key not in _LINK_KEYS}
         if any(key in data for key in _LINK_KEYS):
             kept["link_is_live"] = any(_has_link(data.get(key)) for key in _LINK_KEYS)
+        if _moment_or_none(expires := data.get("expiresAt")) is None and expires:
+            kept["link_is_live"] = True  # its time cannot be read, so nothing shows that it is over
         if "links" in data:
             kept.pop("clusterName", None)
             kept["cluster_name"] = _linked_cluster(kept.pop("links"))

@@ -99,7 +99,6 @@ async def test_failed_delete_is_not_repeated_and_reports_whether_it_may_have_tak
         {},
         {"id": JOB},
         download_job(id=7),
-        download_job(timestamp="yesterday"),
         download_job(cancelled="perhaps"),
         download_job(deliveryType={}),
         download_job(id="0" * 24),  # another job
@@ -114,7 +113,7 @@ async def test_json_of_another_form_is_unreadable(payload: object) -> None:
 
 
 async def test_unreadable_job_of_a_list_is_left_out_and_named() -> None:
-    odd, unnamed = download_job(id="A" * 24, expiresAt="never"), download_job(id=7)
+    odd, unnamed = download_job(id="A" * 24, cancelled="perhaps"), download_job(id=7)
     answer = page(odd, download_job(), unnamed, None, "text", 5, [], {})
     async with client(ScriptedTransport(answer)) as atlas:
         jobs = await atlas.restore_jobs(PROJECT, CLUSTER)

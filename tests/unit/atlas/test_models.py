@@ -231,7 +231,16 @@ def test_valid_cluster_names_are_accepted(name: str) -> None:
     assert JobRef(PROJECT, name, JOB).cluster_name == name
 
 
-@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
-def test_time_at_the_edge_of_the_calendar_is_invalid(moment: str) -> None:
-    with pytest.raises(ValidationError):
-        RestoreJob.model_validate({"id": "6" * 24, "deliveryType": "download", "timestamp": moment})
+@pytest.mark.parametrize(
+    "moment",
+    ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "yesterday", {"$date": 1}],
+)
+def test_time_that_cannot_be_read_is_left_out(moment: object) -> None:
+    job = read(timestamp=moment, finishedAt=moment)
+
+    assert (job.snapshot_time, job.finished_at, job.can_be_cancelled) == (None, None, True)
+
+
+@pytest.mark.parametrize("urls", [[], [LINK]])
+def test_expiry_that_cannot_be_read_counts_as_a_live_link(urls: list[str]) -> None:
+    assert read(expiresAt="in an hour", deliveryUrl=urls).state is JobState.LINK_LIVE
