@@ -22,9 +22,14 @@ from bot.atlas.models import one_line
 
 @dataclass(eq=False, repr=False)
 class AtlasError(Exception):
-    """A call to Atlas failed; `str(error)` is a sentence for people, with the fix."""
+    """A call to Atlas failed.
+
+    `fact` says what happened; `str(error)` also says what a person who waits can do. The runner
+    tries again by itself, so its messages have the fact alone.
+    """
 
     sentence: ClassVar[str] = "A call to Atlas failed."
+    advice: ClassVar[str] = ""
     instead: InitVar[str | None] = None  #: of the sentence, where the response has a fact
     _: KW_ONLY
     status: int | None = None  #: the HTTP status, or None without a response
@@ -37,7 +42,8 @@ class AtlasError(Exception):
     may_have_taken_effect: bool = False
 
     def __post_init__(self, instead: str | None) -> None:
-        super().__init__(instead or self.sentence)
+        self.fact = instead or self.sentence
+        super().__init__(f"{self.fact} {self.advice}".rstrip())
 
 
 class AtlasRejected(AtlasError):
@@ -106,29 +112,35 @@ class AtlasUnavailable(AtlasError):
 
 
 class RateLimited(AtlasUnavailable):
-    sentence = "Atlas limits how often it may be asked: try again in a minute."
+    sentence = "Atlas limits how often it may be asked."
+    advice = "Try again in a minute."
 
-    @staticmethod
-    def sentence_for(seconds: float) -> str:
-        return f"Atlas limits how often it may be asked: try again in {seconds:.0f} s."
+    def __str__(self) -> str:
+        if not self.retry_after:
+            return super().__str__()
+        return f"{self.fact} Try again in {self.retry_after:.0f} s."
 
 
 class Maintenance(AtlasUnavailable):
-    sentence = "Atlas is under maintenance and takes no changes: try again later."
+    sentence = "Atlas is under maintenance and takes no changes."
+    advice = "Try again later."
 
 
 class NotFoundToCancel(AtlasUnavailable):
     """A 404 for the DELETE of a job that was just read."""
 
-    sentence = "Atlas did not find the download when it was to cancel it: try again in a minute."
+    sentence = "Atlas did not find the download when it was to cancel it."
+    advice = "Try again in a minute."
 
 
 class Unavailable(AtlasUnavailable):
-    sentence = "Atlas answered with an internal error: try again in a minute."
+    sentence = "Atlas answered with an internal error."
+    advice = "Try again in a minute."
 
 
 class UnreadableAnswer(AtlasUnavailable):
-    sentence = "Atlas's answer could not be read: check that the address is Atlas's, and try again."
+    sentence = "Atlas's answer could not be read: check that the address is Atlas's."
+    advice = "Try again."
 
 
 class ChallengeNotUnderstood(AtlasUnavailable):
@@ -138,7 +150,8 @@ class ChallengeNotUnderstood(AtlasUnavailable):
 
 
 class TimedOut(AtlasUnavailable):
-    sentence = "Atlas did not answer in time: try again in a minute."
+    sentence = "Atlas did not answer in time."
+    advice = "Try again in a minute."
 
 
 class ConnectionFailed(AtlasUnavailable):
@@ -152,7 +165,8 @@ class NoConnection(ConnectionFailed):
 
 
 class ConnectionBroken(ConnectionFailed):
-    sentence = "The connection to Atlas broke before its answer was complete: try again."
+    sentence = "The connection to Atlas broke before its answer was complete."
+    advice = "Try again."
 
 
 #: By `errorCode`. UNEXPECTED_ERROR is not here: it comes with 401, 404 and 500.
@@ -268,8 +282,6 @@ def build_error(
     if leaf is Maintenance:
         retry_after = max(retry_after or 0.0, MAINTENANCE_PAUSE)
     sentence = None
-    if leaf is RateLimited and retry_after:
-        sentence = RateLimited.sentence_for(retry_after)
     if leaf is NotOnAccessList and (address := _address(parameters, detail)):
         sentence = f"The bot's key may not be used from {address}: add that to its access list."
     if leaf is OtherRefusal:

@@ -242,5 +242,4 @@ def _no_turn(wait: float) -> AtlasUnavailable:
     """Return the error of a call without a turn; it would have to wait for so many seconds."""
     if math.isinf(wait):
         return TimedOut()
-    seconds = max(wait, 1.0)
-    return RateLimited(RateLimited.sentence_for(seconds), retry_after=seconds)
+    return RateLimited(retry_after=max(wait, 1.0))

@@ -10,6 +10,7 @@ from bot.cancellation.request import Request, State
 from bot.cancellation.text import Code, Group, Moment, Text, Untrusted, User
 from bot.cancellation.words import (
     COPY_MAY_BE_TAKEN,
+    MAY_HAVE_TAKEN_EFFECT,
     NO_COPY,
     ONLY_WATCHES,
     TELL_SECURITY,
@@ -160,10 +161,18 @@ def _let_run_story(_facts: Facts) -> list[Text]:
     return [("The download goes on.",)]
 
 
+def _withdrawn(facts: Facts, link: Link) -> Text:
+    has_sent = _request(facts).attempts.may_have_taken_effect
+    return _then("The request was withdrawn", LOOK if has_sent else GOES_ON)(facts, link)
+
+
 def _withdrawn_story(facts: Facts) -> list[Text]:
     request = _request(facts)
     is_said = request.outcome.is_read_only and facts.policy.read_only
-    return [] if is_said else [why_withdrawn(request)]
+    lines = [] if is_said else [why_withdrawn(request)]
+    if request.attempts.may_have_taken_effect:
+        lines.append((MAY_HAVE_TAKEN_EFFECT,))
+    return lines
 
 
 def _refused_story(facts: Facts) -> list[Text]:
@@ -177,7 +186,7 @@ def _changed_story(facts: Facts) -> list[Text]:
 def _failed_story(facts: Facts) -> list[Text]:
     request = _request(facts)
     started = request.run_started_at or request.created_at
-    may = " A DELETE may have taken effect." if request.attempts.may_have_taken_effect else ""
+    may = f" {MAY_HAVE_TAKEN_EFFECT}" if request.attempts.may_have_taken_effect else ""
     tried = ("Tried from ", Moment(started), " to ", Moment(request.changed_at), ". ")
     return [(*tried, "Last answer: ", Untrusted(request.outcome.error), may)]
 
@@ -215,7 +224,7 @@ _PHASES: Mapping[Phase, _Words] = {
     Phase.CANCELLING: _Words(_cancelling, _cancelling_story),
     Phase.CANCELLED: _Words(_cancelled, _cancelled_story),
     Phase.LET_RUN: _Words(_let_run, _let_run_story),
-    Phase.WITHDRAWN: _Words(_then("The request was withdrawn", GOES_ON), _withdrawn_story),
+    Phase.WITHDRAWN: _Words(_withdrawn, _withdrawn_story),
     Phase.EXPIRED: _Words(_then("Not decided: nobody approved in time", GOES_ON), _no_story),
     Phase.REFUSED: _Words(_then("Atlas refused to cancel it"), _refused_story),
     Phase.CHANGED: _Words(_then("Not cancelled: Atlas shows another job"), _changed_story),

@@ -13,6 +13,7 @@ TELL_SECURITY = "Tell your security team."
 IN_ATLAS = "Cancel it in Atlas: Backup page of the cluster."
 ONLY_WATCHES = f"This bot only watches here. {IN_ATLAS}"
 COPY_MAY_BE_TAKEN = "a copy may have been taken"
+MAY_HAVE_TAKEN_EFFECT = "A DELETE may have taken effect."
 NO_COPY = "no copy comes of it"
 MOST_STARTERS = 5  #: possible starters in one line; JSON has all
 #: How a download ended, by what Atlas shows.

@@ -153,29 +153,28 @@ class Lookup:
         try:
             clusters = await project.gateway.clusters(Priority.PERSON, max_age=LIST_MAX_AGE)
         except AtlasError as error:
-            return Running(unread=[Unread(project.name, None, str(error))])
+            return Running(unread=[Unread(project.name, None, error.fact)])
         wanted = [
             name for name in clusters if cluster is None or name.casefold() == cluster.casefold()
         ]
-        results = await asyncio.gather(*(self._jobs_of(project, name) for name in wanted))
-        unread = [result for result in results if isinstance(result, Unread)]
+        parts = await asyncio.gather(*(self._running_of(project, name) for name in wanted))
+        unread = [item for part in parts for item in part.unread]
         if clusters.unread:
             unread.append(Unread(project.name, None, clusters.unread_text("cluster")))
-        details = [item for result in results if not isinstance(result, Unread) for item in result]
+        details = [item for part in parts for item in part.downloads]
         return Running(downloads=details, unread=unread, clusters=clusters)
 
-    async def _jobs_of(self, project: Project, cluster: str) -> list[JobDetails] | Unread:
+    async def _running_of(self, project: Project, cluster: str) -> Running:
         """Return the jobs of a cluster that are not over."""
         read_at = self.now()
         try:
             async with self._limit:
                 jobs = await project.gateway.jobs(cluster, Priority.PERSON, max_age=LIST_MAX_AGE)
         except WrongClusterKind:
-            return []
+            return Running()
         except AtlasError as error:
-            return Unread(project.name, cluster, str(error))
-        if jobs.unread:
-            return Unread(project.name, cluster, jobs.unread_text("job"))
+            return Running(unread=[Unread(project.name, cluster, error.fact)])
+        left_out = [Unread(project.name, cluster, jobs.unread_text("job"))] if jobs.unread else []
         running = [job for job in jobs if not job.is_over]
         refs = [JobRef(project.id, job.cluster_name or cluster, job.id) for job in running]
         pairs = zip(refs, running, strict=True)
@@ -183,7 +182,8 @@ class Lookup:
             *(self._details(project, ref, job, read_at) for ref, job in pairs)
         )
         # A list that is some seconds old may have a download that has ended since.
-        return [details for details in found if not details.download.ended]
+        details = [item for item in found if not item.download.ended]
+        return Running(downloads=details, unread=left_out)
 
     async def _details(
         self, project: Project, ref: JobRef, job: RestoreJob, read_at: datetime

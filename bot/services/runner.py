@@ -84,7 +84,7 @@ class Run:
             except AtlasError as error:
                 if ending := self._ending_of_failed_read(error):
                     return await self._settle(ending)
-                await self._wait(str(error), error.retry_after)
+                await self._wait(error.fact, error.retry_after)
                 continue
             self._not_found = 0
             step = next_step(self.request, job)
@@ -119,7 +119,7 @@ class Run:
         if self.runner.is_stopping:
             return False
         if fault:
-            await self._wait(str(fault), fault.retry_after)
+            await self._wait(fault.fact, fault.retry_after)
         return True
 
     async def _send(self, judged_at: float) -> AtlasError | None:
@@ -187,7 +187,7 @@ class Run:
     def _ending_of_time(self, error: AtlasError | None = None) -> Ending | None:
         if not is_over_time(self.request, self.runner.now()):
             return None
-        last = str(error) if error else self.request.trouble or NOT_CANCELLED_YET
+        last = error.fact if error else self.request.trouble or NOT_CANCELLED_YET
         status, code = (error.status, error.code) if error else (None, None)
         return Ending(State.FAILED, Outcome(error=last, status=status, code=code))
 
@@ -245,7 +245,7 @@ def _new_pauses() -> Iterator[float]:
 
 
 def _refused(error: AtlasError) -> Ending:
-    outcome = Outcome(status=error.status, code=error.code, error=str(error))
+    outcome = Outcome(status=error.status, code=error.code, error=error.fact)
     return Ending(State.REFUSED, outcome)
 
 

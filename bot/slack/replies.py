@@ -12,6 +12,7 @@ from bot.cancellation.text import Moment, Text, Untrusted, User
 from bot.cancellation.words import (
     COPY_MAY_BE_TAKEN,
     IN_ATLAS,
+    MAY_HAVE_TAKEN_EFFECT,
     NO_COPY,
     TELL_SECURITY,
     auto_cancel_line,
@@ -136,8 +137,8 @@ def _changed(request: Request, _facts: Facts) -> Text:
 
 def _failed(request: Request, _facts: Facts) -> Text:
     error = Untrusted(request.outcome.error)
-    may = " A DELETE may have taken effect." if request.attempts.may_have_taken_effect else ""
-    return ("not cancelled: the bot gave up. Last answer: ", error, f"{may} Look in Atlas.")
+    may = f"{MAY_HAVE_TAKEN_EFFECT} " if request.attempts.may_have_taken_effect else ""
+    return ("not cancelled: the bot gave up. Last answer: ", error, f" {may}Look in Atlas.")
 
 
 def _denied(request: Request, _facts: Facts) -> Text:
@@ -149,7 +150,8 @@ def _withdrawn(request: Request, facts: Facts) -> Text:
     if facts.auto_cancel_at:
         return (*why_withdrawn(request), " ", *auto_cancel_line(facts), ".")
     goes_on = " The download goes on." if request.outcome.by and _goes_on(facts) else ""
-    return ("not cancelled. ", *why_withdrawn(request), goes_on)
+    sent = f" {MAY_HAVE_TAKEN_EFFECT}" if request.attempts.may_have_taken_effect else ""
+    return ("not cancelled. ", *why_withdrawn(request), sent or goes_on)
 
 
 def _expired(_request: Request, facts: Facts) -> Text:

@@ -156,7 +156,7 @@ async def test_429_of_one_read_pauses_the_others_of_the_project() -> None:
     project.answers["/restoreJobs"] = [httpx.Response(429, headers={"Retry-After": "40"})]
     with pytest.raises(RateLimited):
         await project.result(project.gateway.jobs(CLUSTER, WATCH))
-    with pytest.raises(RateLimited, match="try again in 40 s"):
+    with pytest.raises(RateLimited, match="Try again in 40 s"):
         await project.result(project.gateway.jobs(CLUSTER, PERSON))
     await project.result(project.gateway.job(REF, CANCEL))
     assert project.time.elapsed < 1.0

@@ -58,6 +58,7 @@ class FakeAtlas:
 
     Attributes:
         flags: what Atlas says of each job besides that it is a download.
+        unread: the ids of jobs that cannot be read.
         failures: the errors of the next reads of jobs, None for an answer.
         answers: of the next DELETEs: a status or an error, and whether the DELETE takes effect.
         broken: the errors of reading the lists of clusters, by name; "" is the list of them all.
@@ -66,6 +67,7 @@ class FakeAtlas:
 
     flags: dict[JobRef, dict[str, Any]] = field(default_factory=lambda: {REF: {}})
     clusters_without_jobs: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
     events: list[ActivityEvent] = field(default_factory=list)
     failures: list[AtlasError | None] = field(default_factory=list)
     answers: list[tuple[int | AtlasError, bool]] = field(default_factory=list)
@@ -97,7 +99,8 @@ class FakeAtlas:
         self._may_read(cluster)
         of = [ref for ref in self.flags if ref.cluster_name == cluster]
         newest_first = sorted(of, key=lambda ref: ref.job_id, reverse=True)
-        return ReadItems(restore_job(ref, **self.flags[ref]) for ref in newest_first)
+        read = (restore_job(ref, **self.flags[ref]) for ref in newest_first)
+        return ReadItems(read, self.unread)
 
     async def restore_requests(
         self, since: object, priority: Priority = Priority.WATCH, *, max_age: float = 0.0

@@ -116,6 +116,17 @@ async def test_list_says_what_could_not_be_read_beside_what_could(
     assert (unread.project, unread.cluster) == ("billing", cluster)
 
 
+async def test_list_has_the_other_downloads_beside_one_that_cannot_be_read(
+    env: Environment,
+) -> None:
+    env.atlas.unread = ("5" * 24,)
+    running = await lookup(env).running([env.project])
+
+    assert [item.ref for item in running.downloads] == [REF]
+    (unread,) = running.unread
+    assert (unread.cluster, unread.why) == ("prod-eu", "1 job could not be read")
+
+
 async def test_download_that_ended_since_the_list_was_read_is_left_out(env: Environment) -> None:
     await env.see()
     env.atlas.flags[REF] = {"cancelled": True}

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any, cast
 
-from bot.atlas import AtlasGateway, JobNotFound, JobRef, RestoreJob
+from bot.atlas import AtlasGateway, JobNotFound, JobRef, RestoreJob, TimedOut, Unavailable
 from bot.cancellation import errors
 from bot.cancellation.download import Download, LetRun, new_download
 from bot.cancellation.facts import Facts, facts_of
@@ -111,11 +111,11 @@ FAILED = asked(
     approvals=APPROVED,
     run_started_at=at(85),
     attempts=UNKNOWN,
-    outcome=Outcome(error="Atlas did not answer in time: try again in a minute."),
+    outcome=Outcome(error=TimedOut().fact),
 )
 CANCELLED = asked(State.CANCELLED, approvals=APPROVED, attempts=SENT)
 ACTED_ALONE = asked(State.CANCELLING, requester=GIL.id, alone=GIL.id, needed=0)
-TROUBLE = "Atlas answered with an internal error: try again in a minute."
+TROUBLE = Unavailable().fact
 
 #: Downloads with their requests, newest first, and the policy, by the state of the message.
 CASES: Mapping[str, tuple[Download, list[Request], Policy]] = {
@@ -160,6 +160,9 @@ CASES: Mapping[str, tuple[Download, list[Request], Policy]] = {
     "let_run_and_asked_again": (LET_RUN, [asked()], AUTO_CANCEL),
     "denied": (RUNS, [DENIED], POLICY),
     "withdrawn": (RUNS, [WITHDRAWN], POLICY),
+    "withdrawn_after_an_unknown_attempt": (
+        RUNS, [replace(NOT_ALLOWED, attempts=UNKNOWN)], replace(POLICY, read_only=True),
+    ),
     "withdrawn_right_lost": (RUNS, [LOST_RIGHT], POLICY),
     "withdrawn_read_only": (RUNS, [NOT_ALLOWED], READ_ONLY),
     "expired": (RUNS, [EXPIRED], POLICY),
@@ -298,7 +301,7 @@ def other_restore() -> JobDetails:
 
 def lists() -> Mapping[str, Json]:
     shop, dev = project(), project(name="shop-dev")
-    eu = Unread("shop-dev", "eu", "Atlas did not answer in time: try again in a minute.")
+    eu = Unread("shop-dev", "eu", TimedOut().fact)
     names = ("announced", "waiting_for_two", "cancelling", "announced_read_only")
     runs = Running(downloads=[details(name) for name in names], others=[other_restore()])
     many = Running(
