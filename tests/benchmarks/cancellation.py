@@ -204,7 +204,9 @@ async def _submit(env: BotEnvironment) -> float:
     await asyncio.sleep(READING)
     began = time.perf_counter()
     await env.submit(view)
-    return await env.until_ended(job.id) - began
+    ended = await env.until_ended(job.id)
+    assert job.cancelled
+    return ended - began
 
 
 async def _exchange(stack: AsyncExitStack, port: int, path: str) -> Work:

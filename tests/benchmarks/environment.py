@@ -183,7 +183,7 @@ def many_projects(projects: int, clusters: int) -> tuple[World, list[Cluster]]:
         world.add_cluster(homes[number % projects], f"cluster-{number:03d}")
         for number in range(clusters)
     ]
-    roles = [Role.READ_ONLY, Role.BACKUP_MANAGER]
+    roles = [Role.READ_ONLY, Role.RECOVERY_OPERATOR]
     world.add_key(PUBLIC_KEY, PRIVATE_KEY, {home.id: roles for home in homes})
     return world, made
 
