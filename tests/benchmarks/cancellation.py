@@ -35,9 +35,9 @@ from tests.benchmarks.environment import (
     new_slack,
     open_bot,
 )
-from tests.benchmarks.proxy import delayed
 from tests.benchmarks.results import Figure, median, ratio
 from tests.support.apache import KEY, REF, Apache, running_apache
+from tests.support.proxy import delayed
 from tests.support.required_programs import needs
 
 Work: TypeAlias = Callable[[], Awaitable[object]]
