@@ -97,7 +97,9 @@ class Outbox:
         """Begin to deliver everything that is due; a slow download holds no other one up."""
         now = self.monotonic()
         self._held_until = {ref: until for ref, until in self._held_until.items() if until > now}
-        for delivery in await self.store.due(BATCH):
+        due = await self.store.due(BATCH)
+        # A request must not wait behind a burst of announcements: it needs people, or has ended.
+        for delivery in sorted(due, key=lambda delivery: not delivery.requests):
             ref = delivery.download.ref
             if ref not in self._tasks and ref not in self._held_until:
                 task = asyncio.create_task(self._deliver(delivery), name=f"deliver {ref.job_id}")

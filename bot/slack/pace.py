@@ -1,12 +1,11 @@
 """When Slack may be called: the documented rates, and pauses a channel and method."""
 
-from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
 
-#: Calls in a window of seconds. Slack documents one post a second and channel, with bursts, and
-#: 50 edits a minute in a workspace.
-POSTS_A_CHANNEL = (20, 20.0)
-EDITS = (48, 60.0)
+#: Calls at once, and seconds for each further one. Slack documents one post a second and channel,
+#: with bursts, and 50 edits a minute in a workspace.
+POSTS_A_CHANNEL = (10, 1.0)
+EDITS = (20, 2.0)
 
 
 class Pace:
@@ -14,7 +13,8 @@ class Pace:
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
-        self._calls: defaultdict[tuple[str, str], deque[float]] = defaultdict(deque)
+        # When the calls so far would have ended without bursts.
+        self._busy_until: dict[tuple[str, str], float] = {}
         self._paused_until: dict[tuple[str, str], float] = {}
 
     def may_call(self, method: str, channel: str) -> bool:
@@ -22,21 +22,29 @@ class Pace:
         now = self._monotonic()
         if now < self._paused_until.get((method, channel), now):
             return False
-        limit, window = _LIMITS[method]
-        calls = self._calls[method, channel if method == "chat.postMessage" else ""]
-        while calls and calls[0] <= now - window:
-            calls.popleft()
-        if len(calls) >= limit:
+        burst, interval = _LIMITS[method]
+        key = _counted(method, channel)
+        busy_until = max(now, self._busy_until.get(key, now))
+        if busy_until > now + (burst - 1) * interval:
             return False
-        calls.append(now)
+        self._busy_until[key] = busy_until + interval
         return True
 
     def pause(self, method: str, channel: str, seconds: float) -> None:
-        """Let no call of this method in this channel be made for a while."""
-        until = self._monotonic() + seconds
+        """Let no call of this method in this channel be made for a while, and no burst after it."""
+        now = self._monotonic()
+        until = now + seconds
         self._paused_until[method, channel] = max(
             until, self._paused_until.get((method, channel), until)
         )
+        burst, interval = _LIMITS[method]
+        key = _counted(method, channel)
+        self._busy_until[key] = max(now + (burst - 1) * interval, self._busy_until.get(key, now))
+
+
+def _counted(method: str, channel: str) -> tuple[str, str]:
+    """Return what a call counts for: posts for their channel, edits for the workspace."""
+    return method, channel if method == "chat.postMessage" else ""
 
 
 _LIMITS: Mapping[str, tuple[int, float]] = {

@@ -124,7 +124,7 @@ class PostgresExecutor(Executor):
             "idle_in_transaction_session_timeout": limit,
             "lock_timeout": limit // 2,
         }
-        given = url.query.get("options", "")
+        self._limits = "; ".join(f"SET LOCAL {name} = {value}" for name, value in limits.items())
         engine = create_engine(
             url.set(drivername="postgresql+psycopg"),
             hide_parameters=True,  # errors are logged, without the values of their statements
@@ -136,7 +136,6 @@ class PostgresExecutor(Executor):
                 "connect_timeout": round(timeout),
                 "keepalives_idle": server_timeout,
                 "tcp_user_timeout": limit,
-                "options": " ".join([f"{given}", *(f"-c {k}={v}" for k, v in limits.items())]),
                 "prepare_threshold": None,  # a pooler may give each transaction another session
             },
         )
@@ -146,14 +145,16 @@ class PostgresExecutor(Executor):
         event.listen(engine, "checkin", self._check_in)
 
     def _check_out(self, connection: Any, _record: object, _proxy: object) -> None:  # noqa: ANN401 - the driver's own
-        """Test a connection: after a restart of the server another one is opened.
+        """Test a connection, and limit its transaction; a lost one is replaced by a new one.
 
-        The engine's own test would run before this event, and no guard could end it.
+        The engine's own test would run before this event, and no guard could end it. The limits are
+        no options of the connection, because PgBouncer refuses those, and may give the next
+        transaction another session.
         """
         guard = GUARD.get()
         guard.ends_by(partial(self._hang_up, connection))
         try:
-            self.engine.dialect.do_ping(connection)
+            connection.execute(self._limits)
         except self._driver_error as error:
             if guard.abandoned:
                 raise

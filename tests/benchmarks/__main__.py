@@ -17,14 +17,14 @@ import structlog
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import ack, cancellation, detection, footprint, history
+from tests.benchmarks import ack, burst, cancellation, detection, footprint, history
 from tests.benchmarks.environment import Options, checked_out
 from tests.benchmarks.results import Figure, commit_id, machine, page, record
 from tests.support.sigterm import exit_on_sigterm
 
 MODULES = {
     module.__name__.rpartition(".")[2]: module
-    for module in (ack, cancellation, detection, footprint, history)
+    for module in (ack, burst, cancellation, detection, footprint, history)
 }
 
 

@@ -35,9 +35,9 @@ from tests.benchmarks.environment import (
     new_slack,
     open_bot,
 )
-from tests.benchmarks.proxy import delayed
 from tests.benchmarks.results import Figure, median, ratio
 from tests.support.apache import KEY, REF, Apache, running_apache
+from tests.support.proxy import delayed
 from tests.support.required_programs import needs
 
 Work: TypeAlias = Callable[[], Awaitable[object]]
@@ -204,7 +204,9 @@ async def _submit(env: BotEnvironment) -> float:
     await asyncio.sleep(READING)
     began = time.perf_counter()
     await env.submit(view)
-    return await env.until_ended(job.id) - began
+    ended = await env.until_ended(job.id)
+    assert job.cancelled
+    return ended - began
 
 
 async def _exchange(stack: AsyncExitStack, port: int, path: str) -> Work:

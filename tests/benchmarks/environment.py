@@ -25,6 +25,7 @@ from bot.sandbox.atlas import (
 from bot.sandbox.atlas.auth.credentials import Role
 from bot.sandbox.atlas.world import Cluster, World
 from bot.sandbox.slack import Channel, FakeSlackServer
+from bot.sandbox.slack import Settings as SlackSettings
 from bot.sandbox.slack.event_bus import ChangeEvent
 from tests.benchmarks.results import ROOT
 from tests.support.environ import bot_environ
@@ -160,9 +161,9 @@ def new_atlas(world: World | None = None) -> FakeAtlasServer:
     return FakeAtlasServer(world, behaviour=Behaviour(rate_capacity=100_000_000))
 
 
-def new_slack() -> FakeSlackServer:
+def new_slack(settings: SlackSettings | None = None) -> FakeSlackServer:
     """Return a fake Slack with many channels, of which Rina and the bot are members."""
-    slack = FakeSlackServer()
+    slack = FakeSlackServer(settings=settings)
     members = {slack.workspace.user("rina").id, slack.workspace.app.bot_user}
     for number in range(CHANNELS):
         slack.workspace.add(
@@ -183,7 +184,7 @@ def many_projects(projects: int, clusters: int) -> tuple[World, list[Cluster]]:
         world.add_cluster(homes[number % projects], f"cluster-{number:03d}")
         for number in range(clusters)
     ]
-    roles = [Role.READ_ONLY, Role.BACKUP_MANAGER]
+    roles = [Role.READ_ONLY, Role.RECOVERY_OPERATOR]
     world.add_key(PUBLIC_KEY, PRIVATE_KEY, {home.id: roles for home in homes})
     return world, made
 

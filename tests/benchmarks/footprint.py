@@ -140,5 +140,6 @@ async def _cancel_jobs(env: BotEnvironment, person: str, clusters: Iterator[Clus
         place = f"{env.atlas.world.projects[cluster.group].name} {cluster.name}"
         await env.submit(await env.open_dialog(job, person, place), person)
         await env.until_ended(job.id)
+        assert job.cancelled
         # The fake Atlas compares all its jobs in each call.
         del cluster.jobs[job.id]

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from bot.atlas import ApiVersion, DigestKey, JobRef
 from tests.support.atlas_client import AtlasClient
+from tests.support.certificate import certify
 from tests.support.postgres import start_on_free_port
 
 REF = JobRef("5b6212af90dc76637950a2c6", "MyCluster", "5b622f7087d9d6039fafe03f")
@@ -165,20 +166,8 @@ def _write(root: Path, port: int, lifetime: int, counts: str, *, tls: bool) -> N
         tls=TLS.format(modules=MODULES, root=root) if tls else "",
     )
     if tls:
-        _certify(root)
+        certify(root)
     (root / "httpd.conf").write_text(config, encoding="utf-8")
-
-
-def _certify(root: Path) -> None:
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-noenc", "-days", "2"),
-            *("-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"),
-            *("-keyout", str(root / "key.pem"), "-out", str(root / "certificate.pem")),
-        ],
-        check=True,
-        capture_output=True,
-    )
 
 
 def _load(name: str) -> str:

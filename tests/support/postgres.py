@@ -20,6 +20,7 @@ from typing import Self, TypeVar
 
 import psycopg
 
+from tests.support.certificate import certify
 from tests.support.required_programs import needs
 
 T = TypeVar("T")
@@ -96,10 +97,14 @@ def account() -> str | None:
 
 
 class PostgresServer:
-    """One server with its own data folder; a context manager."""
+    """One server with its own data folder; a context manager.
 
-    def __init__(self) -> None:
+    With `tls` it speaks TLS, with the certificate in `certificate`, which is its own authority.
+    """
+
+    def __init__(self, *, tls: bool = False) -> None:
         self.port = 0
+        self._has_tls = tls
         self._folder = Path(tempfile.mkdtemp(prefix="cancel-restore-postgres-"))
         self._user = account()
         self._process: subprocess.Popen[bytes] | None = None
@@ -110,6 +115,10 @@ class PostgresServer:
         self._run(
             "initdb", "-D", str(self._folder / "data"), "-U", "bot", "-A", "trust", "--no-sync"
         )
+        if self._has_tls:
+            certify(self._folder)
+            if self._user:  # it refuses a key that another account owns
+                shutil.chown(self._folder / "key.pem", self._user)
         start_on_free_port(self.start)
         return self
 
@@ -118,11 +127,18 @@ class PostgresServer:
         self.stop(signal.SIGQUIT)
         shutil.rmtree(self._folder)
 
+    @property
+    def certificate(self) -> Path:
+        return self._folder / "certificate.pem"
+
     def start(self, port: int = 0) -> None:
         """Start the server on `port`, or on the port of before."""
         self.port = port or self.port
         data = str(self._folder / "data")
         arguments = ["-D", data, "-k", str(self._folder), "-p", str(self.port), "-h", "127.0.0.1"]
+        if self._has_tls:
+            arguments += ["-c", "ssl=on", "-c", f"ssl_cert_file={self.certificate}"]
+            arguments += ["-c", f"ssl_key_file={self._folder / 'key.pem'}"]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [binaries() / "postgres", *arguments, "-c", "max_connections=200", *FAST],

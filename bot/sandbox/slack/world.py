@@ -1,6 +1,6 @@
 """All state of the fake Slack, shared by the Web API and by the actions of people."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +9,7 @@ from bot.sandbox.slack.faults import Faults
 from bot.sandbox.slack.id_generator import IdGenerator
 from bot.sandbox.slack.messages import Message, Messages
 from bot.sandbox.slack.notifications import Notifications
+from bot.sandbox.slack.rates import Rate, RateLimits
 from bot.sandbox.slack.triggers import TriggerStore
 from bot.sandbox.slack.views import View, Views
 from bot.sandbox.slack.workspace import Workspace
@@ -18,15 +19,17 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Times that a test shortens, in real seconds.
+    """Times that a test shortens, in real seconds, and limits.
 
     `ack_seconds`: time limit of an ack.
     `cut_connection_seconds`: for which Slack counts a connection that was cut, and sends payloads
     to it.
+    `rates`: limits of calls, by method; `RATES` are the documented ones.
     """
 
     ack_seconds: float = 3.0
     cut_connection_seconds: float = 180.0
+    rates: Mapping[str, Rate] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +60,7 @@ class World:
     def __post_init__(self) -> None:
         self.ids = IdGenerator(self.clock)
         self.events = EventBus(self.clock)
+        self.rates = RateLimits(self.settings.rates, self.clock)
         self.messages = Messages(self.ids)
         self.notifications = Notifications(self.workspace)
         self.views = Views(self.workspace, self.ids)

@@ -5,7 +5,7 @@ import gc
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from itertools import count as count_up
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from bot.storage.migrate import ensure_current
 from bot.storage.request_store import RequestStore
 from tests.integration.conftest import locked
 from tests.support.domain import POLICY, RINA, job_ref, submission
+from tests.support.pgbouncer import pgbouncer
 from tests.support.postgres import PostgresServer
 
 #: Seconds that an answer may take beside the database's own timeout, on a busy machine.
@@ -125,6 +126,22 @@ async def count(database: Database) -> int:
         return int(db.execute(text("SELECT count(*) FROM requests")).scalar_one())
 
     return await database.read(work)
+
+
+@pytest.mark.parametrize("mode", [None, "session", "transaction"])
+async def test_server_ends_what_a_stopped_process_has_begun_also_behind_a_pooler(
+    server: PostgresServer, on_postgres: str, mode: str | None
+) -> None:
+    def limits(db: Connection) -> list[object]:
+        names = ("statement_timeout", "idle_in_transaction_session_timeout", "lock_timeout")
+        return [db.execute(text(f"SHOW {name}")).scalar_one() for name in names]
+
+    pooler = pgbouncer(server.port, mode) if mode else nullcontext(server.port)
+    with pooler as port:
+        async with opened(on_postgres.replace(f":{server.port}/", f":{port}/")) as database:
+            several = await asyncio.gather(*(database.read(limits) for _ in range(8)))
+
+    assert several == [["5s", "5s", "2500ms"]] * 8
 
 
 async def test_paused_server_makes_every_call_fail_in_time_as_not_recorded(

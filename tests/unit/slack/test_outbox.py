@@ -398,6 +398,23 @@ async def test_first_post_mentions_approvers_only_with_an_auto_cancel_time(
     assert ("<@U0ADA>" in env.chat.roots[0]["text"]) is (policy is AUTO_CANCEL)
 
 
+async def test_request_goes_before_announcements_that_wait_for_their_turn(
+    env: Environment,
+) -> None:
+    await env.see()
+    await env.look()
+    await env.see(*(job_ref(number=number) for number in range(2, 20)))
+    await env.look()
+    announced = len(env.chat.roots)
+    env.clock.advance(1)
+    await env.ask()
+    for _ in range(2):  # first the message is edited, then the thread gets its reply
+        await env.look(after=1)
+
+    assert announced < len(env.chat.roots) < 19
+    assert ["asks to cancel" in item["text"] for item in env.chat.replies] == [True]
+
+
 async def test_age_of_the_oldest_change_counts_replies_too(env: Environment) -> None:
     await env.see()
     await env.look()

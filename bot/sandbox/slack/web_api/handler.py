@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 from typing import Any
 
 from aiohttp import web
@@ -40,6 +41,9 @@ class WebApi:
         args = Args({})
         try:
             args = await self._arguments(request, name)
+            if seconds := self._world.rates.wait(name, args.text("channel")):
+                limited = Fault(kind="ratelimited", seconds=math.ceil(seconds))
+                return await self._fail(request, name, limited)
             body = self._run(request, name, args)
         except ApiError as error:
             body = error.as_json()
