@@ -207,8 +207,7 @@ def auto_cancel(
 
     `feed_is_fresh` says whether the starters come from a read begun in the last 10 s.
     """
-    due_at = download.auto_cancel(policy)
-    if due_at is None or now < due_at:
+    if not download.is_due(policy, now):
         return AutoCancelStep.WAIT
     if feed_is_fresh and download.starters.is_exempt(policy.auto_cancel_exempt):
         return AutoCancelStep.LET_RUN

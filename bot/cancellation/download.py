@@ -12,6 +12,14 @@ from bot.cancellation.starter import NO_STARTERS, Starters
 
 #: From the start of a download to its link: the recorded median is 3:04, the shortest 2:32.
 LINK_WAIT = timedelta(minutes=3)
+#: A stored time that is later than now by more than this shows that the clock was set back.
+#: It is longer than an answer can be late.
+SET_BACK = timedelta(minutes=1)
+
+
+def was_set_back(stored_at: datetime, now: datetime) -> bool:
+    """Whether the clock was set back since a moment that was stored."""
+    return stored_at > now + SET_BACK
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,12 +162,20 @@ class Download:
         is_open = self.let_run is None and self.auto_cancelled_at is None and self.ended is None
         return self.auto_cancel_at if is_open and policy.auto_cancels else None
 
+    def is_due(self, policy: Policy, now: datetime) -> bool:
+        """Whether the time has come: at once where the clock was set back, else it would be late.
+
+        A wrong cancel costs minutes, a missed one a copy of the database.
+        """
+        due_at = self.auto_cancel(policy)
+        return due_at is not None and (due_at <= now or was_set_back(self.stored_at, now))
+
     def observed(self, job: RestoreJob, read_at: datetime) -> "Download":
         """Return it with a later answer; an answer that began earlier changes nothing.
 
         Flags, the end and the link that an answer showed stay: Atlas never takes them back.
         """
-        if read_at < self.read_at:
+        if read_at < self.read_at and not was_set_back(self.read_at, read_at):
             return self
         shows_link = job.link_is_live or job.link_expires_at is not None
         fresh = Fingerprint.of(job)

@@ -4,10 +4,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, insert, or_, select
 
 from bot.atlas import JobRef, RestoreJob
-from bot.cancellation.download import Download, is_download, is_new, new_download
+from bot.cancellation.download import SET_BACK, Download, is_download, is_new, new_download
 from bot.cancellation.policy import Policy
 from bot.cancellation.request import OPEN, Request
 from bot.cancellation.starter import READ_AGAIN_FOR, Starters
@@ -98,7 +98,8 @@ class DownloadStore(Store):
     def due_to_auto_cancel(self, uow: UnitOfWork) -> list[Download]:
         """Return the downloads whose auto-cancel time has come and is not used."""
         is_due = (
-            downloads.c.auto_cancel_at <= uow.now,
+            or_(downloads.c.auto_cancel_at <= uow.now, downloads.c.stored_at > uow.now + SET_BACK),
+            downloads.c.auto_cancel_at.is_not(None),
             downloads.c.auto_cancelled_at.is_(None),
             downloads.c.let_run_at.is_(None),
         )

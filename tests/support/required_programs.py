@@ -3,6 +3,7 @@
 import os
 import shutil
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -24,7 +25,18 @@ def needs(program: str, package: str | None = None) -> Path:
     found = find(program)
     if found:
         return Path(found)
-    why = f"this test needs {program}: apt-get install {package or program}"
+    return missing(program, package or program)
+
+
+def needs_library(name: str, package: str) -> Path:
+    """Return the path of a shared library in Debian's folders, or do as `needs` does."""
+    found = sorted(Path("/usr/lib").glob(f"*/{name}"))
+    return found[0] if found else missing(name, package)
+
+
+def missing(what: str, package: str) -> NoReturn:
+    """Skip the test, or fail it in CI."""
+    why = f"this test needs {what}: apt-get install {package}"
     if os.environ.get("CI"):
         pytest.fail(why)
     pytest.skip(why)

@@ -238,6 +238,18 @@ def test_auto_cancel_waits_until_its_time() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("back", "step"),
+    [(timedelta(seconds=60), AutoCancelStep.WAIT), (timedelta(seconds=61), AutoCancelStep.CREATE)],
+)
+def test_auto_cancel_does_not_wait_longer_because_the_clock_was_set_back(
+    back: timedelta, step: AutoCancelStep
+) -> None:
+    now = TIMED.stored_at - back
+
+    assert decisions.auto_cancel(AUTO_CANCEL, TIMED, None, now, feed_is_fresh=False) is step
+
+
 APPROVED_BY_ADA = request(State.APPROVED, approvals=(Approval(user="U0ADA", at=START),))
 PEOPLE = {"U0RINA": RINA, "U0ADA": ADA, "U0GIL": GIL}
 NO_RINA = {**PEOPLE, "U0RINA": person("U0RINA2")}

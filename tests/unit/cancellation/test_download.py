@@ -94,6 +94,14 @@ def test_answer_that_began_earlier_changes_nothing() -> None:
     assert ended.observed(restore_job(**LINK), START + MINUTE) == ended
 
 
+def test_answer_after_the_clock_was_set_back_counts() -> None:
+    stored = after({}, {}, {})
+
+    later = stored.observed(restore_job(**LINK), stored.read_at - 2 * MINUTE)
+
+    assert later.link_existed
+
+
 def test_download_that_atlas_lists_again_goes_on() -> None:
     lost = replace(download(), is_gone=True)
 

@@ -1,0 +1,31 @@
+"""Runs the bot, and prints every stack when SIGUSR1 and SIGUSR2 come: for one that does not end.
+
+It is started by its path, so it imports nothing of the tests.
+"""
+
+import asyncio
+import faulthandler
+import signal
+import sys
+import traceback
+
+from bot.__main__ import main
+
+
+def print_tasks(*_: object) -> None:
+    """Print the stack of each task of the running loop."""
+    try:
+        tasks = asyncio.all_tasks()
+    except RuntimeError:
+        sys.stderr.write("no loop runs\n")
+        return
+    for task in tasks:
+        sys.stderr.write(f"{task!r}\n")
+        for frame in task.get_stack():
+            traceback.print_stack(frame, limit=1)
+
+
+if __name__ == "__main__":
+    faulthandler.register(signal.SIGUSR2, all_threads=True)  # also where no Python code runs
+    signal.signal(signal.SIGUSR1, print_tasks)
+    main()
