@@ -20,8 +20,7 @@ from bot.slack.client import Identity
 from bot.slack.errors import CannotPost, SlackError
 from bot.slack.values import ALONE, DIALOG, REASON, button_value
 from tests.support.core import CoreEnvironment, core_environment
-from tests.support.domain import ADA, ALAN, EVE, GIL, POLICY, PROJECT, REF, RINA, TEAM, restore_job
-from tests.support.fake_atlas import FakeAtlas
+from tests.support.domain import ADA, ALAN, EVE, GIL, POLICY, PROJECT, REF, RINA, TEAM
 from tests.support.slack_context import slack_context
 from tests.unit.slack.block_text import as_text
 
@@ -95,17 +94,16 @@ class SlackBot:
     identity: Identity = IDENTITY
 
     def __post_init__(self) -> None:
-        self.atlas = FakeAtlas({"prod-eu": [restore_job()]}, now=self.core.clock)
         self.restart(self.core.policy)
 
     def restart(self, policy: Policy) -> None:
         """Build what a process has, with this policy."""
+        self.core.policy = policy
+        self.core.build()
         self.context = slack_context(
             self.core,
             self.slack,
             self.identity,
-            policy=policy,
-            atlas=self.atlas,
             start_run=self.runs.append,
             feed_is_readable=lambda _project: self.feed_is_readable,
             is_active=lambda: self.is_active,
