@@ -13,7 +13,8 @@ from bot.slack.values import ALONE, OPEN, REASON
 from tests.support.domain import ADA, EVE, GIL, POLICY, REF, RINA
 from tests.support.fake_atlas import CANCELLED, GET
 from tests.unit.slack.block_text import as_text
-from tests.unit.slack.slack_bot import DIRECT, IDENTITY, OTHER, SlackBot, let_run_value, slack_bot
+from tests.unit.slack.fake_slack import DIRECT, IDENTITY, OTHER
+from tests.unit.slack.slack_bot import SlackBot, let_run_value, slack_bot
 
 NO_CHANNEL = replace(POLICY, channel=None)
 ALONE_IS_ENOUGH = replace(NO_CHANNEL, approvals=0)
