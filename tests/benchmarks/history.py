@@ -153,7 +153,6 @@ class History:
         """Let the watch find a download, request, approve and cancel it, and deliver all."""
         env, self.number = self.env, self.number + 1
         ref = job_ref(env.clock.now, self.number)
-        env.atlas.job_values = {}
         await env.list_new(ref)
         asked = await env.ask(ref=ref, job=restore_job(ref), key=f"V{self.number}")
         ended = await env.run(await env.service.approve(asked.id, ADA))

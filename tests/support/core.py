@@ -1,27 +1,19 @@
 """Everything below Slack for tests: stores in memory, a policy, people, a fake Atlas."""
 
-import asyncio
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, TypeAlias
+from typing import Any
 
-from bot.atlas import (
-    AtlasCanceller,
-    AtlasError,
-    AtlasGateway,
-    JobRef,
-    Priority,
-    RestoreJob,
-)
+from bot.atlas import JobRef
 from bot.cancellation.decisions import Submission
 from bot.cancellation.download import Download
 from bot.cancellation.errors import CancellationError, RightsNotChecked
 from bot.cancellation.people import ActingPerson, Person
 from bot.cancellation.policy import Policies, Policy
 from bot.cancellation.request import Request, State
+from bot.services.feed import Feed
 from bot.services.projects import Project, Projects
 from bot.services.requests import RequestService
 from bot.services.rights import Rights
@@ -48,83 +40,26 @@ from tests.support.domain import (
     restore_job,
     submission,
 )
+from tests.support.fake_atlas import FakeAtlas
 
-#: What Atlas answers to a GET: the values of the job that differ, or an error.
-Answer: TypeAlias = Mapping[str, Any] | AtlasError
 PEOPLE = (RINA, ADA, ALAN, GIL, EVE)
-CANCELLED: Mapping[str, Any] = {"cancelled": True}
-
-
-class FakeAtlas(AtlasGateway, AtlasCanceller):
-    """One project in Atlas: a script of answers, and then what the job has become.
-
-    Attributes:
-        gets: the next answers to GETs.
-        deletes: the next answers to DELETEs: a status, or an error.
-        job_values: the values of the job after the script; an accepted DELETE cancels it.
-        lost_delete_works: whether a DELETE whose answer is lost cancels the job.
-        calls: the methods of all calls so far.
-        called_at: when they came, in seconds since the start.
-        on_call: called with the method before each call arrives.
-        delay: awaited with the method before each answer.
-        on_delete: called after each DELETE that had effect.
-    """
-
-    def __init__(self, clock: FakeClock) -> None:
-        self.clock = clock
-        self.project_id = PROJECT
-        self.gets: deque[Answer] = deque()
-        self.deletes: deque[int | AtlasError] = deque()
-        self.job_values: dict[str, Any] = {}
-        self.lost_delete_works = True
-        self.calls: list[str] = []
-        self.called_at: list[float] = []
-        self.on_call: Callable[[str], None] = lambda _method: None
-        self.delay: Callable[[str], Awaitable[object]] = lambda _method: asyncio.sleep(0)
-        self.on_delete: Callable[[], None] = lambda: None
-
-    @property
-    def delete_count(self) -> int:
-        return self.calls.count("DELETE")
-
-    async def job(
-        self, ref: JobRef, priority: Priority, *, timeout: float | None = None
-    ) -> RestoreJob:
-        assert priority is Priority.CANCEL
-        await self._call("GET")
-        answer = self.gets.popleft() if self.gets else self.job_values
-        if isinstance(answer, AtlasError):
-            raise answer
-        return restore_job(ref, **answer)
-
-    async def cancel_restore_job(self, ref: JobRef) -> int:
-        await self._call("DELETE")
-        answer = self.deletes.popleft() if self.deletes else 204
-        if isinstance(answer, AtlasError):
-            if answer.may_have_taken_effect and self.lost_delete_works:
-                self._cancel()
-            raise answer
-        self._cancel()
-        return answer
-
-    def _cancel(self) -> None:
-        self.job_values |= CANCELLED
-        self.on_delete()
-
-    async def _call(self, method: str) -> None:
-        self.on_call(method)
-        self.calls.append(method)
-        self.called_at.append(self.clock.monotonic() - START.timestamp())
-        await self.delay(method)
 
 
 class FakeDirectory:
-    """Slack's answers about people; None lets it be silent."""
+    """Slack's answers about people.
+
+    Attributes:
+        people: those whom Slack knows.
+        is_silent: whether Slack does not answer.
+        asked: the people of each question.
+        seconds: that an answer takes.
+    """
 
     def __init__(self, clock: FakeClock) -> None:
-        self.people: dict[str, Person] | None = {person.id: person for person in PEOPLE}
+        self.people: dict[str, Person] = {person.id: person for person in PEOPLE}
+        self.is_silent = False
         self.asked: list[frozenset[str]] = []
-        self.seconds = 0.0  #: that an answer takes
+        self.seconds = 0.0
         self._clock = clock
 
     async def resolve(
@@ -132,39 +67,22 @@ class FakeDirectory:
     ) -> Mapping[str, Person]:
         self.asked.append(frozenset(users))
         self._clock.advance(self.seconds)
-        if self.people is None:
+        if self.is_silent:
             raise RightsNotChecked("Slack did not answer.")
         return {user: self.people[user] for user in users}
 
 
 @dataclass(eq=False)
-class RecordedRuns(RunStore):
-    """The store of runs.
+class CoreEnvironment:
+    """One process of the bot without Slack; time passes where the bot sleeps.
 
     Attributes:
-        on_sent: called after each commit of an attempt.
-        troubles: what was shown of lasting faults, each with its time and whether people are asked.
+        ends: the states in which runs ended.
+        changes: what reads of Atlas have changed.
+        errors: those that ended runs.
+        messages_changed_at: the times of the commits that wrote messages.
+        on_messages: called after each of them.
     """
-
-    _: KW_ONLY
-    on_sent: Callable[[], None] = lambda: None
-    troubles: list[tuple[datetime, str, bool]] = field(default_factory=list)
-
-    async def record_sent(self, request: Request) -> Request:
-        sent = await super().record_sent(request)
-        self.on_sent()
-        return sent
-
-    async def record_trouble(
-        self, request: Request, trouble: str, policy: Policy, *, is_long: bool
-    ) -> Request:
-        self.troubles.append((self.now(), trouble, is_long))
-        return await super().record_trouble(request, trouble, policy, is_long=is_long)
-
-
-@dataclass(eq=False)
-class CoreEnvironment:
-    """One process of the bot without Slack; time passes where the bot sleeps."""
 
     database: Database
     policy: Policy = POLICY
@@ -172,22 +90,28 @@ class CoreEnvironment:
     clock: FakeClock = field(default_factory=lambda: FakeClock(START))
     ends: list[State] = field(default_factory=list)
     changes: list[Changes] = field(default_factory=list)
-    errors: list[CancellationError] = field(default_factory=list)  #: that ended runs
+    errors: list[CancellationError] = field(default_factory=list)
+    messages_changed_at: list[datetime] = field(default_factory=list)
+    on_messages: Callable[[], None] = lambda: None
 
     def __post_init__(self) -> None:
         self.atlas, self.directory = FakeAtlas(self.clock), FakeDirectory(self.clock)
         self.lease = Lease(self.database, self.holder, seconds=3600.0)
-        over = (self.database, self.clock, self.lease)
-        self.requests, self.runs = RequestStore(*over), RecordedRuns(*over)
-        self.downloads, self.outbox = DownloadStore(*over), OutboxStore(*over)
+        over, wake = (self.database, self.clock, self.lease), self._note_messages
+        self.requests = RequestStore(*over, on_messages=wake)
+        self.runs = RunStore(*over, on_messages=wake)
+        self.downloads = DownloadStore(*over, on_messages=wake)
+        self.outbox = OutboxStore(*over, on_messages=wake)
         self.log = AuditLog(*over)
         self.build()
 
+    def _note_messages(self) -> None:
+        self.messages_changed_at.append(self.clock.now)
+        self.on_messages()
+
     def build(self) -> None:
         """Build the services anew, as a restart with this policy does."""
-        policies = Policies(default=self.policy)
-        project = Project(id=PROJECT, name="shop", policies=policies, gateway=self.atlas)
-        self.projects = Projects([project])
+        self.projects = Projects([self.project])
         self.runner = Runner(
             self.runs,
             self.projects,
@@ -208,23 +132,39 @@ class CoreEnvironment:
             on_changes=self.changes.append,
         )
 
+    @property
+    def project(self) -> Project:
+        """The project with today's policy."""
+        policies = Policies(default=self.policy)
+        return Project(id=PROJECT, name="shop", policies=policies, gateway=self.atlas)
+
+    def feed(self) -> Feed:
+        return Feed(self.project, self.downloads, self.clock)
+
+    async def see(self, *refs: JobRef) -> None:
+        """Let the watch read a list with these downloads of one cluster; `REF` without any."""
+        seen = refs or (REF,)
+        listing = Listing(
+            project_id=PROJECT,
+            cluster=seen[0].cluster_name,
+            jobs=[restore_job(ref, **self.atlas.jobs_now.setdefault(ref, {})) for ref in seen],
+            read_at=self.clock.now,
+        )
+        await self.downloads.record_listing(listing, self.policy)
+
     async def list_new(self, ref: JobRef = REF, /, **job: Any) -> Download:
         """Let the watch, which began a minute before, list a download."""
         now, self.clock.now = self.clock.now, START - timedelta(minutes=1)
         await self.downloads.start_watch(PROJECT)
         self.clock.now = now
-        listing = Listing(
-            project_id=PROJECT,
-            cluster=ref.cluster_name,
-            jobs=[restore_job(ref, **job)],
-            read_at=now,
-        )
-        await self.downloads.record_listing(listing, self.policy)
+        self.atlas.jobs_now[ref] = job
+        await self.see(ref)
         return await self.download(ref)
 
     async def ask(self, person: ActingPerson = RINA, **changes: Any) -> Request:
-        """Submit the dialog."""
+        """Submit the dialog about a job of Atlas."""
         asked: Submission = submission(**{"read_at": self.clock.now, **changes})
+        self.atlas.jobs_now.setdefault(asked.ref, {})
         return (await self.service.submit(person, asked)).request
 
     async def approved(self, **changes: Any) -> Request:

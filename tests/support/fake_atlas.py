@@ -1,94 +1,94 @@
-"""One project's Atlas in memory for tests of services: a gateway and a canceller in one."""
+"""One project's Atlas in memory: a gateway and a canceller that follow a script."""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
+from typing import Any, TypeAlias
 
 from bot.atlas import (
+    RESTORE_REQUESTED,
     ActivityEvent,
     AtlasCanceller,
+    AtlasError,
     AtlasGateway,
-    ClusterNotFound,
     JobNotFound,
     JobRef,
-    LocatedJob,
-    NotLocated,
     Priority,
     ReadItems,
     RestoreJob,
 )
 from bot.atlas.activity import parse_event
+from tests.support.clock import FakeClock
+from tests.support.domain import PROJECT, REF, START, restore_job
 
-PROJECT_ID = "5b6212af90dc76637950a2c6"
-#: The calls that `faults` and `gates` know, beside the names of clusters.
-CLUSTERS, EVENTS, DELETE = "/clusters", "/events", "DELETE"
-
-
-def event_near(job_id: str, name: str, created: datetime) -> ActivityEvent:
-    """The event that Atlas writes right after the start of a job, by the user `name`."""
-    event = parse_event(
-        {
-            "id": f"{job_id[:18]}{int(job_id[18:], 16) + 1:06x}",
-            "created": created.isoformat(),
-            "eventTypeName": "CPS_RESTORE_REQUESTED_AUDIT",
-            "username": name,
-        }
-    )
-    assert event
-    return event
+#: What a read of a job answers: the values that differ from a download in progress, or an error.
+Answer: TypeAlias = Mapping[str, Any] | AtlasError
+CANCELLED: Mapping[str, Any] = {"cancelled": True}
+#: The names of calls; the list of a cluster's jobs has the cluster's name.
+GET, DELETE, CLUSTERS, EVENTS = "GET", "DELETE", "/clusters", "/events"
 
 
 class FakeAtlas(AtlasGateway, AtlasCanceller):
     """A project in memory; it has no limits, and remembers no answer.
 
     Attributes:
-        jobs_of: every cluster's jobs, newest first.
+        jobs_now: what Atlas says of each job besides that it is a download in progress.
+        empty_clusters: the names of clusters without jobs.
+        unread: the ids of jobs that cannot be read, in every list.
         events: the restore requests of the activity feed.
-        faults: what a call raises, by cluster, or `CLUSTERS`, `EVENTS`, `DELETE`.
-        gates: what a call waits for, by the same names.
-        unread: the ids of jobs that cannot be read, in every cluster.
+        gets: the next answers to reads of a job; after them `jobs_now` holds.
+        deletes: the next answers to DELETEs: a status, or an error.
+        lost_delete_works: whether a DELETE whose answer is lost cancels the job.
+        faults: what every call of a name raises.
+        gates: what every call of a name waits for.
         calls: the names of the calls in their order.
+        called_at: when they came, in seconds since `START`.
         priorities: what each read was for.
-        deleted: the jobs for which a DELETE arrived.
-        is_deaf: whether an accepted DELETE changes nothing.
+        on_call: called with the name before each call arrives.
+        on_cancelled: called when a DELETE has had its effect, before its answer.
     """
 
     def __init__(
         self,
-        jobs: Mapping[str, Iterable[RestoreJob]] | None = None,
+        clock: FakeClock,
+        downloads: Iterable[JobRef] = (REF,),
         *,
-        project_id: str = PROJECT_ID,
-        name: str = "shop-prod",
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        project_id: str = PROJECT,
     ) -> None:
-        self.project_id, self.name, self.now = project_id, name, now
-        self.jobs_of: dict[str, list[RestoreJob]] = {n: [*j] for n, j in (jobs or {}).items()}
+        self.clock, self.project_id = clock, project_id
+        self.jobs_now: dict[JobRef, Mapping[str, Any]] = {ref: {} for ref in downloads}
+        self.empty_clusters: list[str] = []
+        self.unread: list[str] = []
         self.events: list[ActivityEvent] = []
+        self.gets: deque[Answer] = deque()
+        self.deletes: deque[int | AtlasError] = deque()
+        self.lost_delete_works = True
         self.faults: dict[str, Exception] = {}
         self.gates: dict[str, asyncio.Event] = {}
-        self.unread: list[str] = []
         self.calls: list[str] = []
+        self.called_at: list[float] = []
         self.priorities: list[Priority] = []
-        self.deleted: list[JobRef] = []
-        self.is_deaf = False
+        self.on_call: Callable[[str], None] = lambda _name: None
+        self.on_cancelled: Callable[[], None] = lambda: None
 
-    async def close(self) -> None:
-        pass
-
-    async def project_name(self) -> str:
-        return self.name
+    @property
+    def delete_count(self) -> int:
+        return self.calls.count(DELETE)
 
     async def clusters(self, priority: Priority, *, max_age: float = 0.0) -> ReadItems[str]:
         read_at = await self._read(CLUSTERS, priority)
-        return ReadItems(sorted(self.jobs_of), read_at=read_at)
+        names = {ref.cluster_name for ref in self.jobs_now} | {*self.empty_clusters}
+        return ReadItems(sorted(names), read_at=read_at)
 
     async def jobs(
         self, cluster: str, priority: Priority, *, max_age: float = 0.0
     ) -> ReadItems[RestoreJob]:
         read_at = await self._read(cluster, priority)
-        if cluster not in self.jobs_of:
-            raise ClusterNotFound
-        return ReadItems(self.jobs_of[cluster], self.unread, read_at)
+        refs = [ref for ref in self.jobs_now if ref.cluster_name == cluster]
+        newest_first = sorted(refs, key=lambda ref: ref.job_id, reverse=True)
+        jobs = (restore_job(ref, **self.jobs_now[ref]) for ref in newest_first)
+        return ReadItems(jobs, self.unread, read_at)
 
     async def restore_requests(
         self, since: datetime, priority: Priority = Priority.WATCH, *, max_age: float = 0.0
@@ -100,46 +100,50 @@ class FakeAtlas(AtlasGateway, AtlasCanceller):
     async def job(
         self, ref: JobRef, priority: Priority, *, timeout: float | None = None
     ) -> RestoreJob:
-        await self._read(ref.cluster_name, priority)
-        for job in self.jobs_of.get(ref.cluster_name, ()):
-            if job.id == ref.job_id:
-                return job
-        raise JobNotFound
-
-    async def locate(self, job_id: str, priority: Priority) -> LocatedJob:
-        for name, jobs in self.jobs_of.items():
-            await self._read(name, priority)
-            for job in jobs:
-                if job.id == job_id:
-                    own = job.cluster_name or name
-                    return LocatedJob(JobRef(self.project_id, own, job_id), job)
-        raise NotLocated
+        await self._read(GET, priority)
+        answer = self.gets.popleft() if self.gets else self.jobs_now.get(ref)
+        if answer is None:
+            raise JobNotFound(status=404)
+        if isinstance(answer, AtlasError):
+            raise answer
+        return restore_job(ref, **answer)
 
     async def cancel_restore_job(self, ref: JobRef) -> int:
-        """Cancel the job; a fault is raised after that, as for an answer that got lost."""
-        self.calls.append(DELETE)
-        self.deleted.append(ref)
-        if gate := self.gates.get(DELETE):
-            await gate.wait()
-        if not self.is_deaf:
-            self.change(ref.job_id, cancelled=True)
-        if fault := self.faults.get(DELETE):
-            raise fault
-        return 204
+        await self._call(DELETE)
+        answer = self.deletes.popleft() if self.deletes else 204
+        if isinstance(answer, AtlasError):
+            if answer.may_have_taken_effect and self.lost_delete_works:
+                self._cancel(ref)
+            raise answer
+        self._cancel(ref)
+        return answer
 
-    def change(self, job_id: str, **changes: object) -> None:
-        """Change what Atlas says of a job."""
-        for jobs in self.jobs_of.values():
-            jobs[:] = [job.model_copy(update=changes) if job.id == job_id else job for job in jobs]
+    def _cancel(self, ref: JobRef) -> None:
+        self.jobs_now[ref] = {**self.jobs_now[ref], **CANCELLED}
+        self.on_cancelled()
 
     async def _read(self, name: str, priority: Priority) -> datetime:
         """Note a read, and let it wait or fail; return when it began."""
-        began = self.now()
-        self.calls.append(name)
+        began = self.clock.now
         self.priorities.append(priority)
+        await self._call(name)
+        return began
+
+    async def _call(self, name: str) -> None:
+        self.on_call(name)
+        self.calls.append(name)
+        self.called_at.append((self.clock.now - START).total_seconds())
         await asyncio.sleep(0)
         if gate := self.gates.get(name):
             await gate.wait()
         if fault := self.faults.get(name):
             raise fault
-        return began
+
+
+def restore_event(username: str, at: datetime = START) -> ActivityEvent:
+    """Return the event of the activity feed that somebody started a download."""
+    number = int(at.timestamp()) * 1000 + sum(username.encode())
+    payload = {"created": at, "eventTypeName": RESTORE_REQUESTED, "username": username}
+    event = parse_event({"id": f"{number:024x}", **payload})
+    assert event is not None
+    return event

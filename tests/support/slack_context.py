@@ -4,18 +4,14 @@ from collections.abc import Callable
 
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.cancellation.policy import Policies, Policy
 from bot.services.feed import Feed
 from bot.services.lookup import Lookup
-from bot.services.projects import Project, Projects
 from bot.services.requests import RequestService
 from bot.slack.client import Identity
 from bot.slack.context import SlackContext
 from bot.slack.directory import Directory
 from bot.slack.links import Links
 from tests.support.core import CoreEnvironment
-from tests.support.domain import PROJECT
-from tests.support.fake_atlas import FakeAtlas
 
 
 def slack_context(
@@ -23,23 +19,19 @@ def slack_context(
     client: AsyncWebClient,
     identity: Identity,
     *,
-    policy: Policy,
-    atlas: FakeAtlas,
     start_run: Callable[[str], None] = lambda _id: None,
     feed_is_readable: Callable[[str], bool] = lambda _project: True,
     is_active: Callable[[], bool] = lambda: True,
 ) -> SlackContext:
-    """Build the context for one project, `shop`."""
-    project = Project(id=PROJECT, name="shop", policies=Policies(default=policy), gateway=atlas)
-    projects = Projects([project])
+    """Build the context for the project of the environment."""
     return SlackContext(
         client=client,
         identity=identity,
         directory=Directory(client, identity, core.clock.monotonic),
-        projects=projects,
+        projects=core.projects,
         requests=RequestService(
             core.requests,
-            projects,
+            core.projects,
             start_run=start_run,
             feed_is_readable=feed_is_readable,
             on_changes=core.changes.append,

@@ -17,8 +17,7 @@ from bot.slack.app import SlackApp
 from bot.slack.client import Identity, SlackClient, new_session
 from bot.slack.context import SlackContext
 from tests.support.core import CoreEnvironment, core_environment
-from tests.support.domain import REF, restore_job
-from tests.support.fake_atlas import FakeAtlas
+from tests.support.domain import REF
 from tests.support.polling import wait_until
 from tests.support.slack_context import slack_context
 
@@ -51,21 +50,20 @@ class Connected:
 def context_on(
     slack: FakeSlackServer, core: CoreEnvironment, session: ClientSession
 ) -> SlackContext:
-    """Return the context of the listeners, for one project that announces in #ops."""
+    """Return the context of the listeners."""
     space = slack.workspace
     return slack_context(
         core,
         SlackClient(slack.bot_token, slack.api_url, session),
         Identity(team=space.team.id, user=space.app.bot_user),
-        policy=Policy(channel=space.channel("ops").id),
-        atlas=FakeAtlas({"prod-eu": [restore_job()]}, now=core.clock),
     )
 
 
 @asynccontextmanager
 async def started(slack: FakeSlackServer) -> AsyncIterator[Connected]:
     """Start the app and leave it to the test to wait for its connection."""
-    async with core_environment() as core, new_session() as session:
+    policy = Policy(channel=slack.workspace.channel("ops").id)
+    async with core_environment(policy) as core, new_session() as session:
         context, acks = context_on(slack, core, session), list[float]()
         app = SlackApp(context, slack.app_token, acks.append)
         running = asyncio.create_task(app.run())

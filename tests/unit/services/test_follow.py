@@ -1,6 +1,5 @@
 """The follower: stored downloads are read every few seconds until they end."""
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -9,21 +8,16 @@ from bot.atlas import Unavailable
 from bot.services.follow import INTERVAL, Follower
 from bot.services.observations import Observations
 from bot.services.projects import Project, Projects
+from tests.support.core import CoreEnvironment
 from tests.support.domain import LINK, REF, job_ref
-from tests.unit.services.environment import Environment, new_environment
-
-
-@pytest.fixture
-async def env() -> AsyncIterator[Environment]:
-    async with new_environment() as opened:
-        yield opened
+from tests.support.fake_atlas import CANCELLED
 
 
 @dataclass
 class Followed:
     """A follower, with what it told the metrics and which feeds it read."""
 
-    env: Environment
+    env: CoreEnvironment
     links: list[str] = field(default_factory=list)
     feeds: list[str] = field(default_factory=list)
 
@@ -45,12 +39,12 @@ class Followed:
 
 
 @pytest.fixture
-def followed(env: Environment) -> Followed:
+def followed(env: CoreEnvironment) -> Followed:
     return Followed(env)
 
 
 async def test_download_is_read_in_each_interval_until_it_ends(
-    env: Environment, followed: Followed
+    env: CoreEnvironment, followed: Followed
 ) -> None:
     await env.see()
     follower = followed.follower()
@@ -58,7 +52,7 @@ async def test_download_is_read_in_each_interval_until_it_ends(
     for after in (0.0, INTERVAL - 1, 1.0, INTERVAL, INTERVAL):
         env.clock.advance(after)
         if len(reads) == 3:
-            env.atlas.flags[REF] = {"cancelled": True}
+            env.atlas.jobs_now[REF] = CANCELLED
         await follower.step()
         reads.append(len(env.atlas.calls))
 
@@ -66,9 +60,11 @@ async def test_download_is_read_in_each_interval_until_it_ends(
     assert (await env.download()).ended == "cancelled"
 
 
-async def test_live_link_is_stored_and_counted_once(env: Environment, followed: Followed) -> None:
+async def test_live_link_is_stored_and_counted_once(
+    env: CoreEnvironment, followed: Followed
+) -> None:
     await env.see()
-    env.atlas.flags[REF] = dict(LINK)
+    env.atlas.jobs_now[REF] = LINK
     follower = followed.follower()
     for _ in range(3):
         env.clock.advance(INTERVAL)
@@ -79,31 +75,32 @@ async def test_live_link_is_stored_and_counted_once(env: Environment, followed: 
 
 
 async def test_download_that_cannot_be_read_stops_no_other(
-    env: Environment, followed: Followed
+    env: CoreEnvironment, followed: Followed
 ) -> None:
     second = job_ref(number=2)
     await env.see(second, REF)
-    env.atlas.flags |= {REF: {"failed": True}, second: {"failed": True}}
-    env.atlas.failures = [Unavailable(status=503), None]
+    env.atlas.jobs_now |= {REF: {"failed": True}, second: {"failed": True}}
+    env.atlas.gets.append(Unavailable(status=503))
     await followed.follower().step()
 
     assert len(await env.downloads.going_on()) == 1
 
 
 async def test_feed_is_read_only_where_no_watch_reads_it(
-    env: Environment, followed: Followed
+    env: CoreEnvironment, followed: Followed
 ) -> None:
     await env.see()
     await followed.follower().step()
     watched = list(followed.feeds)
     env.policy = replace(env.policy, channel=None)
+    env.build()
     await followed.follower().step()
 
     assert (watched, followed.feeds) == ([], ["shop"])
 
 
 async def test_download_of_a_project_that_is_not_named_any_more_is_not_read(
-    env: Environment, followed: Followed
+    env: CoreEnvironment, followed: Followed
 ) -> None:
     await env.see()
     await followed.follower(Projects([])).step()

@@ -1,30 +1,24 @@
 """What people are shown of Atlas: one job, wherever it is, or all that run."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
 
-from bot.atlas import Unavailable
+from bot.atlas import JobRef, Unavailable
 from bot.cancellation.errors import WrongCluster
 from bot.services.lookup import Lookup, NotFoundInAtlas
 from bot.services.projects import Project
 from bot.storage.database import Database
 from bot.storage.download_store import DownloadStore
 from bot.storage.request_store import RequestStore
+from tests.support.core import CoreEnvironment
 from tests.support.domain import LINK, REF, job_id, job_ref
-from tests.unit.services.environment import Environment, FakeAtlas, new_environment, restore_event
+from tests.support.fake_atlas import CANCELLED, CLUSTERS, EVENTS, FakeAtlas, restore_event
 
 OTHER_PROJECT = "5b6212af90dc76637950a2c7"
 
 
-@pytest.fixture
-async def env() -> AsyncIterator[Environment]:
-    async with new_environment() as opened:
-        yield opened
-
-
-def lookup(env: Environment) -> Lookup:
+def lookup(env: CoreEnvironment) -> Lookup:
     return Lookup(
         downloads=env.downloads,
         requests=env.requests,
@@ -33,15 +27,18 @@ def lookup(env: Environment) -> Lookup:
     )
 
 
-def another_project(atlas: FakeAtlas) -> Project:
-    """Return a second project, whose Atlas is another one."""
-    opened = Environment(atlas=atlas)
-    return replace(opened.project, id=OTHER_PROJECT, name="billing")
+def another_project(env: CoreEnvironment, *refs: JobRef, fault: str | None = None) -> Project:
+    """Return a second project with these downloads; the calls of one name fail."""
+    downloads = [replace(ref, project_id=OTHER_PROJECT) for ref in refs]
+    atlas = FakeAtlas(env.clock, downloads, project_id=OTHER_PROJECT)
+    if fault:
+        atlas.faults[fault] = Unavailable(status=503)
+    return replace(env.project, id=OTHER_PROJECT, name="billing", gateway=atlas)
 
 
 @pytest.mark.parametrize("cluster", [None, "prod-eu", "PROD-EU"])
 async def test_job_is_found_with_or_without_its_cluster(
-    env: Environment, cluster: str | None
+    env: CoreEnvironment, cluster: str | None
 ) -> None:
     found = await lookup(env).find([env.project], cluster, REF.job_id)
 
@@ -49,26 +46,26 @@ async def test_job_is_found_with_or_without_its_cluster(
     assert found.job.can_be_cancelled
 
 
-async def test_job_is_searched_in_all_projects(env: Environment) -> None:
-    projects = [another_project(FakeAtlas(flags={})), env.project]
+async def test_job_is_searched_in_all_projects(env: CoreEnvironment) -> None:
+    projects = [another_project(env), env.project]
 
     assert (await lookup(env).find(projects, None, REF.job_id)).ref == REF
 
 
-async def test_typed_cluster_that_is_not_that_of_the_job_is_refused(env: Environment) -> None:
-    env.atlas.clusters_without_jobs = ("prod-us",)
+async def test_typed_cluster_that_is_not_that_of_the_job_is_refused(env: CoreEnvironment) -> None:
+    env.atlas.empty_clusters = ["prod-us"]
 
     with pytest.raises(WrongCluster) as refused:
         await lookup(env).find([env.project], "prod-us", REF.job_id)
     assert refused.value.cluster == "prod-eu"
 
 
-async def test_job_that_no_cluster_has_is_told_with_what_was_searched(env: Environment) -> None:
+async def test_job_that_no_cluster_has_is_told_with_what_was_searched(env: CoreEnvironment) -> None:
     with pytest.raises(NotFoundInAtlas, match="No cluster of shop has a download with this job"):
         await lookup(env).find([env.project], None, job_id(number=9))
 
 
-async def test_job_has_what_the_bot_knows_of_it(env: Environment) -> None:
+async def test_job_has_what_the_bot_knows_of_it(env: CoreEnvironment) -> None:
     env.atlas.events = [restore_event("dana@shop.example")]
     asked = await env.ask()
     found = await lookup(env).find([env.project], "prod-eu", REF.job_id)
@@ -77,13 +74,15 @@ async def test_job_has_what_the_bot_knows_of_it(env: Environment) -> None:
     assert found.download.starters.names == ("dana@shop.example",)
 
 
-async def test_list_has_what_runs_newest_first_and_other_restores_apart(env: Environment) -> None:
+async def test_list_has_what_runs_newest_first_and_other_restores_apart(
+    env: CoreEnvironment,
+) -> None:
     second, automated, over = (job_ref(number=number) for number in (2, 3, 4))
     in_another = job_ref(number=5, cluster="prod-us")
-    env.atlas.flags |= {
-        second: dict(LINK),
+    env.atlas.jobs_now |= {
+        second: LINK,
         automated: {"deliveryType": "automated"},
-        over: {"cancelled": True},
+        over: CANCELLED,
         in_another: {},
     }
     running = await lookup(env).running([env.project])
@@ -94,22 +93,19 @@ async def test_list_has_what_runs_newest_first_and_other_restores_apart(env: Env
     assert not running.unread
 
 
-async def test_list_of_one_cluster_has_no_other_one(env: Environment) -> None:
-    env.atlas.flags[job_ref(number=5, cluster="prod-us")] = {}
+async def test_list_of_one_cluster_has_no_other_one(env: CoreEnvironment) -> None:
+    env.atlas.jobs_now[job_ref(number=5, cluster="prod-us")] = {}
     running = await lookup(env).running([env.project], "Prod-EU")
 
     assert [item.ref for item in running.downloads] == [REF]
 
 
-@pytest.mark.parametrize(("broken", "cluster"), [("prod-us", "prod-us"), ("", None)])
+@pytest.mark.parametrize(("broken", "cluster"), [("prod-us", "prod-us"), (CLUSTERS, None)])
 async def test_list_says_what_could_not_be_read_beside_what_could(
-    env: Environment, broken: str, cluster: str | None
+    env: CoreEnvironment, broken: str, cluster: str | None
 ) -> None:
-    atlas = FakeAtlas(
-        flags={job_ref(number=7, cluster="prod-us"): {}},
-        broken={broken: Unavailable(status=503)},
-    )
-    running = await lookup(env).running([env.project, another_project(atlas)])
+    other = another_project(env, job_ref(number=7, cluster="prod-us"), fault=broken)
+    running = await lookup(env).running([env.project, other])
     (unread,) = running.unread
 
     assert [item.ref for item in running.downloads] == [REF]
@@ -117,9 +113,9 @@ async def test_list_says_what_could_not_be_read_beside_what_could(
 
 
 async def test_list_has_the_other_downloads_beside_one_that_cannot_be_read(
-    env: Environment,
+    env: CoreEnvironment,
 ) -> None:
-    env.atlas.unread = ("5" * 24,)
+    env.atlas.unread = ["5" * 24]
     running = await lookup(env).running([env.project])
 
     assert [item.ref for item in running.downloads] == [REF]
@@ -127,17 +123,19 @@ async def test_list_has_the_other_downloads_beside_one_that_cannot_be_read(
     assert (unread.cluster, unread.why) == ("prod-eu", "1 job could not be read")
 
 
-async def test_download_that_ended_since_the_list_was_read_is_left_out(env: Environment) -> None:
+async def test_download_that_ended_since_the_list_was_read_is_left_out(
+    env: CoreEnvironment,
+) -> None:
     await env.see()
-    env.atlas.flags[REF] = {"cancelled": True}
+    env.atlas.jobs_now[REF] = CANCELLED
     env.clock.advance(1)
     await env.see()
-    env.atlas.flags[REF] = {}  # a list that is some seconds old
+    env.atlas.jobs_now[REF] = {}  # a list that is some seconds old
 
     assert not (await lookup(env).running([env.project])).downloads
 
 
-async def test_atlas_is_shown_where_the_database_cannot_be_read(env: Environment) -> None:
+async def test_atlas_is_shown_where_the_database_cannot_be_read(env: CoreEnvironment) -> None:
     without_tables = Database("sqlite:///:memory:")
     stores = (without_tables, env.clock, env.lease)
     unreadable = replace(
@@ -149,8 +147,8 @@ async def test_atlas_is_shown_where_the_database_cannot_be_read(env: Environment
     assert [item.ref for item in running.downloads] == [REF]
 
 
-async def test_starter_is_not_known_where_the_feed_cannot_be_read(env: Environment) -> None:
-    env.atlas.feed_error = Unavailable(status=503)
+async def test_starter_is_not_known_where_the_feed_cannot_be_read(env: CoreEnvironment) -> None:
+    env.atlas.faults[EVENTS] = Unavailable(status=503)
     found = await lookup(env).find([env.project], None, REF.job_id)
 
     assert found.download.starters.read_at is None

@@ -55,7 +55,6 @@ CHANGES = {
 async def test_rights_of_today_decide_about_the_delete(name: str, env: CoreEnvironment) -> None:
     change = CHANGES[name]
     request = await env.approved()
-    assert env.directory.people is not None
     env.directory.people |= change.people or {}
     env.policy = change.policy
     env.build()
@@ -72,7 +71,6 @@ async def test_request_whose_approver_lost_the_right_waits_on_and_runs_anew_when
     env: CoreEnvironment,
 ) -> None:
     request = await env.approved()
-    assert env.directory.people is not None
     env.directory.people |= kind_of("U0ADA", Kind.DEACTIVATED)
     waiting = await env.run(request)
     assert waiting.approved_by == frozenset()
@@ -126,7 +124,7 @@ async def test_nobody_is_checked_for_what_auto_cancel_approved(env: CoreEnvironm
     env.clock.advance(90)
     await env.requests.auto_cancel(download.ref, AUTO_CANCEL, feed_is_fresh=False)
     (request,) = await env.runs.running()
-    env.directory.people = None
+    env.directory.is_silent = True
 
     ended = await env.run(request)
 
@@ -139,7 +137,7 @@ async def test_nobody_is_checked_for_what_auto_cancel_approved(env: CoreEnvironm
 async def run_while_atlas_is_down(env: CoreEnvironment, down_for: timedelta) -> Request:
     """Run a request with an Atlas that answers only after some time; Slack is silent."""
     request = await env.approved()
-    env.directory.people = None
+    env.directory.is_silent = True
 
     def fail(method: str) -> None:
         if method == "GET" and env.clock.now < START + down_for:
@@ -164,16 +162,15 @@ async def test_after_ten_minutes_the_run_waits_and_ends_at_its_limit(env: CoreEn
 
 
 async def test_run_that_waits_for_slack_goes_on_when_it_answers(env: CoreEnvironment) -> None:
-    people = env.directory.people
     request = await env.approved()
-    env.directory.people = None
+    env.directory.is_silent = True
     env.clock.advance(1)
     await env.runs.begin(request.id)
     env.clock.advance(DECISION_HOLDS.total_seconds())
 
     def answer_later(_method: str) -> None:
         if env.clock.now > START + timedelta(minutes=12):
-            env.directory.people = people
+            env.directory.is_silent = False
 
     env.atlas.on_call = answer_later
 
@@ -187,7 +184,7 @@ async def test_read_only_project_cancels_nothing_also_while_slack_is_silent(
     env: CoreEnvironment,
 ) -> None:
     request = await env.approved()
-    env.directory.people = None
+    env.directory.is_silent = True
     env.policy = replace(POLICY, read_only=True)
     env.build()
 

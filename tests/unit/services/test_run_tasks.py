@@ -11,6 +11,7 @@ from bot.cancellation.request import State
 from bot.tasks import cancel_and_wait
 from tests.support.core import CoreEnvironment
 from tests.support.domain import POLICY, START, job_ref
+from tests.support.fake_atlas import DELETE, GET
 from tests.support.polling import wait_until
 
 SECOND = job_ref(START, 2)
@@ -91,19 +92,12 @@ async def test_stop_records_the_answer_of_a_delete_that_is_out_and_begins_no_oth
     env: CoreEnvironment,
 ) -> None:
     request = await env.ask()
-    is_out, may_answer = asyncio.Event(), asyncio.Event()
-
-    async def wait(method: str) -> None:
-        if method == "DELETE":
-            is_out.set()
-            await may_answer.wait()
-
-    env.atlas.delay = wait
+    env.atlas.gates[DELETE] = asyncio.Event()
     async with running(env):
-        await asyncio.wait_for(is_out.wait(), 20)
+        await wait_until(lambda: env.atlas.delete_count)
         stopping = asyncio.create_task(env.runner.stop())
         await asyncio.sleep(0)
-        may_answer.set()
+        env.atlas.gates[DELETE].set()
         await stopping
 
     left = await env.requests.get(request.id)
@@ -113,15 +107,9 @@ async def test_stop_records_the_answer_of_a_delete_that_is_out_and_begins_no_oth
 
 async def test_stop_ends_a_run_that_waits_and_sends_nothing(env: CoreEnvironment) -> None:
     request = await env.ask()
-    is_out = asyncio.Event()
-
-    async def wait(_method: str) -> None:
-        is_out.set()
-        await asyncio.Event().wait()
-
-    env.atlas.delay = wait
+    env.atlas.gates[GET] = asyncio.Event()
     async with running(env):
-        await asyncio.wait_for(is_out.wait(), 20)
+        await wait_until(lambda: env.atlas.calls)
         async with asyncio.timeout(1):
             await env.runner.stop()
 

@@ -1,6 +1,6 @@
 """A run of one request: what Atlas answers, and the end, the DELETEs and the time that follow."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -12,6 +12,7 @@ from bot.atlas import (
     JobNotFound,
     NoConnection,
     NotCancellable,
+    Priority,
     RateLimited,
     RoleMissing,
     TimedOut,
@@ -19,12 +20,14 @@ from bot.atlas import (
 )
 from bot.atlas.errors import NotFoundToCancel
 from bot.cancellation.errors import NotActive
+from bot.cancellation.events import EventName
 from bot.cancellation.request import Attempts, State
 from bot.cancellation.run import RUN_LIMIT
 from bot.services.runner import ENOUGH_NOT_FOUND
 from bot.storage.lease import Lease
-from tests.support.core import CANCELLED, Answer, CoreEnvironment
+from tests.support.core import CoreEnvironment
 from tests.support.domain import LINK, POLICY, REF, START, restore_job
+from tests.support.fake_atlas import CANCELLED, Answer
 
 OTHER = {"snapshotId": "5b622f7087d9d6039fafe0ff"}
 NOT_FOUND, DENIED = JobNotFound(status=404), RoleMissing(status=403, code="USER_UNAUTHORIZED")
@@ -105,17 +108,27 @@ async def test_run_by_the_answers_of_atlas(name: str, env: CoreEnvironment) -> N
     )
 
 
-async def test_warm_cancel_is_three_calls_and_its_events(env: CoreEnvironment) -> None:
-    ended = await env.run(await env.approved())
+async def test_warm_cancel_is_three_calls_and_each_delete_is_recorded_before_and_after(
+    env: CoreEnvironment,
+) -> None:
+    request = await env.approved()
+    steps: list[str] = []
+    env.atlas.on_call = steps.append
+    env.database.on_event = lambda event: steps.append(event["event"])
 
-    assert env.atlas.calls == ["GET", "DELETE", "GET"]
-    assert ended.attempts == Attempts(count=1, is_accepted=True)
-    assert (await env.events())[2:] == [
+    ended = await env.run(request)
+
+    assert steps == [
         "request:cancelling",
+        "GET",
         "atlas:cancel_sent",
+        "DELETE",
         "atlas:cancel_answered",
+        "GET",
         "request:cancelled",
     ]
+    assert ended.attempts == Attempts(count=1, is_accepted=True)
+    assert set(env.atlas.priorities) == {Priority.CANCEL}
     assert (await env.replies())[-1] == "ended"
 
 
@@ -162,6 +175,11 @@ def is_down(env: CoreEnvironment, minutes: float) -> None:
     env.atlas.on_call = fail
 
 
+def message_changes(env: CoreEnvironment) -> list[timedelta]:
+    """Return when the message changed after the start of the run; the last time is its end."""
+    return [at - START for at in env.messages_changed_at if at > START]
+
+
 async def test_lasting_fault_is_shown_within_half_a_minute_and_asks_people_once_after_ten_minutes(
     env: CoreEnvironment,
 ) -> None:
@@ -170,12 +188,9 @@ async def test_lasting_fault_is_shown_within_half_a_minute_and_asks_people_once_
     ended = await env.run(await env.approved())
 
     assert ended.state is State.CANCELLED
-    shown_at, sentence, _ = env.runs.troubles[0]
-    assert START + timedelta(seconds=10) <= shown_at <= START + timedelta(seconds=30)
-    assert sentence == "Atlas did not answer in time."  # the bot itself tries again
-    (asked_at,) = [at for at, _, is_long in env.runs.troubles if is_long]
-    assert timedelta(minutes=10) <= asked_at - START <= timedelta(minutes=10, seconds=30)
-    assert len(env.runs.troubles) == 2
+    shown_at, asked_at, _ = message_changes(env)
+    assert timedelta(seconds=10) <= shown_at <= timedelta(seconds=30)
+    assert timedelta(minutes=10) <= asked_at <= timedelta(minutes=10, seconds=30)
     assert (await env.replies()).count("trouble") == 1
 
 
@@ -184,7 +199,7 @@ async def test_short_fault_is_not_shown(env: CoreEnvironment) -> None:
 
     await env.run(await env.approved())
 
-    assert env.runs.troubles == []
+    assert len(message_changes(env)) == 1
 
 
 @pytest.mark.parametrize("deletes_sent", [0, 1])
@@ -208,19 +223,24 @@ class Killed(Exception):
     """The process is killed here."""
 
 
-async def test_people_are_asked_once_also_by_the_next_process(env: CoreEnvironment) -> None:
+@pytest.mark.parametrize(("minutes", "calls_for_people"), [(5, 0), (11, 1)])
+async def test_trouble_is_stored_and_people_are_asked_once_also_by_the_next_process(
+    minutes: int, calls_for_people: int, env: CoreEnvironment
+) -> None:
     is_down(env, minutes=20)
     request = await env.approved()
     first = env.atlas.on_call
 
-    def kill(method: str) -> None:
-        first(method)
-        if env.clock.now > START + timedelta(minutes=11):
+    def kill(name: str) -> None:
+        first(name)
+        if env.clock.now > START + timedelta(minutes=minutes):
             raise Killed
 
     env.atlas.on_call = kill
     with pytest.raises(Killed):
         await env.run(request)
+    assert (await env.requests.get(request.id)).trouble == "Atlas did not answer in time."
+    assert (await env.replies()).count("trouble") == calls_for_people
     env.atlas.on_call = first
     env.build()
     await env.run(request)
@@ -228,8 +248,18 @@ async def test_people_are_asked_once_also_by_the_next_process(env: CoreEnvironme
     assert (await env.replies()).count("trouble") == 1
 
 
-async def run_until_killed(env: CoreEnvironment, kill_at: int) -> bool:
-    """Run a request, and kill the process at one of its steps; False if it has fewer steps."""
+def after_record(env: CoreEnvironment, act: Callable[[], None]) -> None:
+    """Let something happen after each commit of an attempt, before its DELETE is sent."""
+
+    def call(event: Mapping[str, Any]) -> None:
+        if event["event"] == EventName.CANCEL_SENT:
+            act()
+
+    env.database.on_event = call
+
+
+async def run_until_killed(env: CoreEnvironment, kill_at: int) -> None:
+    """Run a request, and kill the process at one of its steps; then run it in the next one."""
     steps = 0
 
     def step(*_: object) -> None:
@@ -239,34 +269,26 @@ async def run_until_killed(env: CoreEnvironment, kill_at: int) -> bool:
             raise Killed
 
     request = await env.approved()
-    env.atlas.on_call = env.atlas.on_delete = env.runs.on_sent = step
+    env.atlas.on_call = env.atlas.on_cancelled = step
     env.database.on_event = step  # after each commit
-    try:
+    with pytest.raises(Killed):
         await env.run(request)
-    except Killed:
-        env.atlas.calls.append("killed")
-    else:
-        return False
-    finally:
-        env.atlas.on_call, env.database.on_event = lambda _method: None, lambda _event: None
-        env.atlas.on_delete = env.runs.on_sent = lambda: None
+    env.atlas.calls.append("killed")
     env.build()
     await env.run(request)
-    return True
 
 
-@pytest.mark.parametrize("kill_at", range(1, 11))
+@pytest.mark.parametrize("kill_at", range(1, 9))
 async def test_next_process_continues_with_a_get_wherever_the_first_one_was_killed(
     kill_at: int, env: CoreEnvironment
 ) -> None:
-    was_killed = await run_until_killed(env, kill_at)
+    await run_until_killed(env, kill_at)
 
     (ended,) = await env.requests.of_download(REF.project_id, REF.job_id)
     assert ended.state is State.CANCELLED
     assert env.atlas.delete_count == 1
-    if was_killed:
-        after = env.atlas.calls[env.atlas.calls.index("killed") + 1 :]
-        assert after[:1] in ([], ["GET"])
+    after = env.atlas.calls[env.atlas.calls.index("killed") + 1 :]
+    assert after[:1] in ([], ["GET"])
     assert (await env.log.verify()).broken is None
 
 
@@ -278,10 +300,10 @@ async def test_attempt_of_a_killed_process_that_sent_nothing_is_sent_by_the_next
     def kill() -> None:
         raise Killed
 
-    env.runs.on_sent = kill
+    after_record(env, kill)
     with pytest.raises(Killed):
         await env.run(request)
-    env.runs.on_sent = lambda: None
+    after_record(env, lambda: None)
     env.build()
 
     ended = await env.run(request)
@@ -297,7 +319,7 @@ async def test_no_delete_where_the_lease_is_lost_between_record_and_send(
     def lose() -> None:
         env.lease.number = None
 
-    env.runs.on_sent = lose
+    after_record(env, lose)
 
     request = await env.run(await env.approved())
 
@@ -310,7 +332,6 @@ async def test_no_delete_by_a_process_whose_lease_another_one_has_taken(
     env: CoreEnvironment,
 ) -> None:
     request = await env.approved()
-    env.atlas.on_call = lambda _method: None
     number = env.lease.number
     await env.lease.release()
     successor = Lease(env.database, "process 2")
@@ -329,14 +350,14 @@ async def test_delete_waits_for_a_young_record_and_young_rights(
 ) -> None:
     request = await env.approved()
     if slow == "the record":
-        env.runs.on_sent = lambda: env.clock.advance(5.1)
+        after_record(env, lambda: env.clock.advance(5.1))
     else:
         env.directory.seconds = 24.0
-        env.runs.on_sent = lambda: env.clock.advance(1.1)
+        after_record(env, lambda: env.clock.advance(1.1))
 
-    def be_fast(_method: str) -> None:
+    def be_fast(_name: str) -> None:
         if env.atlas.calls:
-            env.runs.on_sent = lambda: None
+            after_record(env, lambda: None)
             env.directory.seconds = 0.0
 
     env.atlas.on_call = be_fast

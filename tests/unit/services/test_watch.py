@@ -11,23 +11,25 @@ import pytest
 from bot.atlas import Unavailable
 from bot.services.observations import Observations
 from bot.services.watch import FEED_INTERVAL, Watch
+from tests.support.core import CoreEnvironment
 from tests.support.domain import AUTO_CANCEL, REF, START, job_ref
-from tests.unit.services.environment import Environment, new_environment, restore_event
+from tests.support.fake_atlas import CANCELLED, CLUSTERS, restore_event
 
 INTERVAL = 60.0
 
 
 @pytest.fixture
-async def env() -> AsyncIterator[Environment]:
-    async with new_environment() as opened:
-        yield opened
+def env(env: CoreEnvironment) -> CoreEnvironment:
+    """The watch begins some seconds after the start of the first download."""
+    env.clock.advance(5)
+    return env
 
 
 @dataclass
 class Watched:
     """A watch whose rounds and reads of the feed a test lets begin."""
 
-    env: Environment
+    env: CoreEnvironment
     rounds: list[datetime] = field(default_factory=list)
     seen: int = 0
     detected: list[float] = field(default_factory=list)
@@ -91,7 +93,7 @@ class Watched:
                 await task
 
 
-async def stored(env: Environment, *, count: int) -> None:
+async def stored(env: CoreEnvironment, *, count: int) -> None:
     """Wait until so many downloads are stored."""
     async with asyncio.timeout(5):
         for _ in range(1000):
@@ -101,7 +103,7 @@ async def stored(env: Environment, *, count: int) -> None:
 
 
 async def test_first_round_stores_downloads_that_ran_before_without_a_time(
-    env: Environment,
+    env: CoreEnvironment,
 ) -> None:
     env.policy = AUTO_CANCEL
     async with Watched(env).running() as watched:
@@ -113,12 +115,12 @@ async def test_first_round_stores_downloads_that_ran_before_without_a_time(
     assert watched.rounds == [env.clock.now]
 
 
-async def test_later_download_is_new_and_gets_its_time(env: Environment) -> None:
+async def test_later_download_is_new_and_gets_its_time(env: CoreEnvironment) -> None:
     env.policy = AUTO_CANCEL
     async with Watched(env).running() as watched:
         env.clock.advance(20)
         later = job_ref(env.clock.now - timedelta(seconds=10), number=2, cluster="added")
-        env.atlas.flags[later] = {}
+        env.atlas.jobs_now[later] = {}
         watched.next_round.set()
         await watched.finish_round()
         download = await env.download(later)
@@ -127,11 +129,11 @@ async def test_later_download_is_new_and_gets_its_time(env: Environment) -> None
     assert watched.detected == [10]
 
 
-async def test_event_of_the_feed_makes_the_watch_look_at_once(env: Environment) -> None:
+async def test_event_of_the_feed_makes_the_watch_look_at_once(env: CoreEnvironment) -> None:
     async with Watched(env).running() as watched:
         env.clock.advance(20)
         later = job_ref(env.clock.now - timedelta(seconds=10), number=2)
-        env.atlas.flags[later] = {}
+        env.atlas.jobs_now[later] = {}
         env.atlas.events = [restore_event("dana@shop.example", later.started_at)]
         watched.next_feed.set()
         await stored(env, count=2)
@@ -142,7 +144,7 @@ async def test_event_of_the_feed_makes_the_watch_look_at_once(env: Environment) 
 
 
 async def test_feed_is_read_as_soon_as_it_is_to_have_the_event_of_a_start(
-    env: Environment,
+    env: CoreEnvironment,
 ) -> None:
     async with Watched(env).running() as watched:
         async with asyncio.timeout(5):
@@ -154,7 +156,7 @@ async def test_feed_is_read_as_soon_as_it_is_to_have_the_event_of_a_start(
     assert (first, second) == (FEED_INTERVAL, 6)
 
 
-async def test_interval_is_from_start_to_start_of_a_round(env: Environment) -> None:
+async def test_interval_is_from_start_to_start_of_a_round(env: CoreEnvironment) -> None:
     watched = Watched(env)
     async with watched.running():
         watched.next_round.set()
@@ -163,16 +165,16 @@ async def test_interval_is_from_start_to_start_of_a_round(env: Environment) -> N
     assert pause == INTERVAL
 
 
-@pytest.mark.parametrize("broken", ["", "broken"])
+@pytest.mark.parametrize("broken", [CLUSTERS, "broken"])
 async def test_round_with_a_failed_read_is_no_complete_look_but_stores_the_rest(
-    env: Environment, broken: str
+    env: CoreEnvironment, broken: str
 ) -> None:
-    env.atlas.clusters_without_jobs = ("broken",)
+    env.atlas.empty_clusters = ["broken"]
     async with Watched(env).running() as watched:
         env.clock.advance(60)
-        env.atlas.broken = {broken: Unavailable(status=503)}
+        env.atlas.faults[broken] = Unavailable(status=503)
         later = job_ref(START + timedelta(seconds=30), number=2)
-        env.atlas.flags[later] = {}
+        env.atlas.jobs_now[later] = {}
         watched.next_round.set()
         await watched.finish_round()
         download = await env.download(later)
@@ -181,10 +183,10 @@ async def test_round_with_a_failed_read_is_no_complete_look_but_stores_the_rest(
     assert len(watched.rounds) == 1
 
 
-async def test_download_that_is_cancelled_elsewhere_is_seen_as_ended(env: Environment) -> None:
+async def test_download_that_is_cancelled_elsewhere_is_seen_as_ended(env: CoreEnvironment) -> None:
     async with Watched(env).running() as watched:
         env.clock.advance(60)
-        env.atlas.flags[REF] = {"cancelled": True}
+        env.atlas.jobs_now[REF] = CANCELLED
         watched.next_round.set()
         await watched.finish_round()
         download = await env.download()

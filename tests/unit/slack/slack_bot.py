@@ -2,14 +2,12 @@
 
 import asyncio
 import json
-from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from slack_bolt.request.async_request import AsyncBoltRequest
-from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.atlas import JobRef
 from bot.cancellation.people import ActingPerson
@@ -17,70 +15,14 @@ from bot.cancellation.policy import Policy
 from bot.cancellation.request import Request
 from bot.slack.app import build_app
 from bot.slack.client import Identity
-from bot.slack.errors import CannotPost, SlackError
 from bot.slack.values import ALONE, DIALOG, REASON, button_value
 from tests.support.core import CoreEnvironment, core_environment
-from tests.support.domain import ADA, ALAN, EVE, GIL, POLICY, PROJECT, REF, RINA, TEAM, restore_job
-from tests.support.fake_atlas import FakeAtlas
+from tests.support.domain import POLICY, PROJECT, REF, RINA, TEAM
 from tests.support.slack_context import slack_context
-from tests.unit.slack.block_text import as_text
+from tests.unit.slack.fake_slack import IDENTITY, MEMBER_OF, FakeSlack
 
 Json = dict[str, Any]
 COMMAND = "/cancel-restore"
-IDENTITY = Identity(team=TEAM, user="U0BOT")
-MEMBER_OF, OTHER, DIRECT = "C0DEV", "C0LOBBY", "D0RINA"
-
-
-class FakeSlack(AsyncWebClient):
-    """A workspace without a network: people, channels, dialogs and private messages.
-
-    Attributes:
-        views: the dialogs by their ids, as they are now.
-        private: what was told, as the method, the channel and the text.
-        failures: the errors of the next calls, by method.
-        gates: what a method waits for.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(token="xoxb-1")
-        people = (RINA, ADA, ALAN, GIL, EVE)
-        self.accounts: dict[str, Json] = {
-            item.id: {"id": item.id, "team_id": TEAM, "profile": {}} for item in people
-        }
-        self.channels: dict[str, Json] = {
-            MEMBER_OF: {"is_member": True},
-            OTHER: {"is_member": False},
-            DIRECT: {"is_im": True},
-        }
-        self.views: dict[str, Json] = {}
-        self.private: list[tuple[str, str, str]] = []
-        self.failures: defaultdict[str, list[SlackError]] = defaultdict(list)
-        self.gates: dict[str, asyncio.Event] = {}
-
-    async def api_call(self, api_method: str, **kwargs: Any) -> Any:
-        given: Json = kwargs.get("json") or kwargs.get("params") or {}
-        if gate := self.gates.get(api_method):
-            await gate.wait()
-        if failures := self.failures[api_method]:
-            raise failures.pop(0)
-        match api_method:
-            case "users.info":
-                return {"user": self.accounts[given["user"]]}
-            case "views.open":
-                view = {**given["view"], "id": f"V{len(self.views) + 1}"}
-                self.views[view["id"]] = view
-                return {"view": view}
-            case "views.update":
-                self.views[given["view_id"]] = {**given["view"], "id": given["view_id"]}
-            case "conversations.info":
-                if given["channel"] not in self.channels:
-                    raise CannotPost("channel_not_found")
-                return {"channel": self.channels[given["channel"]]}
-            case "chat.getPermalink":
-                return {"permalink": f"https://slack.example/{given['channel']}"}
-            case "chat.postEphemeral" | "chat.postMessage":
-                self.private.append((api_method, given["channel"], as_text(given)))
-        return {"ok": True}
 
 
 @dataclass(eq=False)
@@ -95,17 +37,16 @@ class SlackBot:
     identity: Identity = IDENTITY
 
     def __post_init__(self) -> None:
-        self.atlas = FakeAtlas({"prod-eu": [restore_job()]}, now=self.core.clock)
         self.restart(self.core.policy)
 
     def restart(self, policy: Policy) -> None:
         """Build what a process has, with this policy."""
+        self.core.policy = policy
+        self.core.build()
         self.context = slack_context(
             self.core,
             self.slack,
             self.identity,
-            policy=policy,
-            atlas=self.atlas,
             start_run=self.runs.append,
             feed_is_readable=lambda _project: self.feed_is_readable,
             is_active=lambda: self.is_active,

@@ -9,7 +9,8 @@ import pytest
 from bot.atlas import AtlasUnavailable
 from bot.slack import command
 from bot.slack.values import OPEN
-from tests.support.domain import EVE, POLICY, REF, RINA, restore_job, users
+from tests.support.domain import EVE, POLICY, REF, RINA, users
+from tests.support.fake_atlas import CANCELLED, GET
 from tests.unit.slack.block_text import as_text
 from tests.unit.slack.slack_bot import SlackBot, is_job_dialog, slack_bot
 
@@ -47,7 +48,7 @@ async def test_list_has_a_button_for_each_download(bot: SlackBot, text: str) -> 
 
 
 async def test_list_says_that_nothing_runs(bot: SlackBot) -> None:
-    bot.atlas.change(REF.job_id, cancelled=True)
+    bot.core.atlas.jobs_now[REF] = CANCELLED
     await bot.types(RINA, "")
 
     assert "No download is running in shop." in bot.told
@@ -65,13 +66,13 @@ async def test_list_that_takes_long_is_announced_and_follows(
     bot: SlackBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(command, "NOTICE_AFTER", 0.0)
-    bot.atlas.gates["prod-eu"] = asyncio.Event()
+    bot.core.atlas.gates["prod-eu"] = asyncio.Event()
     typing = asyncio.create_task(bot.types(RINA, ""))
     async with asyncio.timeout(5):
         while not bot.slack.private:  # noqa: ASYNC110 - the fake sets no event
             await asyncio.sleep(0.001)
     notice = bot.told
-    bot.atlas.gates["prod-eu"].set()
+    bot.core.atlas.gates["prod-eu"].set()
     await typing
 
     assert notice == command.STILL_READING
@@ -122,7 +123,7 @@ async def test_approver_and_person_of_break_glass_may_look_and_ask() -> None:
 
 
 async def test_atlas_that_does_not_answer_is_said_in_the_dialog(bot: SlackBot) -> None:
-    bot.atlas.faults["prod-eu"] = AtlasUnavailable()
+    bot.core.atlas.faults[GET] = AtlasUnavailable()
     view = await bot.opens(RINA)
 
     assert "submit" not in view
@@ -130,7 +131,7 @@ async def test_atlas_that_does_not_answer_is_said_in_the_dialog(bot: SlackBot) -
 
 
 async def test_other_restore_is_shown_without_submit(bot: SlackBot) -> None:
-    bot.atlas.jobs_of["prod-eu"] = [restore_job(deliveryType="automated")]
+    bot.core.atlas.jobs_now[REF] = {"deliveryType": "automated"}
     view = await bot.opens(RINA)
 
     assert "submit" not in view

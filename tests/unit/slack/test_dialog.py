@@ -11,8 +11,10 @@ from bot.slack import context, dialog
 from bot.slack.errors import DialogExpired, SlackUnavailable
 from bot.slack.values import ALONE, OPEN, REASON
 from tests.support.domain import ADA, EVE, GIL, POLICY, REF, RINA
+from tests.support.fake_atlas import CANCELLED, GET
 from tests.unit.slack.block_text import as_text
-from tests.unit.slack.slack_bot import DIRECT, IDENTITY, OTHER, SlackBot, let_run_value, slack_bot
+from tests.unit.slack.fake_slack import DIRECT, IDENTITY, OTHER
+from tests.unit.slack.slack_bot import SlackBot, let_run_value, slack_bot
 
 NO_CHANNEL = replace(POLICY, channel=None)
 ALONE_IS_ENOUGH = replace(NO_CHANNEL, approvals=0)
@@ -28,7 +30,7 @@ async def bot() -> AsyncIterator[SlackBot]:
 
 
 async def test_dialog_opens_before_atlas_and_slack_say_anything(bot: SlackBot) -> None:
-    bot.atlas.gates["prod-eu"] = bot.slack.gates["users.info"] = asyncio.Event()
+    bot.core.atlas.gates[GET] = bot.slack.gates["users.info"] = asyncio.Event()
     opening = asyncio.create_task(bot.opens(RINA))
     async with asyncio.timeout(5):
         while not bot.slack.views:  # noqa: ASYNC110 - the fake sets no event
@@ -71,7 +73,7 @@ async def test_atlas_that_is_slow_is_said_in_time(
     bot: SlackBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dialog, "LOOKUP_TIMEOUT", 0.01)
-    bot.atlas.gates["prod-eu"] = asyncio.Event()
+    bot.core.atlas.gates[GET] = asyncio.Event()
 
     assert context.SLOW_ATLAS in as_text(await bot.opens(RINA))
 
@@ -271,7 +273,7 @@ async def test_dialog_says_how_to_invite_the_bot_where_nobody_could_approve(chan
 
 async def test_job_that_cannot_be_cancelled_is_shown_also_where_the_bot_may_not_post() -> None:
     async with slack_bot(NO_CHANNEL) as bot:
-        bot.atlas.change(REF.job_id, cancelled=True)
+        bot.core.atlas.jobs_now[REF] = CANCELLED
         view = await bot.opens(RINA, OTHER)
 
         assert "The download has ended: cancelled." in as_text(view)
