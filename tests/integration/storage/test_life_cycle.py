@@ -12,6 +12,7 @@ from tests.support.postgres import PostgresServer
 
 EXAMPLES = int(os.environ.get("LIFE_CYCLE_EXAMPLES", "30"))
 STEPS = 40
+SLOW = 30.0  #: seconds for a transaction: a model of rules must not fail where a core is busy
 
 
 class OnSqlite(LifeCycle):
@@ -38,6 +39,6 @@ def test_life_cycle_on_postgresql(postgres: PostgresServer) -> None:
         async def open_database(self) -> Database:
             url = postgres.emptied_database()
             await ensure_current(url)
-            return Database(url)
+            return Database(url, timeout=SLOW)
 
     play(OnPostgres, EXAMPLES // 4)
