@@ -18,7 +18,8 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.benchmarks import ack, burst, cancellation, detection, footprint, history
-from tests.benchmarks.environment import Options, checked_out
+from tests.benchmarks.environment import Options
+from tests.benchmarks.older import checked_out
 from tests.benchmarks.results import Figure, commit_id, machine, page, record
 from tests.support.sigterm import exit_on_sigterm
 
