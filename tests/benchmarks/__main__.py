@@ -18,8 +18,9 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.benchmarks import ack, burst, cancellation, detection, footprint, history
-from tests.benchmarks.environment import Options, checked_out
-from tests.benchmarks.results import Figure, commit_id, machine, page, record
+from tests.benchmarks.environment import Options
+from tests.benchmarks.older import checked_out
+from tests.benchmarks.results import Figure, commit_id, machine, page, record, today
 from tests.support.sigterm import exit_on_sigterm
 
 MODULES = {
@@ -33,8 +34,8 @@ def main(given: Sequence[str] | None = None) -> int:
     # Stores that run in this process log each event.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     console = Console(width=110)
-    commit = commit_id()
-    console.print(f"{commit}, {machine()}", highlight=False)
+    run = {"commit": commit_id(), "machine": machine(), "date": today()}
+    console.print(", ".join(run.values()), highlight=False)
     missed = False
     tree = checked_out(arguments.old) if arguments.old else nullcontext()
     with tree as old:
@@ -46,7 +47,7 @@ def main(given: Sequence[str] | None = None) -> int:
             console.print(_table(name, figures))
             missed = missed or any(figure.misses_goal for figure in figures)
             if arguments.json:
-                record(arguments.json, commit, name, figures, load)
+                record(arguments.json, run, name, figures, load)
     if arguments.page:
         arguments.page.write_text(
             page(

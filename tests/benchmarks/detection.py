@@ -10,6 +10,8 @@ import math
 import random
 import time
 from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from bot.sandbox.atlas import FakeAtlasServer, Fault, Kind
@@ -35,15 +37,28 @@ BACKUP_CALLS, EVENT_CALLS = 500, 100
 
 
 async def measure(options: Options) -> list[Figure]:
+    return [
+        replace(
+            figure,
+            name=figure.name if tree is None else f"{name}, {figure.name}",
+            goal=figure.goal if tree is None else None,
+        )
+        for name, tree in options.editions().items()
+        for figure in await _measure(tree, options)
+    ]
+
+
+async def _measure(tree: Path | None, options: Options) -> list[Figure]:
     world, clusters = many_projects(options.pick(2, 40), options.pick(6, 500))
     slack = FakeSlackServer()
     slack.workspace.app.scopes.add("chat:write.public")
-    channel = {"BOT_CHANNEL": slack.workspace.channel("ops").id}
+    name = "BOT_CHANNEL" if tree is None else "BOT_WATCH_CHANNEL"  # as bots of before 1.0 call it
+    channel = {name: slack.workspace.channel("ops").id}
     with projects_file(world) as environ:
         async with FakeAtlasServer(world) as atlas, slack:
             atlas.behaviour.event_delay = EVENT_DELAY
             atlas.faults.add(Fault(kind=Kind.DELAY, seconds=LATENCY, times=None))
-            async with open_bot(None, slack, atlas, **environ, **channel) as env:
+            async with open_bot(tree, slack, atlas, **environ, **channel) as env:
                 await asyncio.sleep(options.pick(3, FIRST_ROUND))
                 first, cpu, began = len(atlas.calls), cpu_seconds(env.bot.pid), time.monotonic()
                 seconds = await _start_downloads(env, clusters, options)

@@ -1,10 +1,7 @@
 """Real bots between the fake servers: that of this tree, and that of an older commit."""
 
-import io
 import os
 import re
-import subprocess
-import tarfile
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -27,7 +24,6 @@ from bot.sandbox.atlas.world import Cluster, World
 from bot.sandbox.slack import Channel, FakeSlackServer
 from bot.sandbox.slack import Settings as SlackSettings
 from bot.sandbox.slack.event_bus import ChangeEvent
-from tests.benchmarks.results import ROOT
 from tests.support.environ import bot_environ
 from tests.support.process import BotProcess
 
@@ -55,17 +51,6 @@ class Options:
     def editions(self) -> dict[str, Path | None]:
         """Return the trees of the bots by the name that figures use; None is this one."""
         return {"bot": None, **self.old}
-
-
-@contextmanager
-def checked_out(commit: str) -> Iterator[Path]:
-    """Yield a temporary folder with the tree of a commit."""
-    command = ("git", "-C", str(ROOT), "archive", commit)
-    archive = subprocess.run(command, check=True, capture_output=True).stdout
-    with tempfile.TemporaryDirectory(prefix="cancel-restore-old-") as folder:
-        with tarfile.open(fileobj=io.BytesIO(archive)) as files:
-            files.extractall(folder, filter="data")
-        yield Path(folder)
 
 
 @dataclass(slots=True, kw_only=True)

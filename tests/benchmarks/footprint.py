@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from itertools import cycle, islice
 from pathlib import Path
 
+from bot.sandbox.atlas import RestoreJob
 from bot.sandbox.atlas.world import Cluster
 from bot.sandbox.slack import User
 from tests.benchmarks.environment import (
@@ -33,7 +34,7 @@ from tests.benchmarks.environment import (
 from tests.benchmarks.results import Figure, median, ratio
 from tests.support.process import BotProcess, surroundings
 
-READY, IDLE, GROWTH = 1.0, 95.0, 1.1  #: the goals
+READY, IDLE, WORKED, GROWTH = 1.0, 95.0, 105.0, 1.1  #: the goals, in s, MB, MB and a ratio
 PEER = "import slack_bolt, httpx, sqlalchemy"
 PEOPLE = 8
 PROJECTS = 50  #: in turn, because the bot keeps below the limits that Atlas has for each
@@ -94,7 +95,7 @@ async def _growth(options: Options) -> list[Figure]:
             after = await _work(env, people, islice(turns, many - few))
     return [
         Figure(f"bot, memory after {few:,} requests", warm, "MB"),
-        Figure(f"bot, memory after {many:,} requests", after, "MB"),
+        Figure(f"bot, memory after {many:,} requests", after, "MB", WORKED),
         Figure(f"bot, memory × from {few:,} to {many:,}", after / warm, goal=GROWTH),
     ]
 
@@ -138,8 +139,20 @@ async def _cancel_jobs(env: BotEnvironment, person: str, clusters: Iterator[Clus
     for cluster in clusters:
         job = env.start_download(cluster)
         place = f"{env.atlas.world.projects[cluster.group].name} {cluster.name}"
-        await env.submit(await env.open_dialog(job, person, place), person)
-        await env.until_ended(job.id)
+        await _cancel(env, job, person, place)
         assert job.cancelled
         # The fake Atlas compares all its jobs in each call.
         del cluster.jobs[job.id]
+
+
+async def _cancel(env: BotEnvironment, job: RestoreJob, person: str, place: str) -> None:
+    """Cancel a job; a machine that is too busy may not save the first click."""
+    for is_last in (False, True):
+        await env.submit(await env.open_dialog(job, person, place), person)
+        try:
+            await env.until_ended(job.id)
+        except TimeoutError:
+            if is_last:
+                raise
+        else:
+            return

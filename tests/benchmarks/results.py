@@ -70,17 +70,20 @@ def machine() -> str:
     return f"{os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
 
 
+def today() -> str:
+    return datetime.now(UTC).date().isoformat()
+
+
 def record(
-    file: Path, commit: str, benchmark: str, figures: Sequence[Figure], load: float = 0.0
+    file: Path, run: Mapping[str, str], benchmark: str, figures: Sequence[Figure], load: float = 0.0
 ) -> None:
-    """Add figures to the run of a commit on this machine, which is the last of the trend.
+    """Add figures to the trend: to its last run if that is `run`, else to a new one.
 
     `load` is how many other programs wanted the machine's cores when the benchmark began.
     """
     runs: list[dict[str, Any]] = json.loads(file.read_text())["runs"] if file.exists() else []
-    if not runs or (runs[-1]["commit"], runs[-1]["machine"]) != (commit, machine()):
-        runs.append({"commit": commit, "machine": machine(), "figures": {}})
-    runs[-1]["date"] = datetime.now(UTC).date().isoformat()
+    if not runs or any(runs[-1].get(name) != value for name, value in run.items()):
+        runs.append({**run, "figures": {}})
     runs[-1]["load"] = max(runs[-1].get("load", 0.0), round(load, 1))
     runs[-1]["figures"][benchmark] = [asdict(figure) for figure in figures]
     file.write_text(json.dumps({"runs": runs}, indent=1, ensure_ascii=False) + "\n")
