@@ -1,6 +1,7 @@
 """Killed and stopped processes: the successor settles what is open, and no DELETE is blind."""
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import pytest
 
 from bot.sandbox.atlas import Fault, Kind
 from tests.support.serving import Serving, buttons, pause, resume, serving
+from tests.tools.kills.campaign import run
+from tests.tools.kills.chaos import Size
 
 ADA, RINA = "U0ADA00001", "U0RINA0001"
 #: Seconds within which the contract has a dead process's request settled, on a busy machine.
@@ -141,3 +144,21 @@ async def test_open_requests_of_a_project_that_is_read_only_now_end_as_withdrawn
     await bot.until(lambda: buttons(bot.find(other) or {"blocks": []}) == [])
 
     assert bot.deletes(job) == 0
+
+
+async def test_short_campaign_of_kills_breaks_no_rule(tmp_path: Path) -> None:
+    size = Size(
+        requests=12,
+        downloads=12,
+        storm=(5.0, 6.0),
+        calm=(2.0, 3.0),
+        hits=(3.0, 5.0),
+        cut=1.0,
+        linger=(1.0, 3.0),
+        ends_all=False,
+    )
+
+    report = await run(f"sqlite:///{tmp_path}/bot.db", size, secrets.randbelow(2**31))
+
+    assert report.found == [], (report.seed, report.histories)
+    assert report.counts["requests"]

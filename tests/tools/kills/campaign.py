@@ -17,7 +17,7 @@ from tests.support.postgres import open_postgres
 from tests.support.serving import CHANNEL, payload, serving
 from tests.tools.kills import rules, scene
 from tests.tools.kills.calm import Calm
-from tests.tools.kills.chaos import CUT_SECONDS, Chaos
+from tests.tools.kills.chaos import Chaos, Size
 from tests.tools.kills.people import People, work
 from tests.tools.kills.record import LeaseWatcher, Record, Stored
 from tests.tools.kills.rules import Evidence, Found
@@ -26,8 +26,6 @@ from tests.tools.kills.scene import Messages, until
 #: Seconds after the last fault in which everything that nobody has to decide is done.
 SETTLED_WITHIN = 60.0
 DOWNLOADS_AT_ONCE = 14
-#: Downloads for each wanted request: people leave some alone.
-MOST_DOWNLOADS = 4
 CONTENT_ERRORS = frozenset({"invalid_blocks", "msg_too_long", "invalid_arguments"})
 
 
@@ -48,8 +46,8 @@ class Report:
         return {rule: broken[rule] for rule in (*rules.RULES, *rules.OTHERS)}
 
 
-async def run(database_url: str, *, requests: int, seed: int) -> Report:
-    """Run a campaign with about so many requests."""
+async def run(database_url: str, size: Size, seed: int) -> Report:
+    """Run a campaign."""
     began = time.monotonic()
     chance = random.Random(seed)  # noqa: S311 - a seed that can be repeated
     url = make_url(database_url)
@@ -63,27 +61,29 @@ async def run(database_url: str, *, requests: int, seed: int) -> Report:
         settings = {"BOT_PROJECTS_FILE": str(file), "BOT_WATCH_INTERVAL": "15"}
         async with serving(database_url, settings) as stage:
             scene.fill(stage)
-            stage.slack.world.settings = Settings(cut_connection_seconds=CUT_SECONDS)
+            stage.slack.world.settings = Settings(cut_connection_seconds=size.cut)
             record, calm = Record(), Calm()
             messages = Messages(stage, record)
-            people = People(stage, record, messages, calm, chance)
-            chaos = Chaos(stage, record, calm, random.Random(seed + 1))  # noqa: S311 - as above
+            people = People(stage, record, messages, calm, chance, size)
+            chaos = Chaos(stage, record, calm, random.Random(seed + 1), size)  # noqa: S311 - as above
 
             def is_enough() -> bool:
-                most = MOST_DOWNLOADS * requests
-                return len(messages.request_ids) >= requests or len(record.downloads) >= most
+                started = len(record.downloads)
+                return started >= size.downloads or len(messages.request_ids) >= size.requests
 
             try:
                 await chaos.start()
                 with LeaseWatcher(engine, record.leases):
                     lives = [
-                        work(people, is_enough) for _ in range(min(DOWNLOADS_AT_ONCE, requests))
+                        work(people, is_enough)
+                        for _ in range(min(DOWNLOADS_AT_ONCE, size.requests))
                     ]
                     living = asyncio.gather(*lives)
                     await chaos.run(living.done)
                     await living
                     await chaos.end_faults()
-                    await until(lambda: _is_settled(engine, record), SETTLED_WITHIN)
+                    await until(lambda: _is_settled(engine, record, size), SETTLED_WITHIN)
+                    ended = time.time()
                     await chaos.stop()
             finally:
                 chaos.close()
@@ -98,6 +98,7 @@ async def run(database_url: str, *, requests: int, seed: int) -> Report:
                 Stored.read(engine),
                 rules.deletes(stage.atlas.calls),
                 _shown(stage.slack.state.messages(CHANNEL)),
+                ended,
             )
     engine.dispose()
     found = rules.check(evidence)
@@ -114,14 +115,20 @@ async def run(database_url: str, *, requests: int, seed: int) -> Report:
     return Report(seed, kind, counts, found, {n: rules.history(evidence, n) for n in names})
 
 
-def _is_settled(engine: Engine, record: Record) -> bool:
-    """Whether nothing is open, to be seen or to be shown; every download has ended by now."""
-    stored = Stored.read(engine)
+def _is_settled(engine: Engine, record: Record, size: Size) -> bool:
+    """Whether nothing is left to be done, to be seen or to be shown."""
+    stored, now = Stored.read(engine), time.time()
     rows = stored.downloads.values()
     is_shown = all(row["shown_version"] == row["wanted_version"] for row in rows)
-    is_seen = record.downloads.keys() <= stored.downloads.keys() and all(map(rules.has_ended, rows))
-    is_open = any(request["state"] in rules.OPEN for request in stored.requests)
-    return is_shown and is_seen and not is_open and not stored.unposted
+    is_seen = record.downloads.keys() <= stored.downloads.keys()
+    is_over = not size.ends_all or all(map(rules.has_ended, rows))
+    return (
+        is_shown
+        and is_seen
+        and is_over
+        and not stored.unposted
+        and not any(rules.is_left_open(request, now) for request in stored.requests)
+    )
 
 
 def _shown(messages: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
@@ -142,8 +149,9 @@ def _complaints(slack: FakeSlackServer) -> list[str]:
 
 async def play(kind: str, requests: int, seed: int) -> Report:
     """Run a campaign on a new database of this kind."""
+    size = Size(requests=requests, downloads=4 * requests)
     if kind == "postgresql":
         async with open_postgres() as server:
-            return await run(server.new_database(), requests=requests, seed=seed)
+            return await run(server.new_database(), size, seed)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        return await run(f"sqlite:///{folder}/bot.db", requests=requests, seed=seed)
+        return await run(f"sqlite:///{folder}/bot.db", size, seed)

@@ -26,9 +26,7 @@ END_WITHIN = 15.0
 #: Seconds after the end of all faults in which a process is active and connected to Slack: those
 #: of a dead holder's lease, and of a start, on a busy machine.
 ACTIVE_WITHIN = 45.0
-STORM, CALM = (15.0, 35.0), (8.0, 12.0)  #: seconds
 STEP = 0.25
-CUT_SECONDS = 5.0  #: for which Slack counts a connection that was cut
 ENTRY = Path(__file__).with_name("entry.py")
 TRACEBACK = "Traceback (most recent call last)"
 SLACK_METHODS = (
@@ -70,6 +68,20 @@ def slack_fault(chance: random.Random) -> SlackFault:
     return SlackFault(kind=kind, seconds=float(chance.choice((1, 1, 2, 4))))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """How long a campaign is; pairs are the bounds of seconds."""
+
+    requests: int
+    downloads: int  #: at most: people leave some alone
+    storm: tuple[float, float] = (15.0, 35.0)
+    calm: tuple[float, float] = (8.0, 12.0)
+    hits: tuple[float, float] = (2.0, 9.0)  #: between two processes that are killed or stopped
+    cut: float = 5.0  #: seconds for which Slack counts a connection that was cut
+    linger: tuple[float, float] = (2.0, 45.0)  #: until a download ends by other means
+    ends_all: bool = True  #: whether those end that the bot does not cancel
+
+
 @dataclass(eq=False)
 class Slot:
     """The place of one process: it is started again after each end."""
@@ -95,6 +107,7 @@ class Chaos:
     record: Record
     calm: Calm
     chance: random.Random
+    size: Size
     _slots: list[Slot] = field(default_factory=list)
     logs: dict[str, str] = field(default_factory=dict)  #: of processes that ended
 
@@ -117,20 +130,20 @@ class Chaos:
     async def run(self, is_over: Callable[[], bool]) -> None:
         """Storm and calm by turns."""
         while not is_over():
-            await self._storm(self.chance.uniform(*STORM), is_over)
+            await self._storm(self.chance.uniform(*self.size.storm), is_over)
             await self.end_faults()
-            await self._be_calm(self.chance.uniform(*CALM), is_over)
+            await self._be_calm(self.chance.uniform(*self.size.calm), is_over)
 
     async def _storm(self, seconds: float, is_over: Callable[[], bool]) -> None:
         began = time.monotonic()
-        act_at, fault_at = began + self.chance.uniform(1.0, 6.0), began
+        act_at, fault_at = began + self.chance.uniform(*self.size.hits), began
         while (now := time.monotonic()) < began + seconds and not is_over():
             await self._look_after()
             if now >= fault_at:
                 fault_at = now + self.chance.uniform(0.5, 1.5)
                 await self._fault()
             if now >= act_at:
-                act_at = now + self.chance.uniform(2.0, 9.0)
+                act_at = now + self.chance.uniform(*self.size.hits)
                 self._hit()
             await asyncio.sleep(STEP)
 
@@ -241,7 +254,7 @@ class Chaos:
         self.serving.slack.faults.clear()
         for slot in self._slots:
             self._resume(slot)
-        await asyncio.sleep(CUT_SECONDS)
+        await asyncio.sleep(self.size.cut)
         began = time.monotonic()
         if not await self._is_active():
             self.record.found.append(("nobody is active", "", self._states()))

@@ -15,6 +15,7 @@ from tests.support.process import execute
 from tests.support.serving import APPROVE, LET_RUN, OPEN, Serving
 from tests.tools.kills import scene
 from tests.tools.kills.calm import Calm
+from tests.tools.kills.chaos import Size
 from tests.tools.kills.record import Act, Download, Kind, Process, Record
 from tests.tools.kills.scene import Messages, until
 
@@ -35,6 +36,7 @@ class People:
     messages: Messages
     calm: Calm
     chance: random.Random
+    size: Size
     _busy: dict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
     _commands: asyncio.Semaphore = field(
         default_factory=lambda: asyncio.Semaphore(COMMANDS_AT_ONCE)
@@ -52,8 +54,8 @@ class People:
                 job.release(datetime.now(UTC))
                 self.record.note(job.id, "Atlas: the link is live")
             await asyncio.sleep(self.chance.uniform(0.0, 4.0))
-        await until(lambda: job.over, self.chance.uniform(2.0, 45.0))
-        if not job.over:
+        await until(lambda: job.over, self.chance.uniform(*self.size.linger))
+        if self.size.ends_all and not job.over:
             how = self.chance.choice((job.cancel, job.expire, job.fail, None))
             how() if how else job.finish(datetime.now(UTC))
             self.record.note(job.id, f"Atlas: {job.state}, by other means")

@@ -51,6 +51,7 @@ class Evidence:
     stored: Stored
     deletes: list[Delete]
     messages: dict[str, list[dict[str, Any]]]  #: the metadata of each job's messages
+    ended: float  #: when the rows had to be settled
 
     def deletes_of(self, job: str) -> list[Delete]:
         return [delete for delete in self.deletes if delete.job == job]
@@ -214,10 +215,17 @@ def confirmed(evidence: Evidence, download: Download) -> Iterator[str]:
 
 
 def settled(evidence: Evidence, download: Download) -> Iterator[str]:
-    """A minute after the last fault no request is open: every download has ended by then."""
+    """A minute after the last fault no request is open, unless it waits for people."""
     for request in evidence.stored.requests_of(download.job.id):
-        if request["state"] in OPEN:
+        is_over = request["state"] in OPEN and download.job.over
+        if is_over or is_left_open(request, evidence.ended):
             yield f"request {request['id']} is {request['state']}: {request['trouble']}"
+
+
+def is_left_open(request: dict[str, Any], now: float) -> bool:
+    """Whether a request should have ended: it runs, or its time is over."""
+    is_waiting = request["state"] == "awaiting" and request["expires_at"] > now * 1000
+    return request["state"] in OPEN and not is_waiting
 
 
 def one_message(evidence: Evidence, download: Download) -> Iterator[str]:
