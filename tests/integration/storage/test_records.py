@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from bot.cancellation.decisions import AutoCancelStep, Judgement, LetRunResult, SubmitResult
-from bot.cancellation.download import LetRun
+from bot.cancellation.download import Fingerprint, LetRun
 from bot.cancellation.errors import NothingChanged, TooEarly
 from bot.cancellation.people import ActingPerson
 from bot.cancellation.replies import ReplyKind
@@ -378,3 +378,22 @@ async def test_listed_download_belongs_to_the_cluster_that_its_own_links_name(
     await record.env.downloads.record_listing(listing, POLICY)
 
     assert (await record.env.download()).ref.cluster_name == "prod-us"
+
+
+async def test_message_goes_to_the_channel_of_the_policy_before_that_of_a_dialog(
+    record: Record,
+) -> None:
+    await record.submit(channel="C0DEV")
+
+    assert (await record.env.download()).channel == "C0OPS"
+
+
+async def test_request_keeps_what_the_person_was_shown_also_where_another_is_stored(
+    record: Record,
+) -> None:
+    await record.env.list_new()
+    shown = restore_job(snapshotId="5b622f7087d9d6039fafe0ff")
+
+    request = await record.submit(job=shown)
+
+    assert request.shown == Fingerprint.of(shown)
