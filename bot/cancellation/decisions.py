@@ -115,7 +115,7 @@ def approve(policy: Policy, download: Download, request: Request, person: Person
         raise errors.DownloadEnded(request)
     if error := refusal(policy, Act.APPROVE, person, request.requester):
         raise error
-    if _has_approved(request, person) and request.missing > 0:
+    if _has_approved(request, person):
         raise errors.AlreadyApproved(policy.approvers.without(person.id))
     is_enough_alone = download.auto_cancel(policy) is not None or is_operator(person.id)
     return is_enough_alone or request.missing <= 1

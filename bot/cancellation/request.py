@@ -122,6 +122,5 @@ class Request:
 
     @property
     def missing(self) -> int:
-        """How many approvals are missing."""
-        is_free = self.alone is not None or self.is_automatic
-        return 0 if is_free else max(0, self.needed - len(self.approvals))
+        """How many approvals a request that waits still misses."""
+        return max(0, self.needed - len(self.approvals))

@@ -90,7 +90,7 @@ def _name(event: ActivityEvent) -> str:
     if event.is_global_admin:
         return MONGODB_STAFF
     if application is not None:
-        acting = application.name or application.id
-        return f"{acting}{_APPLICATION}{event.for_user}" if event.for_user else acting
+        # Never its name alone, which may be that of an exempt account.
+        return f"{application.name or application.id}{_APPLICATION}{event.for_user or UNNAMED}"
     names = (event.client_id, event.username, event.user_id, event.public_key, event.api_key_id)
     return next(filter(None, names), UNNAMED)

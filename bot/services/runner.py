@@ -109,8 +109,6 @@ class Run:
         if not judgement.allows_delete:
             await self._stop(judgement)
             return False
-        if self.runner.is_stopping:
-            return False
         self.is_sending = True
         try:
             fault = await self._send(judged_at)

@@ -146,7 +146,7 @@ class Directory:
         found, member_of = await asyncio.gather(
             self._people.get(user), self._groups_of(user, groups)
         )
-        return replace(found, groups=member_of) if found.kind is Kind.MEMBER else found
+        return replace(found, groups=member_of)
 
     async def resolve(
         self, users: Collection[str], groups: Collection[str]

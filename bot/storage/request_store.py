@@ -288,8 +288,7 @@ class RequestStore(Store):
         person: Person,
     ) -> Request:
         is_complete = decisions.approve(policy, download, request, person)
-        if person.id not in request.approved_by:
-            request_rows.add_approval(uow, request, person)
+        request_rows.add_approval(uow, request, person)
         detail = {"given": len(request.approvals) + 1, "needed": max(1, request.needed)}
         uow.reply(ReplyKind.APPROVAL, policy, download, request, actor=person.id, detail=detail)
         if is_complete:

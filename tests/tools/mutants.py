@@ -1,8 +1,9 @@
 """Small wrong changes of a module, one at a time: what a test that states the rule must notice."""
 
 import ast
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Eq: ast.NotEq,
@@ -39,15 +40,29 @@ class Mutant:
 
     function: str
     line: int
-    what: str
+    what: str  #: what was changed, with the function and the line
     source: str
+    constant: str = ""  #: the name of the module whose value was changed, if it was one
+    code: str = ""  #: the line of the file with the change, without its indent
 
 
 def mutants_of(source: str) -> Iterator[Mutant]:
     """Yield every mutant of a module."""
     tree = ast.parse(source)
+    lines = ["", *(line.strip() for line in source.splitlines())]
     for statement in tree.body:
-        yield from _within(tree, statement, ("",), 0)
+        for mutant in _within(tree, statement, ("",), 0):
+            number = re.search(r":(\d+) ", mutant.what)
+            code = lines[int(number[1])] if number else ""
+            yield replace(mutant, constant=_constant(statement), code=code)
+
+
+def _constant(statement: ast.stmt) -> str:
+    """Return the name that a statement of a module gives a value, if it does no more."""
+    match statement:
+        case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+            return name
+    return ""
 
 
 def _within(tree: ast.Module, node: ast.AST, owner: tuple[str, ...], line: int) -> Iterator[Mutant]:
@@ -146,7 +161,7 @@ def _changes_of_statements(node: ast.stmt) -> Iterator[tuple[str, ast.AST]]:
     match node:
         case ast.If(test=test, body=body, orelse=orelse) if _is_plain(test):
             yield "condition negated", ast.If(ast.UnaryOp(ast.Not(), test), body, orelse)
-        case ast.Return(value=ast.expr() as value) if not _is_none(value):
+        case ast.Return(value=ast.expr() as value) if not _is_singleton(value):
             yield "returns None", ast.Return(ast.Constant(None))
         case ast.Expr() | ast.Raise() | ast.AugAssign():
             yield f"{ast.unparse(node).splitlines()[0][:40]} dropped", ast.Pass()
@@ -156,8 +171,9 @@ def _is_plain(test: ast.expr) -> bool:
     return not isinstance(test, ast.Compare | ast.BoolOp | ast.UnaryOp)
 
 
-def _is_none(value: ast.expr) -> bool:
-    return isinstance(value, ast.Constant) and value.value is None
+def _is_singleton(value: ast.expr) -> bool:
+    """Whether a value is None, or True or False, which have a change of their own."""
+    return isinstance(value, ast.Constant) and (value.value is None or value.value in {True, False})
 
 
 def _name(node: ast.AST) -> str:

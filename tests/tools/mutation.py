@@ -1,22 +1,27 @@
 """Runs the tests against each mutant of the security core, in a process for each of them.
 
 One session of pytest collects the tests; for each mutant it is forked, the code of the changed
-function is replaced, and the tests that run the changed line are run. A change of what runs when
-a module is loaded, such as a constant, needs a new session: there, all tests are run.
+function or the changed constant is replaced, and the tests that run the changed line, or the
+module, are run. Any other change of what runs when a module is loaded needs a new session.
+
+`python -m tests.tools.mutation bot/cancellation/run.py …` does it for these modules alone.
 """
 
+import ast
 import gc
 import importlib.abc
 import importlib.util
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import tomllib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.machinery import ModuleSpec
@@ -26,23 +31,25 @@ from types import CodeType, FunctionType, ModuleType
 import coverage
 import pytest
 
+from tests.tools.core_modules import core_modules
 from tests.tools.mutants import Mutant, mutants_of
 
-MODULES = (
-    *(f"bot/cancellation/{name}.py" for name in ("decisions", "policy", "people", "request")),
-    *(f"bot/cancellation/{name}.py" for name in ("run", "download", "starter")),
-    *(f"bot/storage/{name}.py" for name in ("request_rows", "request_store", "run_store")),
-    *(f"bot/services/{name}.py" for name in ("requests", "rights", "runner", "deadlines")),
+MODULES = tuple(sorted(f"bot/{name.replace('.', '/')}.py" for name in core_modules()))
+TESTS = (
+    *(f"tests/unit/{name}" for name in ("cancellation", "services", "slack", "settings", "cli")),
+    *("tests/unit/atlas/test_client.py", "tests/integration/storage"),
 )
-TESTS = ("tests/unit/cancellation", "tests/unit/services", "tests/integration/storage")
 #: On SQLite alone; the model of all of it would take a minute for each mutant.
 OPTIONS = (
     *("-q", "-x", "-o", "addopts=", "--import-mode=importlib", "--timeout=0"),
     *("-p", "no:cacheprovider", "-p", "no:xdist", "-k", "not postgresql and not life_cycle"),
 )
+#: The changes that alter nothing, each with its reason.
+EQUIVALENT = Path("tests/tools/equivalent.toml")
 #: Seconds of the processor after which a mutant that never ends counts as found, and how many
 #: times longer that may take.
-LIMIT, PATIENCE = 40, 5
+LIMIT, PATIENCE = 90, 5
+JOBS = "MUTATION_JOBS"  #: the variable with the number of processes; else one for each processor
 LOAD = "--load"  #: how this program is called for a mutant of what runs when a module is loaded
 MEMORY = 4 << 30
 PASSED, FAILED, BROKEN = 0, 1, 70  #: of a child; the last one failed to make its mutant
@@ -54,15 +61,42 @@ class Result:
 
     module: str
     count: int
-    survivors: Sequence[str]
+    survivors: Sequence[str]  #: those without an explanation
+    explained: Sequence[tuple[str, str]] = ()  #: the others, each with its reason
 
 
-def mutate(modules: Sequence[str] = MODULES, jobs: int | None = None) -> list[Result]:
+class Explanations:
+    """Why some changes alter nothing; one that explains no survivor is an error."""
+
+    def __init__(self, path: Path = EQUIVALENT) -> None:
+        entries = tomllib.loads(path.read_text(encoding="utf-8")).get("change", ())
+        self._reasons = {
+            (item["module"], item["function"], item["code"], item["what"]): item["why"]
+            for item in entries
+        }
+        self._used: set[tuple[str, str, str, str]] = set()
+
+    def why(self, module: str, mutant: Mutant) -> str | None:
+        """Return why a change that no test notices alters nothing, if that is explained."""
+        what = mutant.what.partition(" ")[2]
+        key = (module, mutant.function, mutant.code, what)
+        self._used.add(key)
+        return self._reasons.get(key)
+
+    def unused(self, modules: Iterable[str]) -> list[str]:
+        """Return the entries about these modules that explained no survivor."""
+        unused = self._reasons.keys() - self._used
+        return sorted(" ".join(key) for key in unused if key[0] in set(modules))
+
+
+def mutate(modules: Sequence[str] = MODULES) -> list[Result]:
     """Return the result of each module, and print it as soon as it is there."""
-    session = _Session(modules, jobs or os.cpu_count() or 1)
+    session = _Session(modules, int(os.environ.get(JOBS, os.cpu_count() or 1)))
     code = pytest.main([*OPTIONS, *TESTS], plugins=[session])
     if code != PASSED or len(session.results) != len(modules):
         raise SystemExit("The tests fail without any mutant.")
+    if unused := session.explanations.unused(modules):
+        raise SystemExit("\n".join((f"{EQUIVALENT} explains what a test notices:", *unused)))
     return session.results
 
 
@@ -72,6 +106,7 @@ class _Session:
     def __init__(self, modules: Sequence[str], jobs: int) -> None:
         self.modules, self.jobs = modules, jobs
         self.results: list[Result] = []
+        self.explanations = Explanations()
         self.items: dict[str, pytest.Item] = {}
         self._running: dict[int, Mutant] = {}
 
@@ -87,16 +122,37 @@ class _Session:
             lines = json.loads(found.read_text(encoding="utf-8"))
         for module in self.modules:  # the other way of running them passes without a change too
             unchanged = Mutant("", 0, "nothing", Path(module).read_text(encoding="utf-8"))
-            if _test_module(module, unchanged) != PASSED:
+            if _test_module(module, unchanged, self._files(lines[module])) != PASSED:
                 raise pytest.UsageError("The tests fail in a new session.")
             break
         for module in self.modules:
-            mutants = list(mutants_of(Path(module).read_text(encoding="utf-8")))
-            survivors = sorted(self._survivors(session, module, mutants, lines[module]))
-            self.results.append(Result(module, len(mutants), survivors))
-            sys.stderr.write(f"{module}: {len(survivors)} of {len(mutants)} are not noticed\n")
-            sys.stderr.writelines(f"  {what}\n" for what in survivors)
+            self.results.append(self._result(session, module, lines[module]))
         return True
+
+    def _result(
+        self, session: pytest.Session, module: str, lines: Mapping[str, Sequence[str]]
+    ) -> Result:
+        mutants = list(mutants_of(Path(module).read_text(encoding="utf-8")))
+        survivors, explained = [], []
+        for mutant in self._survivors(session, module, mutants, lines):
+            why = self.explanations.why(module, mutant)
+            if why is None:
+                survivors.append(f"{mutant.what}: {mutant.code}")
+            else:
+                explained.append((f"{mutant.what}: {mutant.code}", why))
+        result = Result(module, len(mutants), sorted(survivors), sorted(explained))
+        sys.stderr.write(f"{module}: {len(survivors)} of {len(mutants)} are not noticed")
+        sys.stderr.write(f", {len(explained)} more alter nothing\n" if explained else "\n")
+        sys.stderr.writelines(f"  {what}\n" for what in result.survivors)
+        return result
+
+    def _files(self, lines: Mapping[str, Sequence[str]]) -> list[str]:
+        """Return the files of the tests that run a module, those with the most tests first."""
+        counts: dict[str, int] = {}
+        for name in {name for names in lines.values() for name in names}:
+            file = name.partition("::")[0]
+            counts[file] = counts.get(file, 0) + 1
+        return sorted(counts, key=counts.__getitem__, reverse=True) or list(TESTS)
 
     def _measure(self, session: pytest.Session, found: Path) -> int:
         """Run all tests; write which of them run each line of each module, fast ones first."""
@@ -125,38 +181,62 @@ class _Session:
         module: str,
         mutants: Sequence[Mutant],
         lines: Mapping[str, Sequence[str]],
-    ) -> Iterator[str]:
-        """Yield what was changed where all tests still pass."""
+    ) -> Iterator[Mutant]:
+        """Yield the mutants with which all tests still pass."""
+        files = self._files(lines)
+        seconds = {name: rank for names in lines.values() for rank, name in enumerate(names)}
+        all_tests = sorted(seconds, key=seconds.__getitem__)
         for mutant in mutants:
             while len(self._running) >= self.jobs:
                 yield from self._ended()
             if mutant.function:
-                tests = [
-                    name for name in self.items if name in set(lines.get(str(mutant.line), ()))
-                ]
-                work = partial(self._test_function, session, module, mutant, tests)
+                tests = lines.get(str(mutant.line), ())
+                work = partial(self._test_function, session, module, mutant, tests, files)
+            elif mutant.constant:
+                work = partial(self._test_constant, session, module, mutant, all_tests, files)
             else:
-                work = partial(_test_module, module, mutant)
+                work = partial(_test_module, module, mutant, files)
             self._running[_fork(work, LIMIT)] = mutant
         while self._running:
             yield from self._ended()
 
-    def _ended(self) -> Iterator[str]:
+    def _ended(self) -> Iterator[Mutant]:
         process, status = os.wait()
         mutant = self._running.pop(process)
         code = os.waitstatus_to_exitcode(status)
         if code == BROKEN:
             raise pytest.UsageError(f"{mutant.what} could not be tested.")
         if code == PASSED:
-            yield mutant.what
+            yield mutant
 
     def _test_function(
-        self, session: pytest.Session, module: str, mutant: Mutant, tests: Sequence[str]
+        self,
+        session: pytest.Session,
+        module: str,
+        mutant: Mutant,
+        tests: Sequence[str],
+        files: Sequence[str],
     ) -> int:
         try:
             _replace_code(module, mutant)
         except ValueError:  # the new code has other variables of the class around it
-            return _test_module(module, mutant)
+            return _test_module(module, mutant, files)
+        return self._test(session, tests)
+
+    def _test_constant(
+        self,
+        session: pytest.Session,
+        module: str,
+        mutant: Mutant,
+        tests: Sequence[str],
+        files: Sequence[str],
+    ) -> int:
+        """Replace the constant; a new session where it was used before, or no test notices."""
+        if _replace_constant(module, mutant) and self._test(session, tests) == FAILED:
+            return FAILED
+        return _test_module(module, mutant, files)
+
+    def _test(self, session: pytest.Session, tests: Sequence[str]) -> int:
         for name in tests:
             item = self.items[name]
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
@@ -190,6 +270,57 @@ def _code_of(code: CodeType, name: str) -> CodeType:
     return next(_code_of(item, name) for item in inner if name.startswith(f"{item.co_qualname}."))
 
 
+def _replace_constant(module: str, mutant: Mutant) -> bool:
+    """Give a constant its new value in each module; False where one used it when loaded."""
+    home = sys.modules[module.removesuffix(".py").replace("/", ".")]
+    old = vars(home)[mutant.constant]
+    assigned = _value_of(mutant)
+    holders = [
+        holder
+        for holder in list(sys.modules.values())
+        if holder is home
+        or (
+            (holder.__name__ or "").startswith(("bot.", "tests."))
+            and vars(holder).get(mutant.constant) is old
+            and not re.search(rf"^{mutant.constant}\b", _source(holder), re.MULTILINE)
+        )
+    ]
+    if any(_is_used_at_load(ast.parse(_source(holder)), mutant.constant) for holder in holders):
+        return False
+    new = eval(compile(assigned, module, "eval"), vars(home))  # noqa: S307 - a mutant is source
+    for holder in holders:
+        setattr(holder, mutant.constant, new)
+    return True
+
+
+def _source(module: ModuleType) -> str:
+    return Path(module.__file__ or "").read_text(encoding="utf-8")
+
+
+def _value_of(mutant: Mutant) -> ast.Expression:
+    for statement in ast.parse(mutant.source).body:
+        match statement:
+            case (
+                ast.Assign(targets=[ast.Name(id=name)], value=ast.expr() as value)
+                | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
+            ) if name == mutant.constant:
+                return ast.Expression(value)
+    raise LookupError(mutant.constant)
+
+
+def _is_used_at_load(node: ast.AST, name: str) -> bool:
+    """Whether loading a module reads a name: outside the bodies of its functions."""
+    match node:
+        case ast.Name(id=used, ctx=ast.Load()):
+            return used == name
+        case ast.FunctionDef() | ast.AsyncFunctionDef():
+            outside = [*node.decorator_list, node.args]
+            return any(_is_used_at_load(child, name) for child in outside)
+        case ast.Lambda():
+            return False
+    return any(_is_used_at_load(child, name) for child in ast.iter_child_nodes(node))
+
+
 class _Loader(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Loads one module from other source than its file has."""
 
@@ -209,18 +340,18 @@ class _Loader(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         exec(compile(self.source, self.path, "exec"), module.__dict__)  # noqa: S102 - a mutant is source
 
 
-def _test_module(module: str, mutant: Mutant) -> int:
-    """Run all tests in a new interpreter, which loads the mutant."""
+def _test_module(module: str, mutant: Mutant, tests: Sequence[str]) -> int:
+    """Run tests in a new interpreter, which loads the mutant."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "mutant.py"
         path.write_text(mutant.source, encoding="utf-8")
-        command = [sys.executable, "-m", "tests.tools.mutation", LOAD, module, str(path)]
+        command = [sys.executable, "-m", "tests.tools.mutation", LOAD, module, str(path), *tests]
         return subprocess.run(command, check=False).returncode
 
 
-def _load_and_test(module: str, mutant: str) -> int:
+def _load_and_test(module: str, mutant: str, tests: Sequence[str]) -> int:
     sys.meta_path.insert(0, _Loader(module, Path(mutant).read_text(encoding="utf-8")))
-    return int(pytest.main([*OPTIONS, *TESTS]))
+    return int(pytest.main([*OPTIONS, *tests]))
 
 
 def _fork(work: Callable[[], int], seconds: int) -> int:
@@ -244,7 +375,7 @@ def _fork(work: Callable[[], int], seconds: int) -> int:
 
 if __name__ == "__main__":
     match sys.argv[1:]:
-        case [option, path, changed] if option == LOAD:
-            sys.exit(_load_and_test(path, changed))
+        case [option, path, changed, *tests] if option == LOAD:
+            sys.exit(_load_and_test(path, changed, tests))
         case paths:
             mutate(paths or MODULES)

@@ -7,11 +7,12 @@ from datetime import timedelta
 import pytest
 
 from bot.cancellation.decisions import AutoCancelStep, Judgement, LetRunResult, SubmitResult
-from bot.cancellation.download import LetRun
+from bot.cancellation.download import Fingerprint, LetRun
 from bot.cancellation.errors import NothingChanged, TooEarly
 from bot.cancellation.people import ActingPerson
 from bot.cancellation.replies import ReplyKind
 from bot.cancellation.request import Ending, Request, State
+from bot.storage.download_store import Listing
 from tests.integration.storage.record import Record
 from tests.support.core import core_environment
 from tests.support.domain import (
@@ -20,6 +21,7 @@ from tests.support.domain import (
     AUTO_CANCEL,
     GIL,
     POLICY,
+    PROJECT,
     REF,
     RINA,
     START,
@@ -365,3 +367,33 @@ async def test_submit_delivered_again_after_the_end_gives_the_same_request(recor
 
     assert (again.result, again.request.id) == (SubmitResult.CREATED, request.id)
     assert again.request.state is State.DENIED
+
+
+async def test_listed_download_belongs_to_the_cluster_that_its_own_links_name(
+    record: Record,
+) -> None:
+    other = restore_job(cluster_name="prod-us")
+    listing = Listing(project_id=PROJECT, cluster="prod-eu", jobs=[other], read_at=START)
+
+    await record.env.downloads.record_listing(listing, POLICY)
+
+    assert (await record.env.download()).ref.cluster_name == "prod-us"
+
+
+async def test_message_goes_to_the_channel_of_the_policy_before_that_of_a_dialog(
+    record: Record,
+) -> None:
+    await record.submit(channel="C0DEV")
+
+    assert (await record.env.download()).channel == "C0OPS"
+
+
+async def test_request_keeps_what_the_person_was_shown_also_where_another_is_stored(
+    record: Record,
+) -> None:
+    await record.env.list_new()
+    shown = restore_job(snapshotId="5b622f7087d9d6039fafe0ff")
+
+    request = await record.submit(job=shown)
+
+    assert request.shown == Fingerprint.of(shown)

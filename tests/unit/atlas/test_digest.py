@@ -118,6 +118,18 @@ async def test_nonce_of_a_broken_call_is_not_reused() -> None:
     assert atlas.statuses == [401, 200, 401, 200]
 
 
+async def test_refused_nonce_is_not_used_again_by_concurrent_calls() -> None:
+    atlas = StrictAtlas()
+    async with client(atlas) as client_:
+        await client_.restore_job(REF)
+        atlas.expire_all()
+        for _ in range(2):
+            await asyncio.gather(client_.restore_job(REF), client_.restore_job(REF))
+
+    refused = [seen.nc for seen in atlas.seen if seen.status == 401 and seen.nc]
+    assert refused == ["00000002"]
+
+
 async def test_delete_does_not_wait_for_a_hanging_read_with_the_same_nonce() -> None:
     atlas = StrictAtlas(same_nonce=True)
     answers = asyncio.Event()

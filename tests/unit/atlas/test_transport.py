@@ -1,9 +1,12 @@
-"""Requests use the proxy of the environment, except to this machine."""
+"""Requests use the proxy of the environment, except to this machine, and verify certificates."""
+
+import ssl
 
 import httpx
 import pytest
 
-from bot.atlas.transport import proxy_for
+from bot.atlas.transport import open_transport, proxy_for
+from tests.unit.atlas.strict_server import REF, StrictAtlas, client
 
 PROXY = "http://proxy.example:3128"
 
@@ -34,3 +37,24 @@ def test_proxy_comes_from_the_environment(
         monkeypatch.setenv(name, value)
 
     assert proxy_for(httpx.URL(url)) == proxy
+
+
+async def test_given_transport_is_used_whatever_proxy_the_environment_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("all_proxy", "http://127.0.0.1:9")
+    atlas = StrictAtlas()
+
+    async with client(atlas) as client_:
+        await client_.restore_job(REF)
+
+    assert atlas.statuses == [401, 200]
+
+
+def test_certificate_and_name_of_the_server_are_verified() -> None:
+    transport = open_transport("https://cloud.example")
+
+    assert isinstance(transport, httpx.AsyncHTTPTransport)
+    context = transport._pool._ssl_context
+    assert context is not None
+    assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)

@@ -110,7 +110,6 @@ APPROVALS = [
     (PLAIN, request(needed=2), ADA, False),
     (PLAIN, TWO, ADA, True),
     (PLAIN, TWO, ALAN, errors.AlreadyApproved),
-    (PLAIN, replace(TWO, needed=1), ALAN, True),  # it waits, though nothing is missing any more
     (PLAIN, request(), RINA, errors.MayNotApprove),
     (PLAIN, request(requester="U0ADA"), ADA, errors.OwnRequest),
     (PLAIN, request(State.DENIED), ADA, errors.NothingChanged),

@@ -8,7 +8,7 @@ import pytest
 
 from bot.cancellation.download import Fingerprint
 from bot.cancellation.request import Attempts, State
-from bot.cancellation.run import RUN_LIMIT, Step, end_of_download, is_over_time, next_step, verdict
+from bot.cancellation.run import Step, end_of_download, is_over_time, next_step, verdict
 from tests.support.domain import LINK, START, download, request, restore_job
 
 NONE = Attempts()
@@ -83,9 +83,20 @@ def test_run_and_watch_give_the_same_verdict(
     assert ending.state is state
 
 
+def test_changed_snapshot_time_is_named_as_iso_8601() -> None:
+    moved = {"timestamp": START - timedelta(hours=1)}
+
+    ending = next_step(request(State.CANCELLING), restore_job(**moved)).ending
+
+    assert ending is not None
+    assert ending.outcome.changes == {
+        "snapshot_time": ("2026-12-02T11:20:00+00:00", "2026-12-02T11:00:00+00:00")
+    }
+
+
 def test_run_ends_seventy_minutes_after_its_stored_start() -> None:
     running = replace(request(State.CANCELLING), run_started_at=START)
 
-    assert not is_over_time(running, START + RUN_LIMIT - timedelta(seconds=1))
-    assert is_over_time(running, START + RUN_LIMIT)
-    assert not is_over_time(request(), START + RUN_LIMIT)
+    assert not is_over_time(running, START + timedelta(minutes=69, seconds=59))
+    assert is_over_time(running, START + timedelta(minutes=70))
+    assert not is_over_time(request(), START + timedelta(minutes=70))

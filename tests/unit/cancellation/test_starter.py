@@ -22,6 +22,11 @@ def event(seconds: float = 0, **actor: Any) -> ActivityEvent:
     )
 
 
+def application(username: str = "", **principal: str) -> ActivityEvent:
+    """Return the event of an application that acts for a user."""
+    return event(0, username=username, delegate_principal=principal)
+
+
 CASES = [
     ([], ()),
     ([event(5)], ("dana",)),
@@ -33,6 +38,10 @@ CASES = [
     ([event(0, client_id="mdb_sa_id_1", username="x")], ("mdb_sa_id_1",)),
     ([event(0, is_global_admin=True)], ("MongoDB staff",)),
     ([event(0, user_id="")], ("an unnamed account",)),
+    ([application(name="Deploy", id="app1", on_behalf_of="dana")], ("Deploy for dana",)),
+    ([application(name="Deploy", on_behalf_of="x", username="dana")], ("Deploy for dana",)),
+    ([application(id="app1", on_behalf_of="dana")], ("app1 for dana",)),
+    ([application(name="Deploy")], ("Deploy for an unnamed account",)),
 ]
 
 
@@ -40,7 +49,7 @@ CASES = [
 def test_events_near_the_start_name_the_possible_starters(
     events: list[ActivityEvent], names: tuple[str, ...]
 ) -> None:
-    assert starters_of(job_id(), events, read_at=START).names == names
+    assert starters_of(job_id(), events, read_at=START) == Starters(read_at=START, names=names)
 
 
 def test_event_that_also_fits_another_job_counts_only_without_an_own_one() -> None:
@@ -82,3 +91,21 @@ def test_later_read_adds_names_and_loses_none() -> None:
     merged = first.merged(Starters(read_at=START + SECOND, names=("rina",)))
 
     assert merged == Starters(read_at=START + SECOND, names=("dana", "rina"))
+
+
+def test_starters_of_which_no_read_was_usable_stay_unread_when_merged() -> None:
+    assert Starters().merged(Starters()) == Starters()
+
+
+def test_starter_is_exempt_only_by_the_own_name_and_alone() -> None:
+    exempt = {"backup@shop.example"}
+
+    assert Starters(names=("Backup@shop.example",)).is_exempt(exempt)
+    assert not Starters(names=("Backup@shop.example", "dana")).is_exempt(exempt)
+    assert not Starters().is_exempt(exempt)
+
+
+def test_application_with_the_name_of_an_exempt_account_is_not_exempt() -> None:
+    found = starters_of(job_id(), [application(name="backup@shop.example")], read_at=START)
+
+    assert not found.is_exempt({"backup@shop.example"})

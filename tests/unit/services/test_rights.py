@@ -1,6 +1,6 @@
 """The check of rights right before a DELETE: people by Slack, and the time without Slack."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from bot.atlas import Unavailable
-from bot.cancellation.people import ActingPerson, Kind, Person
+from bot.cancellation.people import ActingPerson, Kind, People, Person
 from bot.cancellation.policy import Policy
 from bot.cancellation.request import Request, State
 from bot.cancellation.run import RUN_LIMIT
+from bot.services.rights import Rights
 from tests.support.core import CoreEnvironment
 from tests.support.domain import ADA, ALAN, AUTO_CANCEL, GIL, OPERATOR, POLICY, RINA, START, users
 
@@ -103,6 +104,25 @@ async def test_only_those_who_decided_are_checked(
 
     assert env.atlas.delete_count == 1
     assert env.directory.asked == ([] if asked is None else [asked])
+
+
+async def test_groups_of_requesters_approvers_and_break_glass_are_read_before_the_delete(
+    env: CoreEnvironment,
+) -> None:
+    policy = Policy(
+        requesters=People(groups=frozenset({"S0DEV"})),
+        approvers=People(groups=frozenset({"S0OPS"})),
+        break_glass=People(groups=frozenset({"S0LEAD"})),
+    )
+    read: list[Collection[str]] = []
+
+    async def resolve(users: Collection[str], groups: Collection[str]) -> Mapping[str, Person]:
+        read.append(groups)
+        return await env.directory.resolve(users, groups)
+
+    await Rights(resolve).judge(await env.approved(), await env.download(), policy, START)
+
+    assert read == [{"S0DEV", "S0OPS", "S0LEAD"}]
 
 
 async def test_person_who_acted_alone_and_may_not_any_more_cancels_nothing(

@@ -1,13 +1,15 @@
 """The tasks of runs: all requests that must run, side by side, and what a stop leaves."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
 
+from bot.cancellation.people import Person
 from bot.cancellation.request import State
+from bot.services.rights import Rights
 from bot.tasks import cancel_and_wait
 from tests.support.core import CoreEnvironment
 from tests.support.domain import POLICY, START, job_ref
@@ -103,6 +105,24 @@ async def test_stop_records_the_answer_of_a_delete_that_is_out_and_begins_no_oth
     left = await env.requests.get(request.id)
     assert (left.state, left.attempts.is_accepted) == (State.CANCELLING, True)
     assert env.atlas.calls == ["GET", "DELETE"]
+
+
+async def test_stop_while_rights_are_checked_begins_no_attempt(env: CoreEnvironment) -> None:
+    request = await env.ask()
+    is_asked = asyncio.Event()
+
+    async def resolve(_users: Collection[str], _groups: Collection[str]) -> Mapping[str, Person]:
+        is_asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    env.runner.rights = Rights(resolve)
+    async with running(env):
+        await asyncio.wait_for(is_asked.wait(), 20)
+        await env.runner.stop()
+
+    assert (await env.requests.get(request.id)).attempts.count == 0
+    assert env.atlas.calls == ["GET"]
 
 
 async def test_stop_ends_a_run_that_waits_and_sends_nothing(env: CoreEnvironment) -> None:

@@ -2,10 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from bot.cancellation.people import ActingPerson
 from bot.cancellation.request import State
@@ -233,6 +236,31 @@ async def test_auto_cancel_is_let_run_by_nobody_who_may_have_started_the_downloa
             assert (decision.by, decision.reason) == ("U0ADA", "restore test")
 
 
+async def test_secret_in_the_reason_of_let_it_run_is_removed_before_it_is_stored(
+    bot: SlackBot,
+) -> None:
+    request = await bot.asks(RINA)
+    await bot.clicks(ADA, LET_RUN, let_run_value(request))
+    await bot.submits(ADA, bot.view, "it used xapp-1-A02-99-abc")
+
+    assert (await bot.request()).outcome.reason == "it used [removed]"
+
+
+@asynccontextmanager
+async def received_answers() -> AsyncIterator[tuple[str, list[dict[str, object]]]]:
+    """Serve a response URL; yield it, and the list of what was posted to it."""
+    answers: list[dict[str, object]] = []
+
+    async def receive(request: web.Request) -> web.Response:
+        answers.append(await request.json())
+        return web.Response(text="ok")
+
+    app = web.Application()
+    app.router.add_post("/", receive)
+    async with TestServer(app) as server:
+        yield str(server.make_url("/")), answers
+
+
 # All other payloads
 
 
@@ -278,6 +306,17 @@ async def test_bug_in_a_listener_is_told_to_the_person(
     await bot.submits(RINA, view)
 
     assert bot.slack.private[-1] == ("chat.postMessage", "U0RINA", f"text: {FAILED}")
+
+
+async def test_private_answer_by_a_response_url_is_ephemeral_and_replaces_no_message(
+    bot: SlackBot,
+) -> None:
+    async with received_answers() as (url, answers):
+        await bot.context.tell({"response_url": url}, "No.")
+
+    (answer,) = answers
+    assert answer == {"text": "No.", "response_type": "ephemeral", "replace_original": False}
+    assert bot.slack.private == []
 
 
 async def test_private_answer_takes_the_next_way_where_one_is_closed(bot: SlackBot) -> None:

@@ -145,6 +145,12 @@ async def test_who_asks_from_elsewhere_is_told_where_the_message_is(
     ]
 
 
+async def test_secret_in_a_reason_is_removed_before_it_is_stored(bot: SlackBot) -> None:
+    await bot.submits(RINA, await bot.opens(RINA), "it used xapp-1-A02-99-abc")
+
+    assert (await bot.request()).reason == "it used [removed]"
+
+
 # What a submit is refused with
 
 
