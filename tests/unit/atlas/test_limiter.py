@@ -2,12 +2,12 @@
 
 import asyncio
 import math
-from collections.abc import Sequence
 
 import pytest
 
 from bot.atlas import AtlasError, Priority, RateLimited, TimedOut
 from bot.atlas.limiter import MAX_IN_FLIGHT, Demand, PathSet, TokenBucket, set_of
+from tests.support.clock import most_in
 from tests.unit.atlas.simulation import Simulation
 
 BACKUPS, EVENTS = PathSet.BACKUPS, PathSet.EVENTS
@@ -44,11 +44,6 @@ class Caller(Simulation):
     async def calls(self, count: int, priority: Priority, *, projects: int = 1) -> None:
         works = (self.call(priority, project=str(n % projects)) for n in range(count))
         await self.result(asyncio.gather(*works))
-
-
-def most_in(window: float, moments: Sequence[float]) -> int:
-    """Return the largest number of moments in any window."""
-    return max(sum(m <= other < m + window for other in moments) for m in moments)
 
 
 @pytest.mark.parametrize("priority", [Priority.WATCH, Priority.ROUND])
