@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from bot.cancellation.decisions import LetRunResult, SubmitResult
+from bot.cancellation.errors import NothingChanged
 from bot.cancellation.replies import ReplyKind
 from bot.cancellation.request import State
 from bot.storage.database import Database
@@ -77,3 +78,18 @@ async def test_let_run_of_an_approver_ends_request_and_time_together(record: Rec
         "U0ADA",
     )
     assert await record.env.events() == ["request:created", "download:let_run", "request:denied"]
+
+
+async def test_click_about_another_request_than_the_open_one_changes_nothing(
+    record: Record,
+) -> None:
+    request = (await record.submitted()).request
+
+    with pytest.raises(NothingChanged) as caught:
+        await record.env.requests.let_run(
+            REF, "f" * 32, ADA, POLICY, reason="x", feed_is_readable=True
+        )
+
+    assert caught.value.request is not None
+    assert caught.value.request.id == request.id
+    assert await record.env.events() == ["request:created"]
