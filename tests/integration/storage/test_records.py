@@ -109,8 +109,9 @@ async def test_acting_alone_on_a_waiting_request_is_recorded_and_told_with_its_r
 ) -> None:
     await record.submit()
 
-    await record.submit(POLICY, GIL, key="V2", alone=True, reason="too late else")
+    acted = await record.submit(POLICY, GIL, key="V2", alone=True, reason="too late else")
 
+    assert (acted.state, acted.alone) == (State.APPROVED, "U0GIL")
     assert (await record.actors())[1:] == [
         ("request:acted_alone", "U0GIL"),
         ("request:approved", "U0GIL"),

@@ -14,6 +14,7 @@ from bot.cancellation.request import Request, State
 from bot.cancellation.starter import Starters
 from bot.services import deadlines as module
 from bot.services.deadlines import Deadlines, auto_cancel_result, is_cancelled_before_link
+from bot.services.projects import Projects
 from tests.support.core import CoreEnvironment
 from tests.support.domain import (
     ADA,
@@ -298,7 +299,7 @@ async def test_open_requests_of_a_project_that_is_not_named_wait_untouched(
     env: CoreEnvironment,
 ) -> None:
     waiting = await env.ask()
-    env.projects._projects.clear()
+    env.projects = Projects([])
     step = Step(env)
 
     await step.deadlines.apply_settings()

@@ -1,6 +1,5 @@
 """The check of rights right before a DELETE: people by Slack, and the time without Slack."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -83,9 +82,6 @@ async def test_request_whose_approver_lost_the_right_waits_on_and_runs_anew_when
 
     assert ended.state is State.CANCELLED
     assert ended.run_started_at == START + timedelta(seconds=1200)
-
-
-Ask = Callable[[CoreEnvironment], Any]
 
 
 @pytest.mark.parametrize(
