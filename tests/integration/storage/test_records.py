@@ -230,6 +230,15 @@ async def test_request_does_not_end_with_a_download_that_goes_on_or_once_it_is_a
     assert (await record.env.requests.get(request.id)).state is State.APPROVED
 
 
+async def test_request_is_reminded_of_once(record: Record) -> None:
+    request = await record.submit()
+
+    for _ in range(2):
+        await record.env.requests.remind(request.id, POLICY)
+
+    assert await record.actors() == [("request:created", "U0RINA"), ("request:reminded", None)]
+
+
 async def test_single_approval_is_told_as_one_of_one(record: Record) -> None:
     request = await record.submit()
 
