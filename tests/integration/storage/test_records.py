@@ -12,6 +12,7 @@ from bot.cancellation.errors import NothingChanged, TooEarly
 from bot.cancellation.people import ActingPerson
 from bot.cancellation.replies import ReplyKind
 from bot.cancellation.request import Ending, Request, State
+from bot.storage.download_store import Listing
 from tests.integration.storage.record import Record
 from tests.support.core import core_environment
 from tests.support.domain import (
@@ -350,6 +351,21 @@ async def test_transition_that_no_request_makes_is_an_error(record: Record) -> N
 
     with pytest.raises(AssertionError, match="awaiting never becomes refused"):
         await record.env.runs.settle(waiting, Ending(State.REFUSED), POLICY)
+
+
+@pytest.mark.parametrize(("seconds", "is_gone"), [(9, False), (10, False), (11, True)])
+async def test_download_is_gone_only_by_a_list_that_is_younger_than_its_last_answer(
+    seconds: int, is_gone: bool, record: Record
+) -> None:
+    await record.env.list_new()
+    later = START + timedelta(seconds=10)
+    await record.env.downloads.record_job(REF, restore_job(), later, POLICY)
+    read_at = START + timedelta(seconds=seconds)
+    empty = Listing(project_id=REF.project_id, cluster=REF.cluster_name, jobs=[], read_at=read_at)
+
+    await record.env.downloads.record_listing(empty, POLICY)
+
+    assert (await record.env.download()).is_gone is is_gone
 
 
 async def test_requests_are_deleted_with_their_old_download_and_no_other(record: Record) -> None:
