@@ -4,11 +4,11 @@ import asyncio
 import heapq
 import math
 import selectors
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from typing import TypeVar, TypeVarTuple, Unpack
+from typing import Any, TypeVar, TypeVarTuple, Unpack
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -104,6 +104,14 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         except Exception as error:  # noqa: BLE001 - the caller gets it, as from a thread
             done.set_exception(error)
         return done
+
+
+def simulate(work: Callable[[SimulatedLoop], Coroutine[Any, Any, T]]) -> T:
+    """Run work in simulated time, and return its result."""
+    with asyncio.Runner(loop_factory=SimulatedLoop) as runner:
+        loop = runner.get_loop()
+        assert isinstance(loop, SimulatedLoop)
+        return runner.run(work(loop))
 
 
 class _SkippingSelector(selectors.DefaultSelector):

@@ -86,7 +86,6 @@ class CoreEnvironment:
 
     database: Database
     policy: Policy = POLICY
-    holder: str = "process 1"
     clock: FakeClock = field(default_factory=lambda: FakeClock(START))
     ends: list[State] = field(default_factory=list)
     changes: list[Changes] = field(default_factory=list)
@@ -96,7 +95,7 @@ class CoreEnvironment:
 
     def __post_init__(self) -> None:
         self.atlas, self.directory = FakeAtlas(self.clock), FakeDirectory(self.clock)
-        self.lease = Lease(self.database, self.holder, seconds=3600.0)
+        self.lease = Lease(self.database, "process 1", seconds=3600.0)
         over, wake = (self.database, self.clock, self.lease), self._note_messages
         self.requests = RequestStore(*over, on_messages=wake)
         self.runs = RunStore(*over, on_messages=wake)

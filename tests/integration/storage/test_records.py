@@ -111,8 +111,9 @@ async def test_acting_alone_on_a_waiting_request_is_recorded_and_told_with_its_r
 ) -> None:
     await record.submit()
 
-    await record.submit(POLICY, GIL, key="V2", alone=True, reason="too late else")
+    acted = await record.submit(POLICY, GIL, key="V2", alone=True, reason="too late else")
 
+    assert (acted.state, acted.alone) == (State.APPROVED, "U0GIL")
     assert (await record.actors())[1:] == [
         ("request:acted_alone", "U0GIL"),
         ("request:approved", "U0GIL"),
@@ -231,6 +232,15 @@ async def test_request_does_not_end_with_a_download_that_goes_on_or_once_it_is_a
     assert (await record.env.requests.get(request.id)).state is State.APPROVED
 
 
+async def test_request_is_reminded_of_once(record: Record) -> None:
+    request = await record.submit()
+
+    for _ in range(2):
+        await record.env.requests.remind(request.id, POLICY)
+
+    assert await record.actors() == [("request:created", "U0RINA"), ("request:reminded", None)]
+
+
 async def test_single_approval_is_told_as_one_of_one(record: Record) -> None:
     request = await record.submit()
 
@@ -342,6 +352,21 @@ async def test_transition_that_no_request_makes_is_an_error(record: Record) -> N
 
     with pytest.raises(AssertionError, match="awaiting never becomes refused"):
         await record.env.runs.settle(waiting, Ending(State.REFUSED), POLICY)
+
+
+@pytest.mark.parametrize(("seconds", "is_gone"), [(9, False), (10, False), (11, True)])
+async def test_download_is_gone_only_by_a_list_that_is_younger_than_its_last_answer(
+    seconds: int, is_gone: bool, record: Record
+) -> None:
+    await record.env.list_new()
+    later = START + timedelta(seconds=10)
+    await record.env.downloads.record_job(REF, restore_job(), later, POLICY)
+    read_at = START + timedelta(seconds=seconds)
+    empty = Listing(project_id=REF.project_id, cluster=REF.cluster_name, jobs=[], read_at=read_at)
+
+    await record.env.downloads.record_listing(empty, POLICY)
+
+    assert (await record.env.download()).is_gone is is_gone
 
 
 async def test_requests_are_deleted_with_their_old_download_and_no_other(record: Record) -> None:

@@ -1,6 +1,6 @@
 """The check of rights right before a DELETE: people by Slack, and the time without Slack."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -84,9 +84,6 @@ async def test_request_whose_approver_lost_the_right_waits_on_and_runs_anew_when
 
     assert ended.state is State.CANCELLED
     assert ended.run_started_at == START + timedelta(seconds=1200)
-
-
-Ask = Callable[[CoreEnvironment], Any]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from bot.cancellation.request import State
 from bot.services.rights import Rights
 from bot.tasks import cancel_and_wait
 from tests.support.core import CoreEnvironment
-from tests.support.domain import POLICY, START, job_ref
+from tests.support.domain import POLICY, RINA, START, job_ref, restore_job, submission
 from tests.support.fake_atlas import DELETE, GET
 from tests.support.polling import wait_until
 
@@ -51,11 +51,12 @@ async def test_new_process_runs_what_a_dead_one_left(env: CoreEnvironment) -> No
 async def test_approved_request_of_another_process_runs_at_the_next_look(
     env: CoreEnvironment,
 ) -> None:
+    await env.ask()
     async with running(env):
-        await asyncio.sleep(0.05)
-        await env.ask()
+        await wait_until(lambda: len(env.ends) == 1)
+        await env.ask(key="V2", ref=SECOND)
         env.runner.wake()
-        await wait_until(lambda: env.ends == [State.CANCELLED])
+        await wait_until(lambda: env.ends == [State.CANCELLED] * 2)
 
 
 async def test_unexpected_error_of_one_run_stops_no_other_and_it_is_tried_again(
@@ -80,14 +81,16 @@ async def test_unexpected_error_of_one_run_stops_no_other_and_it_is_tried_again(
 async def test_request_of_a_project_that_is_not_named_waits_untouched(
     env: CoreEnvironment,
 ) -> None:
-    request = await env.ask()
-    env.projects._projects.clear()
+    other = replace(SECOND, project_id="5b6212af90dc76637950a2c7")
+    asked = submission(key="V2", ref=other, job=restore_job(other))
+    waiting = (await env.requests.submit(RINA, env.policy, asked)).request
+    await env.ask()
 
     async with running(env):
-        await asyncio.sleep(0.1)
+        await wait_until(lambda: len(env.ends) == 1)
 
-    assert (await env.requests.get(request.id)).state is State.APPROVED
-    assert env.atlas.calls == []
+    assert (await env.requests.get(waiting.id)).state is State.APPROVED
+    assert env.atlas.delete_count == 1
 
 
 async def test_stop_records_the_answer_of_a_delete_that_is_out_and_begins_no_other(

@@ -19,7 +19,7 @@ from bot.services.projects import Project, Projects
 from bot.services.watch import Watch
 from bot.storage.download_store import DownloadStore
 from tests.support.atlas_client import AtlasClient
-from tests.support.clock import SimulatedLoop, most_in
+from tests.support.clock import SimulatedLoop, most_in, simulate
 from tests.support.core import core_environment
 from tests.support.domain import POLICY
 
@@ -88,8 +88,8 @@ class BusyAtlas:
         return found
 
 
-async def watch(atlas: BusyAtlas, seconds: float) -> None:
-    """Watch all projects for this time."""
+async def watch(atlas: BusyAtlas) -> None:
+    """Watch all projects for some intervals."""
     loop = atlas.loop
     limiter = CallLimiter(monotonic=loop.time)
     client = AtlasClient(
@@ -124,7 +124,7 @@ async def watch(atlas: BusyAtlas, seconds: float) -> None:
         for item in watches:
             await item.start()
         running = [asyncio.create_task(item.run()) for item in watches]
-        await asyncio.sleep(seconds)
+        await asyncio.sleep(ROUNDS * INTERVAL)
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
@@ -132,35 +132,29 @@ async def watch(atlas: BusyAtlas, seconds: float) -> None:
             await project.gateway.close()
 
 
-def run(
-    clusters: Sequence[int], seconds: Sequence[float], *, has_starts: bool = False
-) -> BusyAtlas:
-    """Watch projects with these numbers of clusters for some intervals."""
-    with asyncio.Runner(loop_factory=SimulatedLoop) as runner:
-        loop = runner.get_loop()
-        assert isinstance(loop, SimulatedLoop)
-        names = {
-            f"{number:024x}": [f"cluster{index}" for index in range(count)]
-            for number, count in enumerate(clusters)
-        }
-        atlas = BusyAtlas(loop, names, seconds, has_starts)
-        runner.run(watch(atlas, ROUNDS * INTERVAL))
-    return atlas
-
-
 LATENCIES = st.lists(st.floats(min_value=0.0, max_value=2.0), min_size=1, max_size=5)
-SEVERAL_PROJECTS = st.lists(st.integers(min_value=1, max_value=10), min_size=1, max_size=4)
+SEVERAL_PROJECTS = st.lists(st.integers(min_value=1, max_value=8), min_size=1, max_size=3)
 LARGE_PROJECT = st.lists(st.integers(min_value=30, max_value=70), min_size=1, max_size=1)
 
 
 @given(SEVERAL_PROJECTS | LARGE_PROJECT, LATENCIES, st.booleans())
 @example([60], [0.1], True)  # noqa: FBT003 - as the strategy gives it
 @example([60], [0.5], False)  # noqa: FBT003 - the same
-@settings(max_examples=3, deadline=None, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=2, deadline=None, phases=[Phase.explicit, Phase.generate])
 def test_each_cluster_is_read_in_time_and_the_watch_takes_a_quarter_of_the_limits(
     clusters: list[int], seconds: list[float], has_starts: bool
 ) -> None:
-    atlas = run(clusters, seconds, has_starts=has_starts)
+    names = {
+        f"{number:024x}": [f"cluster{index}" for index in range(count)]
+        for number, count in enumerate(clusters)
+    }
+
+    async def run(loop: SimulatedLoop) -> BusyAtlas:
+        atlas = BusyAtlas(loop, names, seconds, has_starts)
+        await watch(atlas)
+        return atlas
+
+    atlas = simulate(run)
 
     for moments in atlas.reads().values():
         times = [0.0, *moments, ROUNDS * INTERVAL]

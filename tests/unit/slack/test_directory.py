@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from bot.cancellation.errors import RightsNotChecked
-from bot.cancellation.people import EVERYONE, Kind, People
+from bot.cancellation.people import EVERYONE, Kind, People, Person
 from bot.slack.directory import LAST_ANSWER_HOLDS, MAX_AGE, Directory, read_person
 from bot.slack.errors import RateLimited, SlackUnavailable
-from tests.support.clock import FakeClock, SimulatedTime
+from bot.tasks import cancel_and_wait
+from tests.support.clock import FakeClock, SimulatedLoop, simulate
 from tests.support.domain import TEAM
 from tests.support.polling import wait_until
 from tests.unit.slack.fake_slack import IDENTITY, FakeSlack
@@ -212,26 +213,25 @@ async def test_limit_of_calls_refuses_nobody_and_is_waited_for(
 
 
 @pytest.mark.parametrize("count", [1, 5, 12])
-async def test_people_whom_policies_name_are_read_before_they_click(
-    count: int, slack: FakeSlack
-) -> None:
+def test_people_whom_policies_name_are_read_before_they_click(count: int, slack: FakeSlack) -> None:
     """Within Slack's limits a minute: 20 reads of groups and 100 of people."""
-    time = SimulatedTime()
-    groups = [f"S{number:02}" for number in range(count)]
+    groups, users = [f"S{n:02}" for n in range(count)], [f"U{n:02}" for n in range(60)]
     slack.groups = {group: ["U0RINA"] for group in groups}
-    slack.accounts |= {f"U{number:02}": ORDINARY for number in range(60)}
-    directory = Directory(slack, IDENTITY, time.monotonic, sleep=time.sleep)
-    running = asyncio.create_task(directory.run(groups, [f"U{number:02}" for number in range(60)]))
-    for _ in range(300):
-        time.advance(1)
-        for _ in range(20):
-            await asyncio.sleep(0)
-    calls, slack.outage = reads(slack), SlackUnavailable()
-    people = [await directory.person(user, groups) for user in ("U0RINA", "U00", "U59")]
-    running.cancel()
+    slack.accounts |= dict.fromkeys(users, ORDINARY)
+
+    async def click_after_five_minutes(loop: SimulatedLoop) -> tuple[Counter[str], Person]:
+        directory = Directory(slack, IDENTITY, loop.time)
+        running = asyncio.create_task(directory.run(groups, users))
+        await asyncio.sleep(300)
+        calls, slack.outage = reads(slack), SlackUnavailable()
+        people = [await directory.person(user, groups) for user in ("U0RINA", "U00", "U59")]
+        await cancel_and_wait(running)
+        return calls, people[0]
+
+    calls, rina = simulate(click_after_five_minutes)
 
     assert sum(calls[group] for group in groups) <= 5 * 16
     assert sum(number for user, number in calls.items() if user.startswith("U")) <= 5 * 45
-    assert people[0].groups == set(groups)
+    assert rina.groups == set(groups)
     if count <= 5:  # a click waits for no group
         assert all(calls[group] >= 300 / MAX_AGE for group in groups)

@@ -21,6 +21,7 @@ from bot.slack.errors import (
     SlackRejected,
 )
 from bot.slack.outbox import CHANNEL_PAUSE, ERROR_PAUSE, REFUSED_PAUSE, Outbox
+from bot.tasks import cancel_and_wait
 from tests.support.core import CoreEnvironment, core_environment
 from tests.support.domain import (
     ADA,
@@ -153,12 +154,12 @@ async def test_change_during_an_edit_is_shown_by_the_next_one(bot: PostingBot) -
 async def test_commit_wakes_the_outbox(bot: PostingBot, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outbox_module, "POLL", 3600.0)
     running = asyncio.create_task(bot.outbox.run())
-    await asyncio.sleep(0.1)
     await bot.core.see()
     await wait_until(lambda: bot.slack.roots)
-    running.cancel()
-
-    assert await asyncio.gather(running, return_exceptions=True)
+    bot.core.clock.advance(CHANNEL_PAUSE)
+    await bot.core.see(REF, job_ref(START, 2))
+    await wait_until(lambda: len(bot.slack.roots) == 2)
+    await cancel_and_wait(running)
 
 
 @pytest.mark.parametrize("number", [1, 2], ids=["message", "reply"])
