@@ -287,7 +287,10 @@ def _replace_constant(module: str, mutant: Mutant) -> bool:
     ]
     if any(_is_used_at_load(ast.parse(_source(holder)), mutant.constant) for holder in holders):
         return False
-    new = eval(compile(assigned, module, "eval"), vars(home))  # noqa: S307 - a mutant is source
+    try:
+        new = eval(compile(assigned, module, "eval"), vars(home))  # noqa: S307 - a mutant is source
+    except Exception:  # noqa: BLE001 - such as a second table of the same name
+        return False
     for holder in holders:
         setattr(holder, mutant.constant, new)
     return True
