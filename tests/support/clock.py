@@ -1,11 +1,17 @@
-"""Clocks for tests: one whose sleep returns immediately, and one whose time others advance."""
+"""Clocks for tests: time that a sleep moves, that a test advances, or that the loop skips."""
 
 import asyncio
 import heapq
 import math
+import selectors
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from typing import TypeVar, TypeVarTuple, Unpack
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 NOON = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 
@@ -71,3 +77,48 @@ class SimulatedTime:
             woken = heapq.heappop(self._sleepers)[2]
             if not woken.done():
                 woken.set_result(None)
+
+
+class SimulatedLoop(asyncio.SelectorEventLoop):
+    """An event loop whose time passes at once when everything waits for it.
+
+    Work of threads takes no time, and is done in the loop's own thread.
+    """
+
+    def __init__(self) -> None:
+        self.elapsed = 0.0
+        super().__init__(_SkippingSelector(self))
+
+    def time(self) -> float:
+        return self.elapsed
+
+    def wall(self) -> datetime:
+        return NOON + timedelta(seconds=self.elapsed)
+
+    def run_in_executor(
+        self, executor: object, func: Callable[[Unpack[Ts]], T], *args: *Ts
+    ) -> asyncio.Future[T]:
+        done = self.create_future()
+        try:
+            done.set_result(func(*args))
+        except Exception as error:  # noqa: BLE001 - the caller gets it, as from a thread
+            done.set_exception(error)
+        return done
+
+
+class _SkippingSelector(selectors.DefaultSelector):
+    def __init__(self, loop: SimulatedLoop) -> None:
+        super().__init__()
+        self._loop = loop
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        ready = super().select(0)
+        if not ready:
+            assert timeout is not None, "nothing would ever happen again"
+            self._loop.elapsed += timeout
+        return ready
+
+
+def most_in(window: float, moments: Sequence[float]) -> int:
+    """Return the largest number of moments in any window."""
+    return max(sum(m <= other < m + window for other in moments) for m in moments)

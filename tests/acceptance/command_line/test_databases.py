@@ -17,11 +17,9 @@ CLOSED = "postgresql://bot:sesame@127.0.0.1:1/bot"
     ("url", "why"),
     [
         ("sqlite:///{folder}/no/bot.db", "unable to open database file"),
-        ("sqlite:///{folder}", "unable to open database file"),
         ("sqlite:////dev/full", "database or disk is full"),
         (CLOSED, "Connection refused"),
         ("postgresql://nobody:sesame@{server}", 'role "nobody" does not exist'),
-        ("{postgres}-none", "does not exist"),
         ("{postgres}?sslmode=require", "server does not support SSL"),
     ],
 )

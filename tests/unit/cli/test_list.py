@@ -2,16 +2,17 @@
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from bot.atlas import AtlasGateway, RestoreJob
+from bot.atlas import RestoreJob
 from bot.cancellation.policy import ClusterRule, Policies, Policy
 from bot.cancellation.starter import Starters
 from bot.cli.list import fields_of, may_cancel, why_not
 from bot.services.lookup import JobDetails
 from bot.services.projects import Project
+from tests.support.clock import FakeClock
 from tests.support.domain import (
     AUTO_CANCEL,
     LINK,
@@ -24,6 +25,7 @@ from tests.support.domain import (
     request,
     restore_job,
 )
+from tests.support.fake_atlas import FakeAtlas
 
 FIELDS = [
     "project", "cluster", "job", "type", "state", "snapshot", "snapshot_id", "started",
@@ -46,7 +48,7 @@ def details(
             id=PROJECT,
             name="shop-prod",
             policies=Policies(default=policy, clusters=rules),
-            gateway=cast("AtlasGateway", None),
+            gateway=FakeAtlas(FakeClock()),
         ),
         ref=REF,
         job=job,

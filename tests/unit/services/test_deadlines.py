@@ -1,7 +1,7 @@
 """What each second does: expiry, the reminder, auto-cancel and exemptions, read-only projects."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TypeAlias
@@ -14,7 +14,6 @@ from bot.cancellation.request import Request, State
 from bot.cancellation.starter import Starters
 from bot.services import deadlines as module
 from bot.services.deadlines import Deadlines, auto_cancel_result, is_cancelled_before_link
-from bot.storage.request_store import RequestStore
 from tests.support.core import CoreEnvironment
 from tests.support.domain import (
     ADA,
@@ -111,30 +110,22 @@ async def test_waiting_request_ends_with_its_download(env: CoreEnvironment) -> N
     assert (await env.requests.get(waiting.id)).state is State.OVER
 
 
-class OneFails(RequestStore):
-    """A store that fails for one request, in an unexpected way."""
-
-    failing = ""
-
-    async def expire(self, request_id: str, policy: Policy) -> None:
-        if request_id == self.failing:
-            raise ValueError("unexpected")
-        await super().expire(request_id, policy)
-
-
 async def test_error_about_one_request_stops_no_other_and_no_auto_cancel(
     env: CoreEnvironment,
 ) -> None:
     with_policy(env, AUTO_CANCEL)
-    store = OneFails(env.database, env.clock, env.lease)
     failing, other = await env.ask(), await env.ask(key="V2", ref=SECOND)
     await env.list_new(job_ref(START, 3))
-    store.failing, env.requests = failing.id, store
+
+    def fail(event: Mapping[str, object]) -> None:
+        if event["request"] == failing.id:
+            raise ValueError("unexpected")
+
+    env.database.on_event = fail
 
     await Step(env).after(1800)
 
-    states = {(await env.requests.get(item.id)).state for item in (failing, other)}
-    assert states == {State.AWAITING, State.EXPIRED}
+    assert (await env.requests.get(other.id)).state is State.EXPIRED
     assert [item.ref for item in await env.runs.running()] == [job_ref(START, 3)]
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any
 
-from bot.atlas import AtlasGateway, JobNotFound, JobRef, RestoreJob, TimedOut, Unavailable
+from bot.atlas import JobNotFound, JobRef, RestoreJob, TimedOut, Unavailable
 from bot.cancellation import errors
 from bot.cancellation.download import Download, LetRun, new_download
 from bot.cancellation.facts import Facts, facts_of
@@ -22,6 +22,7 @@ from bot.slack.errors import RateLimited
 from bot.slack.links import Links
 from bot.slack.replies import reply_message
 from bot.storage.outbox_store import Reply
+from tests.support.clock import FakeClock
 from tests.support.domain import (
     ADA,
     ALAN,
@@ -38,6 +39,7 @@ from tests.support.domain import (
     restore_job,
     users,
 )
+from tests.support.fake_atlas import FakeAtlas
 
 Json = dict[str, Any]
 
@@ -274,8 +276,8 @@ def messages() -> Mapping[str, Json]:
 
 
 def project(policy: Policy = POLICY, name: str = NAME) -> Project:
-    gateway = cast(AtlasGateway, None)  # views ask Atlas nothing
-    return Project(id=PROJECT, name=name, policies=Policies(default=policy), gateway=gateway)
+    policies, atlas = Policies(default=policy), FakeAtlas(FakeClock())
+    return Project(id=PROJECT, name=name, policies=policies, gateway=atlas)
 
 
 def details(name: str, job: RestoreJob | None = None) -> JobDetails:

@@ -7,7 +7,6 @@ import pytest
 from bot.cancellation.people import Person
 from bot.cancellation.policy import Policy
 from bot.slack import dialog_view
-from bot.slack.values import ALONE, REASON
 from tests.support.domain import ADA, GIL, POLICY, RINA, START
 from tests.unit.slack import samples
 from tests.unit.slack.samples import Json
@@ -18,10 +17,6 @@ def dialog(name: str, person: Person, policy: Policy | None = None) -> Json:
     if policy:
         found = replace(found, project=samples.project(policy))
     return dialog_view.details(found, person, samples.LINKS, START, "{}")
-
-
-def inputs(view: Json) -> list[str]:
-    return [block["block_id"] for block in view["blocks"] if block["type"] == "input"]
 
 
 @pytest.mark.parametrize(
@@ -44,23 +39,6 @@ def test_submit_is_named_by_what_it_does(
     name: str, person: Person, policy: Policy | None, label: str
 ) -> None:
     assert dialog(name, person, policy)["submit"]["text"] == label
-
-
-@pytest.mark.parametrize("name", ["cancelled", "ended_link_live", "announced_read_only"])
-def test_job_that_cannot_be_cancelled_has_no_submit(name: str) -> None:
-    view = dialog(name, RINA)
-
-    assert "submit" not in view
-    assert inputs(view) == []
-
-
-@pytest.mark.parametrize(
-    ("person", "blocks"), [(RINA, [REASON]), (GIL, [REASON, ALONE])], ids=["requester", "emergency"]
-)
-def test_box_for_an_emergency_is_shown_only_to_those_who_may(
-    person: Person, blocks: list[str]
-) -> None:
-    assert inputs(dialog("announced", person)) == blocks
 
 
 @pytest.mark.parametrize("is_required", [True, False])
