@@ -428,3 +428,15 @@ async def test_download_is_gone_where_a_later_complete_list_of_its_cluster_lacks
 
     assert (await record.env.download()).ended is ended
     assert len(changes.ended) == (ended is not None)
+
+
+async def test_request_is_due_for_its_reminder_and_reminded_of_once(record: Record) -> None:
+    request = await record.submit()
+    record.wait(60)
+    assert [item.id for item in (await record.env.requests.due()).to_remind] == [request.id]
+
+    for _ in range(2):
+        await record.env.requests.remind(request.id, POLICY)
+
+    assert not (await record.env.requests.due()).to_remind
+    assert [name for name, _ in await record.actors()].count("request:reminded") == 1

@@ -107,6 +107,27 @@ async def test_stop_records_the_answer_of_a_delete_that_is_out_and_begins_no_oth
     assert env.atlas.calls == ["GET", "DELETE"]
 
 
+async def test_request_that_is_started_twice_runs_once(env: CoreEnvironment) -> None:
+    request = await env.ask()
+
+    env.runner.start(request.id)
+    env.runner.start(request.id)
+    await wait_until(lambda: env.ends == [State.CANCELLED])
+    await env.runner.stop()
+
+    assert env.atlas.calls == ["GET", "DELETE", "GET"]
+
+
+async def test_request_that_is_started_after_the_stop_does_not_run(env: CoreEnvironment) -> None:
+    request = await env.ask()
+    await env.runner.stop()
+
+    env.runner.start(request.id)
+    await asyncio.sleep(0.05)
+
+    assert (await env.requests.get(request.id)).state is State.APPROVED
+
+
 async def test_stop_while_rights_are_checked_begins_no_attempt(env: CoreEnvironment) -> None:
     request = await env.ask()
     is_asked = asyncio.Event()

@@ -394,3 +394,15 @@ async def test_end_of_a_download_is_reported_once_by_the_run_that_sees_it(
 
     assert [len(item.ended) for item in env.changes if item.ended] == [1]
     assert later.ended == ()
+
+
+async def test_read_of_a_run_counts_from_when_it_began(env: CoreEnvironment) -> None:
+    request = await env.approved()
+    env.clock.advance(10)
+    env.atlas.gets.append(CANCELLED)
+    began = env.clock.now
+    env.atlas.on_call = lambda _name: env.clock.advance(5)
+
+    await env.run(request)
+
+    assert (await env.download()).read_at == began

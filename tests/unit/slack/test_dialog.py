@@ -118,6 +118,12 @@ async def test_acting_alone_starts_the_run(bot: SlackBot) -> None:
     assert bot.runs
 
 
+async def test_box_with_another_option_is_no_acting_alone(bot: SlackBot) -> None:
+    await bot.submits(GIL, await bot.opens(GIL), alone="other")
+
+    assert (await bot.request()).alone is None
+
+
 async def test_approver_who_submits_while_another_asked_approves(bot: SlackBot) -> None:
     await bot.asks(RINA)
     view = await bot.opens(ADA)
