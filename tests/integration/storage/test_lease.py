@@ -68,6 +68,23 @@ async def test_holder_that_was_late_and_not_replaced_continues(database: Databas
     await watches(database, held).start_watch(PROJECT)
 
 
+async def test_lease_that_the_same_holder_took_again_counts_with_its_new_number_alone(
+    database: Database,
+) -> None:
+    old, new = Lease(database, "same", seconds=0.2), Lease(database, "same")
+    assert await old.take()
+    await asyncio.sleep(0.3)
+    assert await new.take()
+
+    with pytest.raises(NotActive):
+        await watches(database, old).start_watch(PROJECT)
+    number = old.number
+    assert not await old.renew()
+    old.number = number
+    await old.release()
+    await watches(database, new).start_watch(PROJECT)
+
+
 async def test_lease_that_ends_far_ahead_is_free_since_the_clock_was_set_back(
     database: Database,
 ) -> None:
