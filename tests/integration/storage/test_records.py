@@ -111,8 +111,13 @@ async def test_acting_alone_on_a_waiting_request_is_recorded_and_told_with_its_r
 ) -> None:
     await record.submit()
 
-    await record.submit(POLICY, GIL, key="V2", alone=True, reason="too late else")
+    request = await record.submit(POLICY, GIL, key="V2", alone=True, reason="too late else")
 
+    assert (request.state, request.requester, request.alone) == (
+        State.APPROVED,
+        "U0RINA",
+        "U0GIL",
+    )
     assert (await record.actors())[1:] == [
         ("request:acted_alone", "U0GIL"),
         ("request:approved", "U0GIL"),
@@ -432,7 +437,9 @@ async def test_download_is_gone_where_a_later_complete_list_of_its_cluster_lacks
 
 async def test_request_is_due_for_its_reminder_and_reminded_of_once(record: Record) -> None:
     request = await record.submit()
-    record.wait(60)
+    record.wait(59)
+    assert not (await record.env.requests.due()).to_remind
+    record.wait(1)
     assert [item.id for item in (await record.env.requests.due()).to_remind] == [request.id]
 
     for _ in range(2):

@@ -66,6 +66,7 @@ async def test_rights_of_today_decide_about_the_delete(name: str, env: CoreEnvir
     is_read_only, has_lost = after.outcome.is_read_only, after.outcome.lost_right
     assert (is_read_only or has_lost) is (change.state is State.WITHDRAWN)
     assert after.outcome.by is None
+    assert env.errors == []  # a run that ends does nothing more
 
 
 async def test_request_whose_approver_lost_the_right_waits_on_and_runs_anew_when_approved_again(
