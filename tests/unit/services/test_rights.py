@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from bot.atlas import Unavailable
+from bot.cancellation.errors import RightsNotChecked
 from bot.cancellation.people import ActingPerson, Kind, People, Person
 from bot.cancellation.policy import Policy
 from bot.cancellation.request import Request, State
 from bot.cancellation.run import RUN_LIMIT
-from bot.services.rights import Rights
+from bot.services.rights import Rights, nobody_answers
 from tests.support.core import CoreEnvironment
 from tests.support.domain import ADA, ALAN, AUTO_CANCEL, GIL, OPERATOR, POLICY, RINA, START, users
 
@@ -212,3 +213,8 @@ async def test_read_only_project_cancels_nothing_also_while_slack_is_silent(
     ended = await env.run(request)
 
     assert (ended.state, env.atlas.delete_count) == (State.WITHDRAWN, 0)
+
+
+async def test_command_line_asks_slack_about_nobody() -> None:
+    with pytest.raises(RightsNotChecked):
+        await nobody_answers(["U0RINA"], [])
