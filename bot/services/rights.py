@@ -32,8 +32,7 @@ class Rights:
         try:
             people = await self.resolve(users, groups_of(policy)) if users else {}
         except RightsNotChecked:
-            decided_at = request.run_started_at or request.changed_at
-            if now >= decided_at + DECISION_HOLDS:
+            if now >= request.changed_at + DECISION_HOLDS:  # since the run began
                 raise
             return Judgement(is_read_only=policy.read_only)
         return judge(policy, download, request, people)

@@ -61,8 +61,7 @@ class RunStore(Store):
         """Begin a run, or continue one: an attempt without an answer may have taken effect."""
         request = request_rows.get(uow, request_id)
         if request.state is State.APPROVED:
-            started = request.run_started_at or uow.now
-            request = request_rows.move(uow, request, State.CANCELLING, run_started_at=started)
+            request = request_rows.move(uow, request, State.CANCELLING, run_started_at=uow.now)
         return request
 
     @writes

@@ -27,7 +27,7 @@ _OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
 #: Parts of the syntax that have no effect on a rule.
 _SKIPPED_FIELDS = {"annotation", "returns", "decorator_list", "type_comment"}
 #: Calls that only build types or fields, or write log lines.
-_SKIPPED_CALLS = {"TypeVar", "ParamSpec", "field"}
+_SKIPPED_CALLS = {"TypeVar", "ParamSpec", "field", "log_errors"}
 
 
 @dataclass(frozen=True, slots=True)

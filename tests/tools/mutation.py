@@ -46,9 +46,9 @@ OPTIONS = (
 )
 #: The changes that alter nothing, each with its reason.
 EQUIVALENT = Path("tests/tools/equivalent.toml")
-#: Seconds of the processor after which a mutant that never ends counts as found, and how many
-#: times longer that may take.
-LIMIT, PATIENCE = 90, 5
+#: Seconds of the processor after which a mutant that never ends counts as found: in this session,
+#: and in one of its own; and how many times longer that may take.
+LIMIT, LIMIT_OF_SESSION, PATIENCE = 20, 120, 5
 JOBS = "MUTATION_JOBS"  #: the variable with the number of processes; else one for each processor
 LOAD = "--load"  #: how this program is called for a mutant of what runs when a module is loaded
 MEMORY = 4 << 30
@@ -287,7 +287,10 @@ def _replace_constant(module: str, mutant: Mutant) -> bool:
     ]
     if any(_is_used_at_load(ast.parse(_source(holder)), mutant.constant) for holder in holders):
         return False
-    new = eval(compile(assigned, module, "eval"), vars(home))  # noqa: S307 - a mutant is source
+    try:
+        new = eval(compile(assigned, module, "eval"), vars(home))  # noqa: S307 - a mutant is source
+    except Exception:  # noqa: BLE001 - such as a second table of the same name
+        return False
     for holder in holders:
         setattr(holder, mutant.constant, new)
     return True
@@ -342,6 +345,7 @@ class _Loader(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 def _test_module(module: str, mutant: Mutant, tests: Sequence[str]) -> int:
     """Run tests in a new interpreter, which loads the mutant."""
+    signal.alarm(PATIENCE * LIMIT_OF_SESSION if signal.alarm(0) else 0)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "mutant.py"
         path.write_text(mutant.source, encoding="utf-8")
@@ -350,6 +354,7 @@ def _test_module(module: str, mutant: Mutant, tests: Sequence[str]) -> int:
 
 
 def _load_and_test(module: str, mutant: str, tests: Sequence[str]) -> int:
+    resource.setrlimit(resource.RLIMIT_CPU, (LIMIT_OF_SESSION, LIMIT_OF_SESSION))
     sys.meta_path.insert(0, _Loader(module, Path(mutant).read_text(encoding="utf-8")))
     return int(pytest.main([*OPTIONS, *tests]))
 
@@ -363,7 +368,7 @@ def _fork(work: Callable[[], int], seconds: int) -> int:
     try:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(PATIENCE * seconds)
-        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, max(seconds, LIMIT_OF_SESSION)))
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 1)

@@ -264,6 +264,18 @@ async def test_close_does_not_wait_for_a_paused_server_and_logs_no_error(
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
+async def test_commit_of_sqlite_survives_a_power_failure(in_file: Database) -> None:
+    full = 2  # the mode that waits for the disk at each commit
+
+    def modes(db: Connection) -> tuple[object, object]:
+        names = ("journal_mode", "synchronous")
+        first, second = (db.exec_driver_sql(f"PRAGMA {name}").scalar() for name in names)
+        return first, second
+
+    assert await in_file.read(modes) == ("wal", full)
+    assert await in_file.write(modes) == ("wal", full)
+
+
 async def test_full_disk_raises_not_recorded_and_later_writes_succeed(in_file: Database) -> None:
     store = new_store(in_file)
     await create(store)

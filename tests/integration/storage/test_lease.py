@@ -1,10 +1,12 @@
 """The lease of the active process: one holder, and writes that prove it."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import Connection, update
 
 from bot.cancellation.errors import NotActive
 from bot.storage.database import Database, wall_clock
@@ -12,6 +14,8 @@ from bot.storage.download_store import DownloadStore
 from bot.storage.lease import Lease
 from bot.storage.tables import lease
 from tests.support.domain import PROJECT
+
+T = TypeVar("T")
 
 
 def watches(database: Database, held: Lease) -> DownloadStore:
@@ -64,6 +68,23 @@ async def test_holder_that_was_late_and_not_replaced_continues(database: Databas
     await watches(database, held).start_watch(PROJECT)
 
 
+async def test_lease_that_the_same_holder_took_again_counts_with_its_new_number_alone(
+    database: Database,
+) -> None:
+    old, new = Lease(database, "same", seconds=0.2), Lease(database, "same")
+    assert await old.take()
+    await asyncio.sleep(0.3)
+    assert await new.take()
+
+    with pytest.raises(NotActive):
+        await watches(database, old).start_watch(PROJECT)
+    number = old.number
+    assert not await old.renew()
+    old.number = number
+    await old.release()
+    await watches(database, new).start_watch(PROJECT)
+
+
 async def test_lease_that_ends_far_ahead_is_free_since_the_clock_was_set_back(
     database: Database,
 ) -> None:
@@ -83,3 +104,26 @@ async def test_write_waits_for_the_transaction_that_holds_the_lease(database: Da
     started = await asyncio.gather(*(store.start_watch(PROJECT) for store in stores))
 
     assert len(set(started)) == 1
+
+
+class LateAnswers(Database):
+    """A database whose answer to a write comes after 0.3 seconds."""
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        result = await super().write(work)
+        await asyncio.sleep(0.3)
+        return result
+
+
+@pytest.mark.usefixtures("database")  # which creates the tables
+async def test_lease_is_held_from_the_question_on_and_not_from_a_late_answer(
+    empty_url: str,
+) -> None:
+    late = LateAnswers(empty_url)
+    held = Lease(late, "first", seconds=0.2)
+
+    assert await held.take()
+    assert not held.is_held
+    await held.renew()
+    assert not held.is_held
+    await late.close()

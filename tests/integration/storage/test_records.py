@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from bot.cancellation.decisions import AutoCancelStep, Judgement, LetRunResult, SubmitResult
-from bot.cancellation.download import Fingerprint, LetRun
+from bot.cancellation.download import Ended, Fingerprint, LetRun
 from bot.cancellation.errors import NothingChanged, TooEarly
 from bot.cancellation.people import ActingPerson
 from bot.cancellation.replies import ReplyKind
@@ -111,9 +111,13 @@ async def test_acting_alone_on_a_waiting_request_is_recorded_and_told_with_its_r
 ) -> None:
     await record.submit()
 
-    acted = await record.submit(POLICY, GIL, key="V2", alone=True, reason="too late else")
+    request = await record.submit(POLICY, GIL, key="V2", alone=True, reason="too late else")
 
-    assert (acted.state, acted.alone) == (State.APPROVED, "U0GIL")
+    assert (request.state, request.requester, request.alone) == (
+        State.APPROVED,
+        "U0RINA",
+        "U0GIL",
+    )
     assert (await record.actors())[1:] == [
         ("request:acted_alone", "U0GIL"),
         ("request:approved", "U0GIL"),
@@ -422,3 +426,48 @@ async def test_request_keeps_what_the_person_was_shown_also_where_another_is_sto
     request = await record.submit(job=shown)
 
     assert request.shown == Fingerprint.of(shown)
+
+
+async def test_old_download_with_an_open_request_is_kept(record: Record) -> None:
+    await record.submit()
+    record.wait(timedelta(days=91).total_seconds())
+
+    assert await record.env.downloads.delete_old() == 0
+
+
+@pytest.mark.parametrize(
+    ("cluster", "unread", "seconds", "ended"),
+    [
+        ("prod-eu", (), 1, Ended.GONE),
+        ("prod-eu", (), 0, None),  # no later than the answer that had it
+        ("prod-us", (), 1, None),
+        ("prod-eu", (REF.job_id,), 1, None),
+        ("prod-eu", ("",), 1, None),  # an item without a readable id may be this one
+        ("prod-eu", (job_ref(START, 2).job_id,), 1, Ended.GONE),
+    ],
+)
+async def test_download_is_gone_where_a_later_complete_list_of_its_cluster_lacks_it(
+    cluster: str, unread: tuple[str, ...], seconds: int, ended: Ended | None, record: Record
+) -> None:
+    await record.env.list_new()
+    read_at = START + timedelta(seconds=seconds)
+    listing = Listing(project_id=PROJECT, cluster=cluster, jobs=[], read_at=read_at, unread=unread)
+
+    changes = await record.env.downloads.record_listing(listing, AUTO_CANCEL)
+
+    assert (await record.env.download()).ended is ended
+    assert len(changes.ended) == (ended is not None)
+
+
+async def test_request_is_due_for_its_reminder_and_reminded_of_once(record: Record) -> None:
+    request = await record.submit()
+    record.wait(59)
+    assert not (await record.env.requests.due()).to_remind
+    record.wait(1)
+    assert [item.id for item in (await record.env.requests.due()).to_remind] == [request.id]
+
+    for _ in range(2):
+        await record.env.requests.remind(request.id, POLICY)
+
+    assert not (await record.env.requests.due()).to_remind
+    assert [name for name, _ in await record.actors()].count("request:reminded") == 1

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from bot.cancellation.download import Download
+from bot.cancellation.download import Download, LetRun
 from bot.cancellation.people import EVERYONE, NO_ONE, People
 from bot.cancellation.replies import ReplyKind, audience, link_needs_decision
 from bot.cancellation.request import Request, State
@@ -92,6 +92,7 @@ def test_operator_of_the_command_line_is_not_mentioned() -> None:
         (LIVE, request(State.CANCELLING), False),
         (download(), None, False),
         (replace(LIVE, cancelled=True), None, False),
+        (replace(LIVE, let_run=LetRun(by="U0ADA", at=START)), None, False),
     ],
 )
 def test_live_link_calls_people_while_nobody_has_decided(

@@ -15,6 +15,8 @@ from bot.cancellation.starter import Starters
 from bot.services import deadlines as module
 from bot.services.deadlines import Deadlines, auto_cancel_result, is_cancelled_before_link
 from bot.services.projects import Projects
+from bot.storage.request_store import RequestStore
+from bot.tasks import cancel_and_wait
 from tests.support.core import CoreEnvironment
 from tests.support.domain import (
     ADA,
@@ -76,6 +78,30 @@ def with_policy(env: CoreEnvironment, policy: Policy) -> CoreEnvironment:
     env.policy = policy
     env.build()
     return env
+
+
+async def test_deadlines_are_looked_at_each_second(env: CoreEnvironment) -> None:
+    with_policy(env, replace(POLICY, approval_ttl=timedelta(seconds=3)))
+    waiting = await env.ask()
+    task = asyncio.create_task(Step(env).deadlines.run())
+    async with asyncio.timeout(20):
+        while (request := await env.requests.get(waiting.id)).is_open:  # noqa: ASYNC110 - the clock moves
+            await asyncio.sleep(0)
+    await cancel_and_wait(task)
+
+    assert (request.state, request.changed_at) == (State.EXPIRED, START + timedelta(seconds=3))
+
+
+async def test_old_rows_are_deleted_while_the_process_runs(env: CoreEnvironment) -> None:
+    await env.list_new()
+    env.clock.advance(timedelta(days=89, hours=23, minutes=30).total_seconds())
+    task = asyncio.create_task(Step(env).deadlines.clean())
+    async with asyncio.timeout(20):
+        while await env.downloads.get(PROJECT, REF.job_id):  # noqa: ASYNC110 - the clock moves
+            await asyncio.sleep(0)
+    await cancel_and_wait(task)
+
+    assert env.clock.now - START > timedelta(days=90)
 
 
 # Requests.
@@ -192,6 +218,7 @@ async def test_time_waits_for_the_end_of_a_run_and_is_used_where_it_failed(
     env: CoreEnvironment,
 ) -> None:
     await with_policy(env, EXEMPT).list_new()
+    await env.downloads.record_starters(PROJECT, {REF.job_id: await by_backup(download())})
     first = await env.ask(ADA)
     step = Step(env)
     await step.after(90)
@@ -294,6 +321,32 @@ async def test_open_requests_of_a_read_only_project_end_as_withdrawn(env: CoreEn
         ended = await env.requests.get(item.id)
         assert (ended.state, ended.outcome.is_read_only) == (State.WITHDRAWN, True)
     assert (await env.events()).count("request:withdrawn") == 3
+    assert env.clock.sleeps == []  # it is done once
+
+
+class FailsOnce(RequestStore):
+    """A store that fails to end the first request of a read-only project."""
+
+    has_failed = False
+
+    async def end_read_only(self, request_id: str, policy: Policy) -> None:
+        if not self.has_failed:
+            self.has_failed = True
+            raise ValueError("unexpected")
+        await super().end_read_only(request_id, policy)
+
+
+async def test_read_only_project_is_tried_again_until_its_requests_have_ended(
+    env: CoreEnvironment,
+) -> None:
+    waiting = await env.ask()
+    with_policy(env, replace(POLICY, read_only=True))
+    env.requests = FailsOnce(env.database, env.clock, env.lease)
+
+    await Step(env).deadlines.apply_settings()
+
+    assert (await env.requests.get(waiting.id)).state is State.WITHDRAWN
+    assert env.clock.sleeps == [1.0]
 
 
 async def test_open_requests_of_a_project_that_is_not_named_wait_untouched(

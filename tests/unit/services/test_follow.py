@@ -106,3 +106,14 @@ async def test_download_of_a_project_that_is_not_named_any_more_is_not_read(
     await followed.follower(Projects([])).step()
 
     assert env.atlas.calls == []
+
+
+async def test_read_counts_from_when_it_began(env: CoreEnvironment, followed: Followed) -> None:
+    await env.see()
+    env.clock.advance(INTERVAL)
+    began = env.clock.now
+    env.atlas.on_call = lambda _name: env.clock.advance(5)
+
+    await followed.follower().step()
+
+    assert (await env.download()).read_at == began

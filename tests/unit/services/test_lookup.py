@@ -60,6 +60,16 @@ async def test_typed_cluster_that_is_not_that_of_the_job_is_refused(env: CoreEnv
     assert refused.value.cluster == "prod-eu"
 
 
+async def test_cluster_of_the_own_links_of_a_job_counts_before_the_typed_one(
+    env: CoreEnvironment,
+) -> None:
+    env.atlas.jobs_now[REF] = {"cluster_name": "prod-us"}
+
+    with pytest.raises(WrongCluster) as refused:
+        await lookup(env).find([env.project], "prod-eu", REF.job_id)
+    assert refused.value.cluster == "prod-us"
+
+
 async def test_job_that_no_cluster_has_is_told_with_what_was_searched(env: CoreEnvironment) -> None:
     with pytest.raises(NotFoundInAtlas, match="No cluster of shop has a download with this job"):
         await lookup(env).find([env.project], None, job_id(number=9))

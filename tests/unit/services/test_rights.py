@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from bot.atlas import Unavailable
+from bot.cancellation.errors import RightsNotChecked
 from bot.cancellation.people import ActingPerson, Kind, People, Person
 from bot.cancellation.policy import Policy
 from bot.cancellation.request import Request, State
 from bot.cancellation.run import RUN_LIMIT
-from bot.services.rights import Rights
+from bot.services.rights import Rights, nobody_answers
 from tests.support.core import CoreEnvironment
 from tests.support.domain import ADA, ALAN, AUTO_CANCEL, GIL, OPERATOR, POLICY, RINA, START, users
 
@@ -66,6 +67,7 @@ async def test_rights_of_today_decide_about_the_delete(name: str, env: CoreEnvir
     is_read_only, has_lost = after.outcome.is_read_only, after.outcome.lost_right
     assert (is_read_only or has_lost) is (change.state is State.WITHDRAWN)
     assert after.outcome.by is None
+    assert env.errors == []  # a run that ends does nothing more
 
 
 async def test_request_whose_approver_lost_the_right_waits_on_and_runs_anew_when_approved_again(
@@ -208,3 +210,8 @@ async def test_read_only_project_cancels_nothing_also_while_slack_is_silent(
     ended = await env.run(request)
 
     assert (ended.state, env.atlas.delete_count) == (State.WITHDRAWN, 0)
+
+
+async def test_command_line_asks_slack_about_nobody() -> None:
+    with pytest.raises(RightsNotChecked):
+        await nobody_answers(["U0RINA"], [])

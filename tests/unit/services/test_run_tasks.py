@@ -9,6 +9,7 @@ import pytest
 
 from bot.cancellation.people import Person
 from bot.cancellation.request import State
+from bot.services import runner
 from bot.services.rights import Rights
 from bot.tasks import cancel_and_wait
 from tests.support.core import CoreEnvironment
@@ -108,6 +109,55 @@ async def test_stop_records_the_answer_of_a_delete_that_is_out_and_begins_no_oth
     left = await env.requests.get(request.id)
     assert (left.state, left.attempts.is_accepted) == (State.CANCELLING, True)
     assert env.atlas.calls == ["GET", "DELETE"]
+
+
+async def test_stop_does_not_wait_for_a_run_whose_delete_was_answered(
+    env: CoreEnvironment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "STOP_WITHIN", 60.0)
+    await env.ask()
+    env.atlas.on_cancelled = lambda: env.atlas.gates.update({GET: asyncio.Event()})
+    async with running(env):
+        await wait_until(lambda: env.atlas.calls == [GET, DELETE, GET])
+        async with asyncio.timeout(20):
+            await env.runner.stop()
+
+
+async def test_stop_ends_a_run_whose_delete_is_never_answered(
+    env: CoreEnvironment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "STOP_WITHIN", 0.01)
+    request = await env.ask()
+    env.atlas.gates[DELETE] = asyncio.Event()
+    async with running(env):
+        await wait_until(lambda: env.atlas.delete_count)
+        async with asyncio.timeout(20):
+            await env.runner.stop()
+        env.atlas.gates[DELETE].set()
+
+    left = await env.requests.get(request.id)
+    assert (left.attempts.is_unknown, left.attempts.is_accepted) == (True, False)
+
+
+async def test_request_that_is_started_twice_runs_once(env: CoreEnvironment) -> None:
+    request = await env.ask()
+
+    env.runner.start(request.id)
+    env.runner.start(request.id)
+    await wait_until(lambda: env.ends == [State.CANCELLED])
+    await env.runner.stop()
+
+    assert env.atlas.calls == ["GET", "DELETE", "GET"]
+
+
+async def test_request_that_is_started_after_the_stop_does_not_run(env: CoreEnvironment) -> None:
+    request = await env.ask()
+    await env.runner.stop()
+
+    env.runner.start(request.id)
+    await asyncio.sleep(0.05)
+
+    assert (await env.requests.get(request.id)).state is State.APPROVED
 
 
 async def test_stop_while_rights_are_checked_begins_no_attempt(env: CoreEnvironment) -> None:

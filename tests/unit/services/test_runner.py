@@ -21,12 +21,12 @@ from bot.atlas import (
 from bot.atlas.errors import NotFoundToCancel
 from bot.cancellation.errors import NotActive
 from bot.cancellation.events import EventName
+from bot.cancellation.people import ActingPerson
 from bot.cancellation.request import Attempts, State
 from bot.cancellation.run import RUN_LIMIT
-from bot.services.runner import ENOUGH_NOT_FOUND
 from bot.storage.lease import Lease
 from tests.support.core import CoreEnvironment
-from tests.support.domain import LINK, POLICY, REF, START, restore_job
+from tests.support.domain import GIL, LINK, OPERATOR, POLICY, REF, START, restore_job
 from tests.support.fake_atlas import CANCELLED, Answer
 
 OTHER = {"snapshotId": "5b622f7087d9d6039fafe0ff"}
@@ -57,8 +57,14 @@ PLAYS = {
     "another job": Play(State.CHANGED, 0, [OTHER]),
     "GET: no connection, then it works": Play(State.CANCELLED, 1, [NoConnection(), DOWN]),
     "GET: one 404": Play(State.CANCELLED, 1, [NOT_FOUND]),
-    "GET: 404s, fewer than enough": Play(State.CANCELLED, 1, [NOT_FOUND] * (ENOUGH_NOT_FOUND - 1)),
-    "GET: lasting 404": Play(State.REFUSED, 0, [NOT_FOUND] * ENOUGH_NOT_FOUND),
+    "GET: 404s, fewer than enough": Play(State.CANCELLED, 1, [NOT_FOUND] * 5),
+    "GET: lasting 404": Play(State.REFUSED, 0, [NOT_FOUND] * 6),
+    "GET: 404s before and after another fault": Play(
+        State.CANCELLED, 1, [*[NOT_FOUND] * 5, DOWN, *[NOT_FOUND] * 5]
+    ),
+    "GET: 404s after one that worked": Play(
+        State.CANCELLED, 2, [{}, *[NOT_FOUND] * 5], [RateLimited(status=429)]
+    ),
     "GET: refused": Play(State.REFUSED, 0, [DENIED]),
     "DELETE: rejected": Play(State.REFUSED, 1, deletes=[REJECTED]),
     "DELETE: rejected, and cancelled by somebody else": Play(
@@ -138,6 +144,56 @@ async def test_refusal_keeps_status_and_code_of_atlas(env: CoreEnvironment) -> N
     outcome = (await env.run(await env.approved())).outcome
 
     assert (outcome.status, outcome.code) == (400, "CANNOT_CANCEL_AUTOMATED_RESTORE")
+    assert outcome.error == REJECTED.fact
+
+
+async def test_read_after_a_refused_delete_follows_at_once(env: CoreEnvironment) -> None:
+    env.atlas.deletes.append(REJECTED)
+
+    await env.run(await env.approved())
+
+    assert env.atlas.calls == ["GET", "DELETE", "GET"]
+    assert env.atlas.called_at[2] == env.atlas.called_at[1]
+
+
+async def test_read_after_a_limited_delete_waits_as_atlas_says(env: CoreEnvironment) -> None:
+    env.atlas.deletes.append(RateLimited(status=429, retry_after=20))
+
+    await env.run(await env.approved())
+
+    assert env.atlas.called_at[2] - env.atlas.called_at[1] == 20
+
+
+async def test_first_read_after_a_fault_follows_at_once(env: CoreEnvironment) -> None:
+    env.atlas.gets.append(DOWN)
+
+    await env.run(await env.approved())
+
+    assert env.atlas.called_at[:2] == [0, 0]
+
+
+@pytest.mark.parametrize(("deletes", "error"), [([], None), ([LOST], "TimedOut")])
+async def test_event_of_an_answer_names_the_error_where_there_was_one(
+    deletes: list[AtlasError], error: str | None, env: CoreEnvironment
+) -> None:
+    env.atlas.deletes.extend(deletes)
+
+    await env.run(await env.approved())
+
+    lines = [line for _, line in await env.log.page(0, None, None)]
+    (answer,) = [line for line in lines if line["event"] == "atlas:cancel_answered"]
+    assert answer.get("error") == error
+
+
+async def test_fault_is_shown_after_ten_seconds_also_within_a_long_pause(
+    env: CoreEnvironment,
+) -> None:
+    env.atlas.gets.append(RateLimited(status=429, retry_after=60))
+
+    await env.run(await env.approved())
+
+    assert START + timedelta(seconds=10) in env.messages_changed_at
+    assert env.atlas.called_at[1] == 60
 
 
 async def test_read_back_polls_ever_more_slowly(env: CoreEnvironment) -> None:
@@ -213,6 +269,7 @@ async def test_run_fails_seventy_minutes_after_its_start(
     ended = await env.run(request)
 
     assert (ended.state, env.atlas.delete_count) == (State.FAILED, deletes_sent)
+    assert ended.outcome.status == (None if deletes_sent else 503)
     assert RUN_LIMIT <= env.clock.now - START <= RUN_LIMIT + timedelta(seconds=60)
 
 
@@ -367,6 +424,36 @@ async def test_delete_waits_for_a_young_record_and_young_rights(
     assert env.atlas.calls == ["GET", "GET", "DELETE", "GET"]
 
 
+@pytest.mark.parametrize(("record", "rights"), [(5.0, 0.0), (1.0, 24.0)])
+async def test_delete_is_sent_within_five_seconds_of_its_record_and_25_of_the_rights(
+    record: float, rights: float, env: CoreEnvironment
+) -> None:
+    request = await env.approved()
+    env.directory.seconds = rights
+    after_record(env, lambda: env.clock.advance(record))
+
+    ended = await env.run(request)
+
+    assert (ended.state, ended.attempts.count) == (State.CANCELLED, 1)
+
+
+@pytest.mark.parametrize(
+    ("person", "is_stored", "seen"), [(OPERATOR, False, 1), (OPERATOR, True, 0), (GIL, False, 0)]
+)
+async def test_run_reports_a_download_that_the_command_line_has_stored_first(
+    person: ActingPerson, is_stored: bool, seen: int, env: CoreEnvironment
+) -> None:
+    if is_stored:
+        await env.list_new()
+        env.clock.advance(1)
+    request = await env.ask(person, alone=True)
+    env.changes.clear()
+
+    await env.run(request)
+
+    assert sum(len(item.seen) for item in env.changes) == seen
+
+
 # What the run stores of the download.
 
 
@@ -394,3 +481,15 @@ async def test_end_of_a_download_is_reported_once_by_the_run_that_sees_it(
 
     assert [len(item.ended) for item in env.changes if item.ended] == [1]
     assert later.ended == ()
+
+
+async def test_read_of_a_run_counts_from_when_it_began(env: CoreEnvironment) -> None:
+    request = await env.approved()
+    env.clock.advance(10)
+    env.atlas.gets.append(CANCELLED)
+    began = env.clock.now
+    env.atlas.on_call = lambda _name: env.clock.advance(5)
+
+    await env.run(request)
+
+    assert (await env.download()).read_at == began

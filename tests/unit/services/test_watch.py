@@ -192,3 +192,18 @@ async def test_download_that_is_cancelled_elsewhere_is_seen_as_ended(env: CoreEn
         download = await env.download()
 
     assert download.ended == "cancelled"
+
+
+@pytest.mark.parametrize(("unread", "ended"), [([], "gone"), ([REF.job_id], None)])
+async def test_download_that_a_round_does_not_list_is_gone_unless_it_could_not_be_read(
+    unread: list[str], ended: str | None, env: CoreEnvironment
+) -> None:
+    async with Watched(env).running() as watched:
+        env.clock.advance(60)
+        del env.atlas.jobs_now[REF]
+        env.atlas.empty_clusters, env.atlas.unread = [REF.cluster_name], unread
+        watched.next_round.set()
+        await watched.finish_round()
+        download = await env.download()
+
+    assert download.ended == ended

@@ -110,10 +110,11 @@ class SlackBot:
         view: Mapping[str, Any],
         reason: str | None = "wrong cluster",
         *,
-        alone: bool = False,
+        alone: bool | str = False,
         settles: bool = True,
     ) -> Json:
-        chosen = [{"value": ALONE}] if alone else []
+        option = ALONE if alone is True else alone
+        chosen = [{"value": option}] if option else []
         values = {REASON: {REASON: {"value": reason}}, ALONE: {ALONE: {"selected_options": chosen}}}
         body = {
             "type": "view_submission",

@@ -49,6 +49,14 @@ async def test_button_of_a_download_opens_its_dialog(bot: SlackBot) -> None:
     assert REF.job_id in as_text(bot.view)
 
 
+async def test_button_of_a_download_shows_no_job_to_who_may_not_ask(bot: SlackBot) -> None:
+    await bot.clicks(EVE, OPEN, let_run_value())
+
+    shown = as_text(bot.view)
+    assert "You may not ask to cancel a download here." in shown
+    assert REF.job_id not in shown
+
+
 @pytest.mark.parametrize("value", ["", "nonsense", "a:b:c:d"])
 async def test_button_with_another_value_is_answered(bot: SlackBot, value: str) -> None:
     await bot.clicks(RINA, OPEN, value)
@@ -108,6 +116,12 @@ async def test_acting_alone_starts_the_run(bot: SlackBot) -> None:
     assert view["submit"]["text"] == "Submit"
     assert (await bot.request()).alone == "U0GIL"
     assert bot.runs
+
+
+async def test_box_with_another_option_is_no_acting_alone(bot: SlackBot) -> None:
+    await bot.submits(GIL, await bot.opens(GIL), alone="other")
+
+    assert (await bot.request()).alone is None
 
 
 async def test_approver_who_submits_while_another_asked_approves(bot: SlackBot) -> None:
