@@ -76,6 +76,7 @@ class Outbox:
         self._failing: set[str] = set()  # channels that take no post
         self._unknown: set[str] = set()  # projects that the settings do not name
         self._held_until: dict[JobRef, float] = {}  # messages that failed
+        self._new_ids: set[JobRef] = set()  # messages whose next post is the first with its id
         self._tasks: dict[JobRef, asyncio.Task[None]] = {}
 
     def wake(self) -> None:
@@ -139,6 +140,7 @@ class Outbox:
         """Let Slack show the message as it is now; return its place, None where it has none yet."""
         download = delivery.download
         place = Place(download.channel, download.ts) if download.channel and download.ts else None
+        is_new_id = False
         if not delivery.needs_message:
             return place
         built = message.message(facts, project, self.links, self.now())
@@ -147,10 +149,13 @@ class Outbox:
             if place:
                 shown = await self._edit(place, built, short)
             else:
+                is_new_id = download.ref in self._new_ids
+                self._new_ids.discard(download.ref)
                 shown = await self._post(delivery, facts, built, short)
         except (MessageGone, AlreadyPosted) as error:
             log.warning("message is posted anew", job=download.ref.job_id, why=str(error))
             await self.store.message_lost(download.ref)
+            self._new_ids.add(download.ref)
             self.wake()
             return None
         except REFUSALS as error:
@@ -159,8 +164,9 @@ class Outbox:
             return place
         if shown is None:  # the edit has to wait; replies, which notify people, need not
             return place
-        # Slack keeps the first version of a message whose post is repeated: an edit follows.
-        version = delivery.wanted_version if place else FIRST_VERSION
+        # Slack keeps the first version of a message whose post is repeated: an edit follows. Not
+        # after the first post with an id: where Slack takes no edits, that would post for ever.
+        version = delivery.wanted_version if place or is_new_id else FIRST_VERSION
         await self.store.message_shown(download.ref, version, shown.channel, shown.ts)
         return shown
 

@@ -231,6 +231,34 @@ async def test_message_that_is_gone_is_posted_anew_with_the_mentions_of_its_stat
     assert [item["thread_ts"] for item in env.chat.replies] == ["1.0"]
 
 
+async def test_message_that_takes_no_edit_is_posted_anew_once_for_each_change(
+    env: Environment,
+) -> None:
+    await env.see()
+    await env.look()
+    env.chat.failures[EDIT] += [MessageGone("edit_window_closed")] * 10
+    await env.ask()
+    await env.look(5)
+
+    assert env.chat.states == ["announced", "awaiting"]
+    assert len(env.chat.called(EDIT)) == 1
+
+
+async def test_new_post_whose_answer_was_lost_is_repeated_and_then_edited(
+    env: Environment,
+) -> None:
+    await env.see()
+    await env.look()
+    env.chat.messages.clear()
+    env.chat.lost = frozenset({3})  # after the first post, and the edit that finds it gone
+    request = await env.ask()
+    await env.look(2)
+    await env.requests.approve(request.id, ADA, env.policy)
+    await env.look(3, after=ERROR_PAUSE)
+
+    assert env.chat.states == ["approved"]
+
+
 async def test_message_that_a_reply_finds_deleted_is_posted_anew_and_then_replied_to(
     env: Environment,
 ) -> None:
