@@ -1,4 +1,7 @@
-"""Follows the stored downloads that go on: each is read every few seconds until it ends."""
+"""Follows the stored downloads that go on: each is read every few seconds until it ends.
+
+So is one that a list does not have any more: that list may have been stale.
+"""
 
 import asyncio
 import time
@@ -41,11 +44,11 @@ class Follower:
 
     async def step(self) -> None:
         """Read each download that is due."""
-        going_on = await self.downloads.going_on()
-        running = {download.ref.job_id for download in going_on}
+        followed = await self.downloads.to_follow()
+        running = {download.ref.job_id for download in followed}
         self._read_at = {job: at for job, at in self._read_at.items() if job in running}
         now = self.monotonic()
-        due = [item for item in going_on if now >= self._read_at.get(item.ref.job_id, 0) + INTERVAL]
+        due = [item for item in followed if now >= self._read_at.get(item.ref.job_id, 0) + INTERVAL]
         self._read_at |= {item.ref.job_id: now for item in due}
         limit = asyncio.Semaphore(CONCURRENT_READS)
         await asyncio.gather(*(self._read(item, limit) for item in due))

@@ -6,10 +6,12 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from bot.atlas import Unavailable
+from bot.cancellation.run import RUN_LIMIT
 from bot.services.follow import INTERVAL, Follower
 from bot.services.observations import Observations
 from bot.services.projects import Project, Projects
-from tests.support.domain import LINK, REF, job_ref
+from bot.storage.download_store import Listing
+from tests.support.domain import AUTO_CANCEL, LINK, PROJECT, REF, job_ref
 from tests.unit.services.environment import Environment, new_environment
 
 
@@ -64,6 +66,37 @@ async def test_download_is_read_in_each_interval_until_it_ends(
 
     assert reads == [1, 1, 2, 3, 3]
     assert (await env.download()).ended == "cancelled"
+
+
+async def test_download_that_a_stale_list_lacks_goes_on_again_once_it_is_read(
+    env: Environment, followed: Followed
+) -> None:
+    env.policy = AUTO_CANCEL
+    await env.see()
+    due_at = (await env.download()).auto_cancel(env.policy)
+    env.clock.advance(1.0)
+    stale = Listing(project_id=PROJECT, cluster="prod-eu", jobs=[], read_at=env.clock.now)
+    await env.downloads.record_listing(stale, env.policy)
+    lost = await env.download()
+    env.clock.advance(1.0)
+    await followed.follower().step()
+
+    assert lost.ended == "gone"
+    assert (await env.download()).ended is None
+    assert (await env.download()).auto_cancel(env.policy) == due_at
+
+
+async def test_download_that_is_gone_is_not_read_for_ever(
+    env: Environment, followed: Followed
+) -> None:
+    await env.see()
+    env.clock.advance(1.0)
+    listing = Listing(project_id=PROJECT, cluster="prod-eu", jobs=[], read_at=env.clock.now)
+    await env.downloads.record_listing(listing, env.policy)
+    env.clock.advance(RUN_LIMIT.total_seconds())
+    await followed.follower().step()
+
+    assert env.atlas.calls == []
 
 
 async def test_live_link_is_stored_and_counted_once(env: Environment, followed: Followed) -> None:
