@@ -24,6 +24,7 @@ from bot.slack.errors import (
     RateLimited,
     SlackError,
     SlackRejected,
+    ThreadClosed,
 )
 from bot.slack.links import Links
 from bot.slack.pace import Pace
@@ -226,17 +227,20 @@ class Outbox:
     async def _call(
         self, method: str, arguments: Arguments, short: Arguments
     ) -> Mapping[str, Any] | None:
-        """Call Slack unless the channel must wait; None for later.
+        """Call Slack unless the channel or the thread must wait; None for later.
 
         Raises `MessageGone`, `AlreadyPosted`, and `REFUSALS` where also the short text is refused.
         """
-        channel = str(arguments["channel"])
-        if not (self.is_active() and self._pace.may_call(method, channel)):
+        channel, thread = str(arguments["channel"]), str(arguments.get("thread_ts") or "")
+        if not (self.is_active() and self._pace.may_call(method, channel, thread)):
             return None
         try:
             answer = await self._send(method, arguments, short)
         except RateLimited as error:
             self._pace.pause(method, channel, error.seconds)
+        except ThreadClosed as error:  # the channel may take all other posts
+            log.warning("thread takes no reply: tried again", channel=channel, why=str(error))
+            self._pace.pause(method, channel, CHANNEL_PAUSE, thread)
         except CannotPost as error:
             self._report_failing(channel, error)
             self._pace.pause(method, channel, CHANNEL_PAUSE)

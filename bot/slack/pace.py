@@ -1,4 +1,4 @@
-"""When Slack may be called: the documented rates, and pauses a channel and method."""
+"""When Slack may be called: the documented rates, and pauses of a channel or a thread."""
 
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
@@ -10,17 +10,18 @@ EDITS = (48, 60.0)
 
 
 class Pace:
-    """Counts calls; one channel's 429 pauses that channel and method alone."""
+    """Counts calls; a pause is of one method in one channel, or in one thread of it."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
         self._calls: defaultdict[tuple[str, str], deque[float]] = defaultdict(deque)
-        self._paused_until: dict[tuple[str, str], float] = {}
+        self._paused_until: dict[tuple[str, str, str], float] = {}
 
-    def may_call(self, method: str, channel: str) -> bool:
+    def may_call(self, method: str, channel: str, thread: str = "") -> bool:
         """Whether a call may be made now; it is counted if so."""
         now = self._monotonic()
-        if now < self._paused_until.get((method, channel), now):
+        pauses = ((method, channel, ""), (method, channel, thread))
+        if any(now < self._paused_until.get(pause, now) for pause in pauses):
             return False
         limit, window = _LIMITS[method]
         calls = self._calls[method, channel if method == "chat.postMessage" else ""]
@@ -31,12 +32,11 @@ class Pace:
         calls.append(now)
         return True
 
-    def pause(self, method: str, channel: str, seconds: float) -> None:
-        """Let no call of this method in this channel be made for a while."""
+    def pause(self, method: str, channel: str, seconds: float, thread: str = "") -> None:
+        """Let no call of this method in this channel, or this thread, be made for a while."""
         until = self._monotonic() + seconds
-        self._paused_until[method, channel] = max(
-            until, self._paused_until.get((method, channel), until)
-        )
+        key = (method, channel, thread)
+        self._paused_until[key] = max(until, self._paused_until.get(key, until))
 
 
 _LIMITS: Mapping[str, tuple[int, float]] = {

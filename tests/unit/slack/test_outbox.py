@@ -23,6 +23,7 @@ from bot.slack.errors import (
     RateLimited,
     SlackError,
     SlackRejected,
+    ThreadClosed,
 )
 from bot.slack.outbox import CHANNEL_PAUSE, ERROR_PAUSE, REFUSED_PAUSE, Outbox
 from bot.storage.database import Database
@@ -307,6 +308,20 @@ async def test_channel_that_takes_no_post_is_tried_every_30_seconds(env: Environ
     assert tries == 2
     assert env.chat.states == ["announced"]
     assert env.dropped == 0
+
+
+async def test_thread_that_takes_no_reply_holds_no_other_download_up(env: Environment) -> None:
+    await env.see()
+    await env.ask()
+    env.chat.failures[POST] += [None, ThreadClosed("restricted_action_thread_locked")]
+    await env.look()
+    await env.see(REF, job_ref(number=2))
+    await env.look(2)
+    posted = len(env.chat.roots), len(env.chat.replies)
+    await env.look(after=CHANNEL_PAUSE)
+
+    assert posted == (2, 0)
+    assert len(env.chat.replies) == 1
 
 
 async def test_limit_of_one_channel_and_method_pauses_no_other(env: Environment) -> None:
