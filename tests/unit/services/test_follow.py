@@ -1,18 +1,22 @@
 """The follower: stored downloads are read every few seconds until they end."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import cast
 
 import pytest
 
-from bot.atlas import Unavailable
+from bot.atlas import AtlasGateway, JobRef, Priority, RestoreJob, Unavailable
 from bot.cancellation.run import RUN_LIMIT
 from bot.services.follow import INTERVAL, Follower
 from bot.services.observations import Observations
 from bot.services.projects import Project, Projects
 from bot.storage.download_store import Listing
-from tests.support.domain import AUTO_CANCEL, LINK, PROJECT, REF, job_ref
-from tests.unit.services.environment import Environment, new_environment
+from tests.support.domain import AUTO_CANCEL, LINK, PROJECT, REF, job_ref, restore_job
+from tests.support.polling import wait_until
+from tests.unit.services.environment import Environment, FakeAtlas, new_environment
 
 
 @pytest.fixture
@@ -45,6 +49,26 @@ class Followed:
             monotonic=env.clock.monotonic,
         )
 
+    async def step(self, follower: Follower | None = None) -> None:
+        """Let it read what is due, to the end."""
+        follower = follower or self.follower()
+        await follower.step()
+        await follower.idle()
+
+
+class WaitingAtlas(FakeAtlas):
+    """A project whose reads wait, as they do during a `Retry-After`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_read = asyncio.Event()
+
+    async def job(
+        self, ref: JobRef, priority: Priority, *, timeout: float | None = None
+    ) -> RestoreJob:
+        await self.may_read.wait()
+        return await super().job(ref, priority, timeout=timeout)
+
 
 @pytest.fixture
 def followed(env: Environment) -> Followed:
@@ -61,7 +85,7 @@ async def test_download_is_read_in_each_interval_until_it_ends(
         env.clock.advance(after)
         if len(reads) == 3:
             env.atlas.flags[REF] = {"cancelled": True}
-        await follower.step()
+        await followed.step(follower)
         reads.append(len(env.atlas.calls))
 
     assert reads == [1, 1, 2, 3, 3]
@@ -79,7 +103,7 @@ async def test_download_that_a_stale_list_lacks_goes_on_again_once_it_is_read(
     await env.downloads.record_listing(stale, env.policy)
     lost = await env.download()
     env.clock.advance(1.0)
-    await followed.follower().step()
+    await followed.step()
 
     assert lost.ended == "gone"
     assert (await env.download()).ended is None
@@ -94,7 +118,7 @@ async def test_download_that_is_gone_is_not_read_for_ever(
     listing = Listing(project_id=PROJECT, cluster="prod-eu", jobs=[], read_at=env.clock.now)
     await env.downloads.record_listing(listing, env.policy)
     env.clock.advance(RUN_LIMIT.total_seconds())
-    await followed.follower().step()
+    await followed.step()
 
     assert env.atlas.calls == []
 
@@ -105,7 +129,7 @@ async def test_live_link_is_stored_and_counted_once(env: Environment, followed: 
     follower = followed.follower()
     for _ in range(3):
         env.clock.advance(INTERVAL)
-        await follower.step()
+        await followed.step(follower)
 
     assert (await env.download()).has_link
     assert followed.links == ["shop"]
@@ -118,19 +142,49 @@ async def test_download_that_cannot_be_read_stops_no_other(
     await env.see(second, REF)
     env.atlas.flags |= {REF: {"failed": True}, second: {"failed": True}}
     env.atlas.failures = [Unavailable(status=503), None]
-    await followed.follower().step()
+    await followed.step()
 
     assert len(await env.downloads.going_on()) == 1
+
+
+async def test_reads_of_one_project_that_wait_hold_up_no_other_project(
+    env: Environment, followed: Followed
+) -> None:
+    other = JobRef("5b6212af90dc76637950a2ff", "prod-eu", job_ref(number=2).job_id)
+    await env.see()
+    listing = Listing(
+        project_id=other.project_id,
+        cluster="prod-eu",
+        jobs=[restore_job(other)],
+        read_at=env.clock.now,
+    )
+    await env.downloads.record_listing(listing, env.policy)
+    atlas = WaitingAtlas()
+    waiting = replace(env.project, id=other.project_id, gateway=cast(AtlasGateway, atlas))
+    follower = followed.follower(Projects([env.project, waiting]))
+
+    def has_read(count: int) -> bool:
+        return len(env.atlas.calls) == count
+
+    for reads in (1, 2, 3):
+        await follower.step()
+        await wait_until(partial(has_read, reads))
+        env.clock.advance(INTERVAL)
+    reads_of_other = len(atlas.calls)
+    atlas.may_read.set()
+    await follower.idle()
+
+    assert (reads_of_other, len(atlas.calls)) == (0, 1)
 
 
 async def test_feed_is_read_only_where_no_watch_reads_it(
     env: Environment, followed: Followed
 ) -> None:
     await env.see()
-    await followed.follower().step()
+    await followed.step()
     watched = list(followed.feeds)
     env.policy = replace(env.policy, channel=None)
-    await followed.follower().step()
+    await followed.step()
 
     assert (watched, followed.feeds) == ([], ["shop"])
 
@@ -139,6 +193,6 @@ async def test_download_of_a_project_that_is_not_named_any_more_is_not_read(
     env: Environment, followed: Followed
 ) -> None:
     await env.see()
-    await followed.follower(Projects([])).step()
+    await followed.step(followed.follower(Projects([])))
 
     assert env.atlas.calls == []
