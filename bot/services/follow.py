@@ -1,10 +1,15 @@
-"""Follows the stored downloads that go on: each is read every few seconds until it ends."""
+"""Follows the stored downloads that go on: each is read every few seconds until it ends.
+
+So is one that a list does not have any more: that list may have been stale.
+"""
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 
 import structlog
 
@@ -13,11 +18,11 @@ from bot.cancellation.download import Download
 from bot.services.observations import Observations
 from bot.services.projects import Project, Projects
 from bot.storage.download_store import DownloadStore
-from bot.tasks import log_errors, repeat
+from bot.tasks import cancel_and_wait, log_errors, repeat
 
 INTERVAL = 12.0  #: seconds between two reads of one download
 STEP = 2.0  #: seconds between two looks for downloads that are due
-CONCURRENT_READS = 8
+CONCURRENT_READS = 8  #: downloads of one project that are read side by side
 
 log = structlog.get_logger(__name__)
 
@@ -34,21 +39,47 @@ class Follower:
     read_feed: Callable[[Project], Awaitable[object]]
     monotonic: Callable[[], float] = time.monotonic
     _read_at: dict[str, float] = field(default_factory=dict, init=False)
+    #: The reads that are on their way, by project.
+    _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict, init=False)
 
     async def run(self) -> None:
         """Follow until cancelled."""
-        await repeat(self.step, STEP, "downloads not followed")
+        try:
+            await repeat(self.step, STEP, "downloads not followed")
+        finally:
+            await cancel_and_wait(*self._tasks.values())
 
     async def step(self) -> None:
-        """Read each download that is due."""
-        going_on = await self.downloads.going_on()
-        running = {download.ref.job_id for download in going_on}
+        """Begin to read each download that is due, but none of a project whose reads still wait.
+
+        A `Retry-After` lets them wait for minutes, which must hold up no other project.
+        """
+        followed = await self.downloads.to_follow()
+        running = {download.ref.job_id for download in followed}
         self._read_at = {job: at for job, at in self._read_at.items() if job in running}
         now = self.monotonic()
-        due = [item for item in going_on if now >= self._read_at.get(item.ref.job_id, 0) + INTERVAL]
-        self._read_at |= {item.ref.job_id: now for item in due}
+        due: defaultdict[str, list[Download]] = defaultdict(list)
+        for item in followed:
+            is_due = now >= self._read_at.get(item.ref.job_id, 0) + INTERVAL
+            if is_due and item.ref.project_id not in self._tasks:
+                due[item.ref.project_id].append(item)
+                self._read_at[item.ref.job_id] = now
+        for project_id, items in due.items():
+            task = asyncio.create_task(self._read_all(items), name=f"follow {project_id}")
+            self._tasks[project_id] = task
+            task.add_done_callback(partial(self._done, project_id))
+
+    async def idle(self) -> None:
+        """Wait until no read is on its way."""
+        while self._tasks:
+            await asyncio.wait(self._tasks.values())
+
+    def _done(self, project_id: str, _task: "asyncio.Task[None]") -> None:
+        self._tasks.pop(project_id, None)
+
+    async def _read_all(self, items: Collection[Download]) -> None:
         limit = asyncio.Semaphore(CONCURRENT_READS)
-        await asyncio.gather(*(self._read(item, limit) for item in due))
+        await asyncio.gather(*(self._read(item, limit) for item in items))
 
     async def _read(self, download: Download, limit: asyncio.Semaphore) -> None:
         project = self.projects.get_or_none(download.ref.project_id)

@@ -39,6 +39,10 @@ class CannotPost(SlackError):
     sentence = "The bot cannot post in that channel. Invite it there with /invite."
 
 
+class ThreadClosed(CannotPost):
+    sentence = "The bot cannot reply in that thread."
+
+
 class MissingScope(CannotPost):
     sentence = "The bot's token lacks a scope. An admin of the bot must install it again with those of manifest.yml."  # noqa: E501 - shown as it stands
 
@@ -83,10 +87,12 @@ ERROR_CODES: Mapping[type[SlackError], tuple[str, ...]] = {
     CannotPost: (
         "channel_not_found", "not_in_channel", "is_archived", "restricted_action",
         "restricted_action_read_only_channel", "restricted_action_thread_only_channel",
-        "restricted_action_non_threadable_channel", "restricted_action_thread_locked",
         "messages_tab_disabled", "user_not_in_channel", "user_disabled", "cannot_dm_bot",
         "access_denied", "team_access_not_granted", "posting_to_channel_denied",
         "ekm_access_denied",
+    ),
+    ThreadClosed: (
+        "restricted_action_non_threadable_channel", "restricted_action_thread_locked",
     ),
     MissingScope: ("missing_scope", "no_permission"),
     MessageGone: (

@@ -24,6 +24,7 @@ from bot.slack.errors import (
     RateLimited,
     SlackError,
     SlackRejected,
+    ThreadClosed,
 )
 from bot.slack.links import Links
 from bot.slack.pace import Pace
@@ -76,6 +77,7 @@ class Outbox:
         self._failing: set[str] = set()  # channels that take no post
         self._unknown: set[str] = set()  # projects that the settings do not name
         self._held_until: dict[JobRef, float] = {}  # messages that failed
+        self._new_ids: set[JobRef] = set()  # messages whose next post is the first with its id
         self._tasks: dict[JobRef, asyncio.Task[None]] = {}
 
     def wake(self) -> None:
@@ -141,6 +143,7 @@ class Outbox:
         """Let Slack show the message as it is now; return its place, None where it has none yet."""
         download = delivery.download
         place = Place(download.channel, download.ts) if download.channel and download.ts else None
+        is_new_id = False
         if not delivery.needs_message:
             return place
         built = message.message(facts, project, self.links, self.now())
@@ -149,10 +152,13 @@ class Outbox:
             if place:
                 shown = await self._edit(place, built, short)
             else:
+                is_new_id = download.ref in self._new_ids
+                self._new_ids.discard(download.ref)
                 shown = await self._post(delivery, facts, built, short)
         except (MessageGone, AlreadyPosted) as error:
             log.warning("message is posted anew", job=download.ref.job_id, why=str(error))
             await self.store.message_lost(download.ref)
+            self._new_ids.add(download.ref)
             self.wake()
             return None
         except REFUSALS as error:
@@ -161,8 +167,9 @@ class Outbox:
             return place
         if shown is None:  # the edit has to wait; replies, which notify people, need not
             return place
-        # Slack keeps the first version of a message whose post is repeated: an edit follows.
-        version = delivery.wanted_version if place else FIRST_VERSION
+        # Slack keeps the first version of a message whose post is repeated: an edit follows. Not
+        # after the first post with an id: where Slack takes no edits, that would post for ever.
+        version = delivery.wanted_version if place or is_new_id else FIRST_VERSION
         await self.store.message_shown(download.ref, version, shown.channel, shown.ts)
         return shown
 
@@ -222,17 +229,20 @@ class Outbox:
     async def _call(
         self, method: str, arguments: Arguments, short: Arguments
     ) -> Mapping[str, Any] | None:
-        """Call Slack unless the channel must wait; None for later.
+        """Call Slack unless the channel or the thread must wait; None for later.
 
         Raises `MessageGone`, `AlreadyPosted`, and `REFUSALS` where also the short text is refused.
         """
-        channel = str(arguments["channel"])
-        if not (self.is_active() and self._pace.may_call(method, channel)):
+        channel, thread = str(arguments["channel"]), str(arguments.get("thread_ts") or "")
+        if not (self.is_active() and self._pace.may_call(method, channel, thread)):
             return None
         try:
             answer = await self._send(method, arguments, short)
         except RateLimited as error:
             self._pace.pause(method, channel, error.seconds)
+        except ThreadClosed as error:  # the channel may take all other posts
+            log.warning("thread takes no reply: tried again", channel=channel, why=str(error))
+            self._pace.pause(method, channel, CHANNEL_PAUSE, thread)
         except CannotPost as error:
             self._report_failing(channel, error)
             self._pace.pause(method, channel, CHANNEL_PAUSE)

@@ -1,4 +1,4 @@
-"""When Slack may be called: the documented rates, and pauses a channel and method."""
+"""When Slack may be called: the documented rates, and pauses of a channel or a thread."""
 
 from collections.abc import Callable, Mapping
 
@@ -9,18 +9,19 @@ EDITS = (20, 2.0)
 
 
 class Pace:
-    """Counts calls; one channel's 429 pauses that channel and method alone."""
+    """Counts calls; a pause is of one method in one channel, or in one thread of it."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
         # When the calls so far would have ended without bursts.
         self._busy_until: dict[tuple[str, str], float] = {}
-        self._paused_until: dict[tuple[str, str], float] = {}
+        self._paused_until: dict[tuple[str, str, str], float] = {}
 
-    def may_call(self, method: str, channel: str) -> bool:
+    def may_call(self, method: str, channel: str, thread: str = "") -> bool:
         """Whether a call may be made now; it is counted if so."""
         now = self._monotonic()
-        if now < self._paused_until.get((method, channel), now):
+        pauses = ((method, channel, ""), (method, channel, thread))
+        if any(now < self._paused_until.get(pause, now) for pause in pauses):
             return False
         burst, interval = _LIMITS[method]
         key = _counted(method, channel)
@@ -30,16 +31,19 @@ class Pace:
         self._busy_until[key] = busy_until + interval
         return True
 
-    def pause(self, method: str, channel: str, seconds: float) -> None:
-        """Let no call of this method in this channel be made for a while, and no burst after it."""
+    def pause(self, method: str, channel: str, seconds: float, thread: str = "") -> None:
+        """Let no call of this method in this channel, or this thread, be made for a while.
+
+        No burst follows the pause of a channel.
+        """
         now = self._monotonic()
-        until = now + seconds
-        self._paused_until[method, channel] = max(
-            until, self._paused_until.get((method, channel), until)
-        )
-        burst, interval = _LIMITS[method]
-        key = _counted(method, channel)
-        self._busy_until[key] = max(now + (burst - 1) * interval, self._busy_until.get(key, now))
+        pause = (method, channel, thread)
+        self._paused_until[pause] = max(now + seconds, self._paused_until.get(pause, now))
+        if not thread:
+            burst, interval = _LIMITS[method]
+            key = _counted(method, channel)
+            full = now + (burst - 1) * interval
+            self._busy_until[key] = max(full, self._busy_until.get(key, now))
 
 
 def _counted(method: str, channel: str) -> tuple[str, str]:

@@ -7,9 +7,17 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, insert, or_, select
 
 from bot.atlas import JobRef, RestoreJob
-from bot.cancellation.download import SET_BACK, Download, is_download, is_new, new_download
+from bot.cancellation.download import (
+    SET_BACK,
+    Download,
+    Ended,
+    is_download,
+    is_new,
+    new_download,
+)
 from bot.cancellation.policy import Policy
 from bot.cancellation.request import OPEN, Request
+from bot.cancellation.run import RUN_LIMIT
 from bot.cancellation.starter import READ_AGAIN_FOR, Starters
 from bot.storage import download_rows, request_rows
 from bot.storage.tables import download_from_row, downloads, replies, requests, watches
@@ -86,6 +94,20 @@ class DownloadStore(Store):
     def going_on(self, uow: UnitOfWork) -> list[Download]:
         """Return the downloads that Atlas's last answers show as going on."""
         return download_rows.going_on(uow)
+
+    @reads
+    def to_follow(self, uow: UnitOfWork) -> list[Download]:
+        """Return the downloads that go on, and those that a list lately did not have.
+
+        That list may have been stale; a read of the job shows it.
+        """
+        recent = downloads.c.stored_at >= uow.now - RUN_LIMIT
+        statement = select(downloads).where(recent, downloads.c.is_gone)
+        found = [download_from_row(row) for row in uow.execute(statement)]
+        return [
+            *download_rows.going_on(uow),
+            *(item for item in found if item.ended is Ended.GONE),
+        ]
 
     @writes
     def show_again(self, uow: UnitOfWork) -> None:

@@ -1,16 +1,21 @@
 """The follower: stored downloads are read every few seconds until they end."""
 
+import asyncio
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import pytest
 
-from bot.atlas import Unavailable
+from bot.atlas import JobRef, Unavailable
+from bot.cancellation.run import RUN_LIMIT
 from bot.services.follow import INTERVAL, Follower
 from bot.services.observations import Observations
 from bot.services.projects import Project, Projects
+from bot.storage.download_store import Listing
 from tests.support.core import CoreEnvironment
-from tests.support.domain import LINK, REF, job_ref
-from tests.support.fake_atlas import CANCELLED
+from tests.support.domain import AUTO_CANCEL, LINK, PROJECT, REF, job_ref, restore_job
+from tests.support.fake_atlas import CANCELLED, GET, FakeAtlas
+from tests.support.polling import wait_until
 
 
 @dataclass
@@ -37,6 +42,12 @@ class Followed:
             monotonic=env.clock.monotonic,
         )
 
+    async def step(self, follower: Follower | None = None) -> None:
+        """Let it read what is due, to the end."""
+        follower = follower or self.follower()
+        await follower.step()
+        await follower.idle()
+
 
 @pytest.fixture
 def followed(env: CoreEnvironment) -> Followed:
@@ -53,11 +64,42 @@ async def test_download_is_read_in_each_interval_until_it_ends(
         env.clock.advance(after)
         if len(reads) == 3:
             env.atlas.jobs_now[REF] = CANCELLED
-        await follower.step()
+        await followed.step(follower)
         reads.append(len(env.atlas.calls))
 
     assert reads == [1, 1, 2, 3, 3]
     assert (await env.download()).ended == "cancelled"
+
+
+async def test_download_that_a_stale_list_lacks_goes_on_again_once_it_is_read(
+    env: CoreEnvironment, followed: Followed
+) -> None:
+    env.policy = AUTO_CANCEL
+    await env.see()
+    due_at = (await env.download()).auto_cancel(env.policy)
+    env.clock.advance(1.0)
+    stale = Listing(project_id=PROJECT, cluster="prod-eu", jobs=[], read_at=env.clock.now)
+    await env.downloads.record_listing(stale, env.policy)
+    lost = await env.download()
+    env.clock.advance(1.0)
+    await followed.step()
+
+    assert lost.ended == "gone"
+    assert (await env.download()).ended is None
+    assert (await env.download()).auto_cancel(env.policy) == due_at
+
+
+async def test_download_that_is_gone_is_not_read_for_ever(
+    env: CoreEnvironment, followed: Followed
+) -> None:
+    await env.see()
+    env.clock.advance(1.0)
+    listing = Listing(project_id=PROJECT, cluster="prod-eu", jobs=[], read_at=env.clock.now)
+    await env.downloads.record_listing(listing, env.policy)
+    env.clock.advance(RUN_LIMIT.total_seconds())
+    await followed.step()
+
+    assert env.atlas.calls == []
 
 
 async def test_live_link_is_stored_and_counted_once(
@@ -68,7 +110,7 @@ async def test_live_link_is_stored_and_counted_once(
     follower = followed.follower()
     for _ in range(3):
         env.clock.advance(INTERVAL)
-        await follower.step()
+        await followed.step(follower)
 
     assert (await env.download()).has_link
     assert followed.links == ["shop"]
@@ -81,20 +123,51 @@ async def test_download_that_cannot_be_read_stops_no_other(
     await env.see(second, REF)
     env.atlas.jobs_now |= {REF: {"failed": True}, second: {"failed": True}}
     env.atlas.gets.append(Unavailable(status=503))
-    await followed.follower().step()
+    await followed.step()
 
     assert len(await env.downloads.going_on()) == 1
+
+
+async def test_reads_of_one_project_that_wait_hold_up_no_other_project(
+    env: CoreEnvironment, followed: Followed
+) -> None:
+    other = JobRef("5b6212af90dc76637950a2ff", "prod-eu", job_ref(number=2).job_id)
+    await env.see()
+    listing = Listing(
+        project_id=other.project_id,
+        cluster="prod-eu",
+        jobs=[restore_job(other)],
+        read_at=env.clock.now,
+    )
+    await env.downloads.record_listing(listing, env.policy)
+    atlas = FakeAtlas(env.clock, [other], project_id=other.project_id)
+    atlas.gates[GET] = asyncio.Event()
+    waiting = replace(env.project, id=other.project_id, gateway=atlas)
+    follower = followed.follower(Projects([env.project, waiting]))
+
+    def has_read(count: int) -> bool:
+        return len(env.atlas.calls) == count
+
+    for reads in (1, 2, 3):
+        await follower.step()
+        await wait_until(partial(has_read, reads))
+        env.clock.advance(INTERVAL)
+    reads_of_other = len(atlas.calls)
+    atlas.gates[GET].set()
+    await follower.idle()
+
+    assert (reads_of_other, len(atlas.calls)) == (1, 1)
 
 
 async def test_feed_is_read_only_where_no_watch_reads_it(
     env: CoreEnvironment, followed: Followed
 ) -> None:
     await env.see()
-    await followed.follower().step()
+    await followed.step()
     watched = list(followed.feeds)
     env.policy = replace(env.policy, channel=None)
     env.build()
-    await followed.follower().step()
+    await followed.step()
 
     assert (watched, followed.feeds) == ([], ["shop"])
 
@@ -103,7 +176,7 @@ async def test_download_of_a_project_that_is_not_named_any_more_is_not_read(
     env: CoreEnvironment, followed: Followed
 ) -> None:
     await env.see()
-    await followed.follower(Projects([])).step()
+    await followed.step(followed.follower(Projects([])))
 
     assert env.atlas.calls == []
 
@@ -114,6 +187,6 @@ async def test_read_counts_from_when_it_began(env: CoreEnvironment, followed: Fo
     began = env.clock.now
     env.atlas.on_call = lambda _name: env.clock.advance(5)
 
-    await followed.follower().step()
+    await followed.step()
 
     assert (await env.download()).read_at == began

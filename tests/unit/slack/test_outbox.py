@@ -19,6 +19,7 @@ from bot.slack.errors import (
     RateLimited,
     SlackError,
     SlackRejected,
+    ThreadClosed,
 )
 from bot.slack.outbox import CHANNEL_PAUSE, ERROR_PAUSE, REFUSED_PAUSE, Outbox
 from bot.tasks import cancel_and_wait
@@ -206,6 +207,32 @@ async def test_message_that_is_gone_is_posted_anew_with_the_mentions_of_its_stat
     assert [item["thread_ts"] for item in bot.slack.replies] == ["1.0"]
 
 
+async def test_message_that_takes_no_edit_is_posted_anew_once_for_each_change(
+    bot: PostingBot,
+) -> None:
+    await bot.core.see()
+    await bot.look()
+    bot.slack.failures[EDIT] += [MessageGone("edit_window_closed")] * 10
+    await bot.core.ask()
+    await bot.look(5)
+
+    assert bot.slack.states == ["announced", "awaiting"]
+    assert len(bot.slack.called(EDIT)) == 1
+
+
+async def test_new_post_whose_answer_was_lost_is_repeated_and_then_edited(bot: PostingBot) -> None:
+    await bot.core.see()
+    await bot.look()
+    bot.slack.messages.clear()
+    bot.slack.lost = frozenset({3})  # after the first post, and the edit that finds it gone
+    request = await bot.core.ask()
+    await bot.look(2)
+    await bot.core.requests.approve(request.id, ADA, POLICY)
+    await bot.look(3, after=ERROR_PAUSE)
+
+    assert bot.slack.states == ["approved"]
+
+
 async def test_message_that_a_reply_finds_deleted_is_posted_anew_and_then_replied_to(
     bot: PostingBot,
 ) -> None:
@@ -254,6 +281,20 @@ async def test_channel_that_takes_no_post_is_tried_every_30_seconds(bot: Posting
     assert tries == 2
     assert bot.slack.states == ["announced"]
     assert bot.dropped == 0
+
+
+async def test_thread_that_takes_no_reply_holds_no_other_download_up(bot: PostingBot) -> None:
+    await bot.core.see()
+    await bot.core.ask()
+    bot.slack.failures[POST] += [None, ThreadClosed("restricted_action_thread_locked")]
+    await bot.look()
+    await bot.core.see(REF, job_ref(number=2))
+    await bot.look(2)
+    posted = len(bot.slack.roots), len(bot.slack.replies)
+    await bot.look(after=CHANNEL_PAUSE)
+
+    assert posted == (2, 0)
+    assert len(bot.slack.replies) == 1
 
 
 async def test_limit_of_one_channel_and_method_pauses_no_other(bot: PostingBot) -> None:
