@@ -7,7 +7,7 @@ the real stores, and its result is compared with that of `Expected`.
 import asyncio
 from collections.abc import Callable, Coroutine
 from datetime import datetime, timedelta
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, ClassVar, TypeAlias, TypeVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -49,6 +49,9 @@ class Process:
 class LifeCycle(RuleBasedStateMachine):
     """The machine; a subclass names the database."""
 
+    #: The acts of each run so far, to count those that differ.
+    different: ClassVar[set[tuple[str, ...]]] = set()
+
     def __init__(self) -> None:
         super().__init__()
         self.runner = asyncio.Runner()
@@ -73,6 +76,7 @@ class LifeCycle(RuleBasedStateMachine):
             return type(error).__name__
 
     def teardown(self) -> None:
+        self.different.add(tuple(self.acts))
         if hasattr(self, "database"):
             self.check_events()
             self.run(self.database.close())

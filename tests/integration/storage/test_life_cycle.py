@@ -1,6 +1,7 @@
 """The model of downloads and requests, on both databases; `LIFE_CYCLE_EXAMPLES=2000` at night."""
 
 import os
+from pathlib import Path
 
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
@@ -13,6 +14,8 @@ from tests.support.postgres import PostgresServer
 EXAMPLES = int(os.environ.get("LIFE_CYCLE_EXAMPLES", "30"))
 STEPS = 40
 SLOW = 30.0  #: seconds for a transaction: a model of rules must not fail where a core is busy
+#: A folder for the number of different runs on each database; empty: it is not written.
+COUNTS = os.environ.get("LIFE_CYCLE_COUNTS", "")
 
 
 class OnSqlite(LifeCycle):
@@ -23,9 +26,12 @@ class OnSqlite(LifeCycle):
 
 
 def play(machine: type[LifeCycle], examples: int) -> None:
+    machine.different = set()
     run_state_machine_as_test(
         machine, settings=settings(max_examples=examples, stateful_step_count=STEPS)
     )
+    if COUNTS:
+        Path(COUNTS, machine.__name__).write_text(str(len(machine.different)), "utf-8")
 
 
 def test_life_cycle_on_sqlite() -> None:

@@ -25,7 +25,7 @@ from tests.tools.kills.scene import Messages, until
 
 #: Seconds after the last fault in which everything that nobody has to decide is done.
 SETTLED_WITHIN = 60.0
-DOWNLOADS_AT_ONCE = 14
+DOWNLOADS_AT_ONCE = 24
 CONTENT_ERRORS = frozenset({"invalid_blocks", "msg_too_long", "invalid_arguments"})
 
 

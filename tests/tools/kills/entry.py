@@ -1,6 +1,8 @@
-"""Runs the bot, and prints every stack when SIGUSR1 and SIGUSR2 come: for one that does not end.
+"""Runs the bot for a campaign: it prints its stacks on demand, and may call Slack more often.
 
-It is started by its path, so it imports nothing of the tests.
+A campaign has more downloads in a minute than a real channel in a week: with Slack's documented
+rates, people would wait for buttons most of the time. It is started by its path, so it imports
+nothing of the tests.
 """
 
 import asyncio
@@ -10,6 +12,9 @@ import sys
 import traceback
 
 from bot.__main__ import main
+from bot.slack import pace
+
+LIMITS = {"chat.postMessage": (500, 20.0), "chat.update": (500, 20.0)}
 
 
 def print_tasks(*_: object) -> None:
@@ -28,4 +33,5 @@ def print_tasks(*_: object) -> None:
 if __name__ == "__main__":
     faulthandler.register(signal.SIGUSR2, all_threads=True)  # also where no Python code runs
     signal.signal(signal.SIGUSR1, print_tasks)
+    pace._LIMITS = LIMITS
     main()
