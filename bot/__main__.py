@@ -5,14 +5,13 @@ import gc
 import io
 import os
 import sys
-from contextlib import suppress
 from typing import TextIO
 
 # Imports leave no garbage: collections would take a tenth of the first second.
 gc.disable()
 try:
     from bot.cli.main import app
-    from bot.cli.output import FAILED, INTERRUPTED
+    from bot.cli.output import FAILED, INTERRUPTED, discard
 except KeyboardInterrupt:  # the imports take most of the first second
     sys.exit(130)  # `INTERRUPTED` itself may not be imported yet
 gc.freeze()
@@ -50,8 +49,7 @@ def status_of(error: OSError, out: TextIO) -> str | int:
     try:
         out.flush()  # an output that failed keeps its text, and fails again
     except OSError as failure:
-        with suppress(OSError):  # else the interpreter tries to write the buffered text again
-            os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
+        discard(out)  # else the interpreter tries to write the buffered text again
         # A reader that closes the pipe, as `head` does, has read enough: this is no error.
         is_pipe = failure.errno == errno.EPIPE
         return FAILED if is_pipe else f"Standard output cannot be written to ({failure.strerror})."

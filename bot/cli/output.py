@@ -1,9 +1,10 @@
 """What commands write: JSON lines, tables, and sentences about errors."""
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from typing import Any, NoReturn, TextIO
 
@@ -55,6 +56,12 @@ def write_json(fields: Mapping[str, Any], out: TextIO) -> None:
     ensure_ascii = not (out.encoding or "utf-8").lower().startswith("utf")
     out.write(printable(json.dumps(fields, ensure_ascii=ensure_ascii)) + "\n")
     out.flush()
+
+
+def discard(out: TextIO) -> None:
+    """Drop what an output that failed still has, and what is written to it from now on."""
+    with suppress(OSError):  # a closed output has nothing
+        os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
 
 
 def write_table(headers: Sequence[str], rows: Iterable[Sequence[str]], out: TextIO) -> None:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -30,6 +31,8 @@ SENTENCES: Mapping[EventName, str] = {
     EventName.CANCEL_ANSWERED: "Atlas answered the DELETE:",
 }
 NO_ANSWER = "nothing in time"
+NOT_SHOWN = "The steps cannot be shown"
+GOES_ON = "The cancellation goes on."
 _STATES = {EventName.entering(state): str(state) for state in State}
 _ENDS = {EventName.entering(state) for state in State if state.has_ended}
 
@@ -43,6 +46,7 @@ class Steps:
     _shown: int = field(default=0, init=False)  #: events that were shown
     _state: str = field(default="", init=False)  #: of the request after the last shown event
     _trouble: str = field(default="", init=False)
+    _is_silent: bool = field(default=False, init=False)  #: whether the output has failed
 
     def say(
         self,
@@ -51,7 +55,20 @@ class Steps:
         event: str | None = None,
         at: str | None = None,
     ) -> None:
-        """Show one step."""
+        """Show one step; an output that fails stops the lines, and not the cancellation."""
+        if self._is_silent:
+            return
+        try:
+            self._write(sentence, request, event, at)
+        except OSError as error:
+            self._is_silent = True
+            output.discard(sys.stdout)
+            with suppress(OSError):
+                typer.echo(f"{NOT_SHOWN} ({error.strerror or error}). {GOES_ON}", err=True)
+
+    def _write(
+        self, sentence: str, request: Request | None, event: str | None, at: str | None
+    ) -> None:
         at = at or datetime.now(UTC).isoformat(timespec="milliseconds")
         if self.form is OutputFormat.TABLE:
             typer.echo(f"{at[11:19]}  {printable(sentence)}")

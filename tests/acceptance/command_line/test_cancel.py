@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -124,6 +125,32 @@ async def test_download_is_cancelled_and_recorded_without_slack_and_called_again
     assert ("request:acted_alone" in {line["event"] for line in record}) == bool(policy)
     assert all(line["actor"].startswith("cli:") for line in record if line["actor"])
     assert (verified.code, verified.err) == (0, "")
+
+
+def ended_pipe() -> int:
+    """Return the end for writing of a pipe that nobody reads."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    return writing
+
+
+def full_disk() -> int:
+    return os.open("/dev/full", os.O_WRONLY)
+
+
+@pytest.mark.parametrize("open_output", [ended_pipe, full_disk])
+async def test_output_that_fails_stops_the_lines_and_not_the_cancellation(
+    environ: Environ, atlas: FakeAtlasServer, open_output: Callable[[], int]
+) -> None:
+    output = open_output()
+    process = await execute(environ, "cancel", *RUNNING, *YES, stdout=output)
+    os.close(output)
+    _, errors = await asyncio.wait_for(process.communicate(), TERMINAL_TIMEOUT)
+
+    assert process.returncode == 0
+    assert b"The cancellation goes on." in errors
+    assert b"Traceback" not in errors
+    assert len(atlas.deletes(RUNNING[1])) == 1
 
 
 @pytest.mark.parametrize(
