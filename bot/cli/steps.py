@@ -59,14 +59,14 @@ class Steps:
         if self._is_silent:
             return
         try:
-            self._write(sentence, request, event, at)
+            self._print(sentence, request, event, at)
         except OSError as error:
             self._is_silent = True
             output.discard(sys.stdout)
             with suppress(OSError):
                 typer.echo(f"{NOT_SHOWN} ({error.strerror or error}). {GOES_ON}", err=True)
 
-    def _write(
+    def _print(
         self, sentence: str, request: Request | None, event: str | None, at: str | None
     ) -> None:
         at = at or datetime.now(UTC).isoformat(timespec="milliseconds")
