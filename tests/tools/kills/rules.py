@@ -51,7 +51,7 @@ class Evidence:
     stored: Stored
     deletes: list[Delete]
     messages: dict[str, list[dict[str, Any]]]  #: the metadata of each job's messages
-    ended: float  #: when the rows had to be settled
+    at: float  #: when it was read
 
     def deletes_of(self, job: str) -> list[Delete]:
         return [delete for delete in self.deletes if delete.job == job]
@@ -218,7 +218,7 @@ def settled(evidence: Evidence, download: Download) -> Iterator[str]:
     """A minute after the last fault no request is open, unless it waits for people."""
     for request in evidence.stored.requests_of(download.job.id):
         is_over = request["state"] in OPEN and download.job.over
-        if is_over or is_left_open(request, evidence.ended):
+        if is_over or is_left_open(request, evidence.at):
             yield f"request {request['id']} is {request['state']}: {request['trouble']}"
 
 
@@ -248,6 +248,8 @@ def shown_as_stored(evidence: Evidence, download: Download) -> Iterator[str]:
     expected = state_of(row, request)
     if shown[-1]["state"] != expected or shown[-1]["request"] != (request or {"id": ""})["id"]:
         yield f"shown {shown[-1]}, stored {expected} of {request and request['id']}"
+    if download.job.over and not has_ended(row):
+        yield "its end in Atlas is not stored"
     if row["shown_version"] != row["wanted_version"]:
         yield f"version {row['shown_version']} of {row['wanted_version']} is shown"
     if waiting := [
@@ -301,10 +303,13 @@ RULES: dict[str, Rule] = {
     "DELETE without a record before it": recorded,
     "DELETE long after its record": in_time,
     "stored as cancelled, not cancelled in Atlas": confirmed,
+    "event of something that nobody did": done_by_somebody,
+}
+#: What holds once nothing is left to be done.
+SETTLED_RULES: dict[str, Rule] = {
     "request open for no reason": settled,
     "not one message": one_message,
     "message differs from what is stored": shown_as_stored,
-    "event of something that nobody did": done_by_somebody,
 }
 #: Rules that are checked while the campaign runs, or about all downloads together.
 OTHERS = (
@@ -325,10 +330,19 @@ OTHERS = (
 def check(evidence: Evidence) -> list[Found]:
     """Return everything that must not have happened."""
     found = [Found(*item) for item in evidence.record.found]
+    return [*found, *_apply(RULES, evidence), *one_sender(evidence)]
+
+
+def check_settled(evidence: Evidence) -> list[Found]:
+    """Return what is left to be done, seen or shown."""
+    return list(_apply(SETTLED_RULES, evidence))
+
+
+def _apply(named: dict[str, Rule], evidence: Evidence) -> Iterator[Found]:
     for download in evidence.record.downloads.values():
-        for name, rule in RULES.items():
-            found += [Found(name, download.job.id, what) for what in rule(evidence, download)]
-    return [*found, *one_sender(evidence)]
+        for name, rule in named.items():
+            for what in rule(evidence, download):
+                yield Found(name, download.job.id, what)
 
 
 def history(evidence: Evidence, name: str) -> list[str]:

@@ -38,8 +38,8 @@ class SocketMode:
 
     @property
     def connections(self) -> int:
-        """The number of connections that the app holds."""
-        return len(self._open)
+        """The number of connections over which the app gets payloads."""
+        return sum(not connection.is_cut for connection in self._open)
 
     @property
     def registered(self) -> int:
