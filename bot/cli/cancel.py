@@ -280,7 +280,7 @@ def ask(question: str) -> str:
 
 
 async def _hold(lease: Lease) -> None:
-    """Take the lease once it is free, also that of a bot that dies meanwhile, and renew it."""
+    """Take the lease once it is free, also from a bot that dies in the wait, and renew it."""
     while True:
         with suppress(StorageError):
             if lease.number is not None:

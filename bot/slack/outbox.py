@@ -156,7 +156,7 @@ class Outbox:
                 self._new_ids.discard(download.ref)
                 shown = await self._post(delivery, facts, built, short)
         except (MessageGone, AlreadyPosted) as error:
-            log.warning("message is posted anew", job=download.ref.job_id, why=str(error))
+            log.warning("message is posted again", job=download.ref.job_id, why=str(error))
             await self.store.message_lost(download.ref)
             self._new_ids.add(download.ref)
             self.wake()
@@ -208,7 +208,7 @@ class Outbox:
             answer = {}
         except MessageGone as error:
             if not place.is_confirmed:
-                # The message was perhaps deleted: an edit shows that, and it is posted anew.
+                # The message was perhaps deleted: an edit shows that, and it is posted again.
                 await self.store.message_outdated(facts.download.ref)
                 return False
             return await self._drop(reply, facts, error)

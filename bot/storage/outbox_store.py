@@ -98,7 +98,7 @@ class OutboxStore(Store):
 
     @writes
     def message_lost(self, uow: UnitOfWork, ref: JobRef) -> None:
-        """Let a message that Slack does not have any more, or refuses to edit, be posted anew."""
+        """Let a message that Slack does not have any more, or refuses to edit, be posted again."""
         values = {"ts": None, "shown_version": 0, "posts": downloads.c.posts + 1}
         uow.execute(update(downloads).where(*_is(ref)).values(**values))
 

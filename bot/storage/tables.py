@@ -98,7 +98,7 @@ downloads = Table(
     Column("shown_version", Integer, nullable=False, server_default="0"),
     # When the oldest change came that Slack does not show.
     Column("changed_at", Instant, nullable=False),
-    Column("posts", Integer, nullable=False, server_default="0"),  # how often it was posted anew
+    Column("posts", Integer, nullable=False, server_default="0"),  # how often it was posted again
     partial_index("running_downloads", "project_id", "job_id", where=GOES_ON),
     partial_index("undelivered_downloads", "changed_at", where=NEEDS_DELIVERY),
     Index("downloads_by_time", "stored_at"),

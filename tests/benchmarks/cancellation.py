@@ -1,6 +1,6 @@
 """GET, DELETE, GET on a warm connection against Apache's digest login, over TLS at 40 ms.
 Without atlasapi, Atlas's old Python client: its last release is of 2023 and needs nose, and it
-opens a connection and logs in anew for each call, as curl does.
+opens a connection and logs in again for each call, as curl does.
 
 Beside the bot's gateway and canceller: `curl --digest` (a process a call, as in Atlas's
 documentation), httpx and requests with one client and one digest login. Then the whole path of

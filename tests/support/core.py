@@ -109,7 +109,7 @@ class CoreEnvironment:
         self.on_messages()
 
     def build(self) -> None:
-        """Build the services anew, as a restart with this policy does."""
+        """Build the services again, as a restart with this policy does."""
         self.projects = Projects([self.project])
         self.runner = Runner(
             self.runs,

@@ -267,7 +267,7 @@ def messages() -> Mapping[str, Json]:
     return {
         **{f"message: {name}": download_message(name) for name in CASES},
         "posted: auto_cancel": message.with_mentions(download_message("auto_cancel"), first),
-        "posted anew: expired": message.with_mentions(download_message("expired"), again),
+        "posted again: expired": message.with_mentions(download_message("expired"), again),
         "short: refused": message.short_message(facts("refused"), NAME),
         **{f"reply: {name}": built for name, built in replies().items()},
         **{f"list: {name}": built for name, built in lists().items()},

@@ -27,7 +27,7 @@ COMMAND = "/cancel-restore"
 
 @dataclass(eq=False)
 class SlackBot:
-    """One process; `restart` builds it anew over the same database."""
+    """One process; `restart` builds it again over the same database."""
 
     core: CoreEnvironment
     slack: FakeSlack = field(default_factory=FakeSlack)

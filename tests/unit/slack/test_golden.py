@@ -1,4 +1,4 @@
-"""All texts of the bot in Slack stand in one file; `UPDATE_GOLDEN=1` writes it anew."""
+"""All texts of the bot in Slack stand in one file; `UPDATE_GOLDEN=1` writes it again."""
 
 import os
 from collections.abc import Iterator
