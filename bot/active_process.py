@@ -57,6 +57,8 @@ class ActiveProcess:
 
     def __init__(self, core: Core, slack: SlackSettings) -> None:
         self.core, self._slack = core, slack
+        # Before `/readyz` tells the role: a download that starts afterwards is new.
+        self._started_at = core.now()
         self._supervisor = Supervisor(RESTART_PAUSE)
         self._app: SlackApp | None = None
         self._outbox: Outbox | None = None
@@ -166,7 +168,7 @@ class ActiveProcess:
             float(self.core.settings.watch_interval),
             self.core.now,
         )
-        await watch.start()
+        await watch.start(self._started_at)
         await wait_up_to(NAMES_WITHIN, self._has_names)
         self.core.metrics.watch(project.name)
         await watch.run()

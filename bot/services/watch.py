@@ -69,11 +69,11 @@ class Watch:
             for loop in (self._follow_feed, self._rounds, self._sweeps):
                 group.create_task(loop(), name=f"{loop.__name__} {self.project.id}")
 
-    async def start(self) -> None:
+    async def start(self, at: datetime) -> None:
         """Store the first start of the watch: downloads that are older are not new."""
         while True:
             with log_errors("watch not started", project=self.project.id):
-                await self.downloads.start_watch(self.project.id)
+                await self.downloads.start_watch(self.project.id, at)
                 return
             await self.sleep(RETRY)
 

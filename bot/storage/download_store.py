@@ -72,12 +72,12 @@ class DownloadStore(Store):
     """Every method raises `StorageError`."""
 
     @writes
-    def start_watch(self, uow: UnitOfWork, project_id: str) -> datetime:
+    def start_watch(self, uow: UnitOfWork, project_id: str, at: datetime) -> datetime:
         """Return the first start of a project's watch, which is stored once."""
         if started := download_rows.watch_start(uow, project_id):
             return started
-        uow.execute(insert(watches), {"project_id": project_id, "started_at": uow.now})
-        return uow.now
+        uow.execute(insert(watches), {"project_id": project_id, "started_at": at})
+        return at
 
     @reads
     def get(self, uow: UnitOfWork, project_id: str, job_id: str) -> Download | None:

@@ -153,9 +153,7 @@ class CoreEnvironment:
 
     async def list_new(self, ref: JobRef = REF, /, **job: Any) -> Download:
         """Let the watch, which began a minute before, list a download."""
-        now, self.clock.now = self.clock.now, START - timedelta(minutes=1)
-        await self.downloads.start_watch(PROJECT)
-        self.clock.now = now
+        await self.downloads.start_watch(PROJECT, START - timedelta(minutes=1))
         self.atlas.jobs_now[ref] = job
         await self.see(ref)
         return await self.download(ref)

@@ -1,6 +1,8 @@
-"""What the active process asks its lease, and what it stops."""
+"""What the active process asks its lease, what it stops, and from when on downloads are new."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,10 @@ from bot.active_process import ActiveProcess
 from bot.slack.client import Identity, SlackClient, new_session
 from bot.slack.directory import Directory
 from bot.slack.links import Links
+from bot.storage.download_rows import watch_start
 from bot.storage.migrate import create_tables
+from bot.storage.unit_of_work import UnitOfWork
+from bot.tasks import cancel_and_wait
 from bot.wiring import Core
 from tests.support.settings import load
 
@@ -54,3 +59,28 @@ async def test_stop_stops_the_runs(core: Core) -> None:
     await process._stop()
 
     assert process.runner.is_stopping
+
+
+async def test_downloads_are_new_from_the_start_of_the_process_on(core: Core) -> None:
+    process = active_process(core)
+    await core.lease.take()
+    ready = core.now()
+    await asyncio.sleep(0.01)  # for which a busy database may let the watch wait
+    project = next(iter(core.projects)).id
+    watching = asyncio.create_task(process._watch(project))
+
+    started = await stored_start(core, project)
+
+    await cancel_and_wait(watching)
+    assert started <= ready
+
+
+async def stored_start(core: Core, project: str) -> datetime:
+    """Wait until the start of a watch is stored."""
+    async with asyncio.timeout(20):
+        while True:
+            if moment := await core.database.read(
+                lambda db: watch_start(UnitOfWork(db, core.now()), project)
+            ):
+                return moment
+            await asyncio.sleep(0.005)

@@ -98,7 +98,7 @@ class LifeCycle(RuleBasedStateMachine):
         self.database = self.run(self.open_database())
         self.log = AuditLog(self.database, lambda: self.now, None)
         self.take_over()
-        self.run(self.process.downloads.start_watch(PROJECT))
+        self.run(self.process.downloads.start_watch(PROJECT, self.now))
         self.now += timedelta(seconds=1)
         self.jobs.append(Expected(job_ref(START - AFTER if is_old else self.now, 1), policy))
         self.watch_reads()

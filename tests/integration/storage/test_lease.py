@@ -13,7 +13,7 @@ from bot.storage.database import Database, wall_clock
 from bot.storage.download_store import DownloadStore
 from bot.storage.lease import Lease
 from bot.storage.tables import lease
-from tests.support.domain import PROJECT
+from tests.support.domain import PROJECT, START
 
 T = TypeVar("T")
 
@@ -53,8 +53,8 @@ async def test_expired_lease_is_taken_over_and_the_old_holder_writes_nothing(
     assert await second.take()
     assert not await first.renew()
     with pytest.raises(NotActive):
-        await watches(database, first).start_watch(PROJECT)
-    await watches(database, second).start_watch(PROJECT)
+        await watches(database, first).start_watch(PROJECT, START)
+    await watches(database, second).start_watch(PROJECT, START)
 
 
 async def test_holder_that_was_late_and_not_replaced_continues(database: Database) -> None:
@@ -62,10 +62,10 @@ async def test_holder_that_was_late_and_not_replaced_continues(database: Databas
     assert await held.take()
     await asyncio.sleep(0.3)
     with pytest.raises(NotActive):
-        await watches(database, held).start_watch(PROJECT)
+        await watches(database, held).start_watch(PROJECT, START)
 
     assert await held.renew()
-    await watches(database, held).start_watch(PROJECT)
+    await watches(database, held).start_watch(PROJECT, START)
 
 
 async def test_lease_that_the_same_holder_took_again_counts_with_its_new_number_alone(
@@ -77,12 +77,12 @@ async def test_lease_that_the_same_holder_took_again_counts_with_its_new_number_
     assert await new.take()
 
     with pytest.raises(NotActive):
-        await watches(database, old).start_watch(PROJECT)
+        await watches(database, old).start_watch(PROJECT, START)
     number = old.number
     assert not await old.renew()
     old.number = number
     await old.release()
-    await watches(database, new).start_watch(PROJECT)
+    await watches(database, new).start_watch(PROJECT, START)
 
 
 async def test_lease_that_ends_far_ahead_is_free_since_the_clock_was_set_back(
@@ -101,7 +101,11 @@ async def test_write_waits_for_the_transaction_that_holds_the_lease(database: Da
     assert await held.take()
     stores = [watches(database, held) for _ in range(8)]
 
-    started = await asyncio.gather(*(store.start_watch(PROJECT) for store in stores))
+    starts = [
+        store.start_watch(PROJECT, START + timedelta(seconds=number))
+        for number, store in enumerate(stores)
+    ]
+    started = await asyncio.gather(*starts)
 
     assert len(set(started)) == 1
 

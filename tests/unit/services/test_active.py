@@ -18,7 +18,7 @@ from bot.storage.download_store import DownloadStore
 from bot.storage.lease import Lease
 from bot.storage.migrate import create_tables
 from tests.support.clock import SimulatedTime
-from tests.support.domain import PROJECT
+from tests.support.domain import PROJECT, START
 from tests.support.polling import wait_until
 
 T = TypeVar("T")
@@ -86,7 +86,7 @@ class Process:
     async def writes(self) -> bool:
         """Whether a write is taken."""
         try:
-            await self.store.start_watch(PROJECT)
+            await self.store.start_watch(PROJECT, START)
         except (NotActive, NotRecorded):
             return False
         return True

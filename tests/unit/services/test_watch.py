@@ -82,7 +82,7 @@ class Watched:
             wait_up_to=self.wait_for_feed,
             monotonic=env.clock.monotonic,
         )
-        await watch.start()
+        await watch.start(env.clock.now)
         task = asyncio.create_task(watch.run())
         try:
             await self.finish_round()

@@ -122,7 +122,7 @@ async def watch(atlas: BusyAtlas) -> None:
             for project in projects
         ]
         for item in watches:
-            await item.start()
+            await item.start(loop.wall())
         running = [asyncio.create_task(item.run()) for item in watches]
         await asyncio.sleep(ROUNDS * INTERVAL)
         for task in running:

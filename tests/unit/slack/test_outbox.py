@@ -404,7 +404,7 @@ async def test_first_post_mentions_approvers_only_with_an_auto_cancel_time(
     bot: PostingBot, policy: Policy
 ) -> None:
     bot.restart(policy)
-    await bot.core.downloads.start_watch(PROJECT)
+    await bot.core.downloads.start_watch(PROJECT, START)
     bot.core.clock.advance(10)
     await bot.core.see(job_ref(START + timedelta(seconds=10)))
     await bot.look()
