@@ -55,7 +55,7 @@ class SubmitResult(StrEnum):
     CREATED = "created"  #: a request
     JOINED = "joined"  #: nothing: a request is open, and the person is told who asked and where
     APPROVED = "approved"  #: an approval of the open request
-    ACTED_ALONE = "acted_alone"  #: the open request becomes approved
+    ACTED_ALONE = "acted_alone"  #: the open request becomes, or stays, approved
 
 
 def approvals_needed(policy: Policy, download: Download, person: Person) -> int:
@@ -83,12 +83,21 @@ def submit(
             raise errors.CannotCancel
         return SubmitResult.CREATED
     if request.state is not State.AWAITING:
-        return SubmitResult.JOINED
+        is_needed = submission.alone and acts_on_run(request, person)
+        return SubmitResult.ACTED_ALONE if is_needed else SubmitResult.JOINED
     if submission.alone and policy.approvals > 0:
         return SubmitResult.ACTED_ALONE
     if may(policy, Act.APPROVE, person, request.requester) and not _has_approved(request, person):
         return SubmitResult.APPROVED
     return SubmitResult.JOINED
+
+
+def acts_on_run(request: Request, person: Person) -> bool:
+    """Whether acting alone changes a request that runs.
+
+    Only an operator's act does: with it the DELETE does not wait for Slack to say who has rights.
+    """
+    return is_operator(person.id) and bool(people_to_judge(request))
 
 
 def _submit_refusal(

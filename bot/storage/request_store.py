@@ -311,7 +311,11 @@ class RequestStore(Store):
         uow.record(EventName.ACTED_ALONE, request, actor=person, detail={"reason": reason})
         detail = {"reason": reason}
         uow.reply(ReplyKind.ACTED_ALONE, policy, download, request, actor=person.id, detail=detail)
-        return request_rows.move(uow, request, State.APPROVED, actor=person, alone=person.id)
+        if request.state is State.AWAITING:
+            return request_rows.move(uow, request, State.APPROVED, actor=person, alone=person.id)
+        request_rows.change(uow, request, alone=person.id)  # the run reads it before its DELETE
+        uow.show(request.ref)
+        return request_rows.get(uow, request.id)
 
     def _end_auto_cancel(
         self, uow: UnitOfWork, download: Download, person: Person | None, reason: str

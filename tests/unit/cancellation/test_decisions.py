@@ -50,7 +50,7 @@ alone     rina      no        no        no        no        no        no        
 alone     ada       no        no        no        no        no        no        no
 alone     gil       created   created   alone     alone     alone     joined    ended
 alone     eve       no        no        no        no        no        no        no
-alone     operator  created   created   alone     alone     alone     joined    ended
+alone     operator  created   created   alone     alone     alone     alone     ended
 
 approve   rina      -         -         no        no        no        late      ended
 approve   ada       -         -         complete  complete  no        late      ended
@@ -128,6 +128,7 @@ def test_person_act_and_state_give_the_answer(row: list[str]) -> None:
             assert (column, answers) == (column, {word})
 
 
+ACTED_ALONE, JOINED = SubmitResult.ACTED_ALONE, SubmitResult.JOINED
 SUBMITS = [
     # policy, open request, person, changes of the submission → result or error
     (FREE, None, RINA, {"alone": True}, SubmitResult.CREATED),  # the box means nothing here
@@ -137,6 +138,11 @@ SUBMITS = [
     (POLICY, None, RINA, {"job": restore_job(cancelled=True)}, errors.CannotCancel),
     (POLICY, None, RINA, {"job": restore_job(deliveryType="automated")}, errors.CannotCancel),
     (replace(POLICY, read_only=True), None, RINA, {}, errors.ReadOnly),
+    # An operator's act is recorded where the run would need the rights of people, once.
+    (POLICY, request(State.CANCELLING, alone="U0GIL"), OPERATOR, {"alone": True}, ACTED_ALONE),
+    (POLICY, request(State.CANCELLING, alone="cli:ann"), OPERATOR, {"alone": True}, JOINED),
+    (POLICY, request(State.CANCELLING, is_automatic=True), OPERATOR, {"alone": True}, JOINED),
+    (FREE, request(State.CANCELLING), OPERATOR, {"alone": True}, ACTED_ALONE),
     # The settings changed while it waits.
     (FREE, request(), GIL, {"alone": True}, SubmitResult.JOINED),
 ]
