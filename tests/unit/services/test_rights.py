@@ -70,6 +70,22 @@ async def test_rights_of_today_decide_about_the_delete(name: str, env: CoreEnvir
     assert env.errors == []  # a run that ends does nothing more
 
 
+@pytest.mark.parametrize(("person", "approved_by"), [(GIL, {"U0GIL"}), (RINA, set())])
+async def test_submit_of_who_may_ask_starts_what_waits_where_no_approvals_are_wanted_any_more(
+    person: ActingPerson, approved_by: set[str], env: CoreEnvironment
+) -> None:
+    waiting = await env.ask()
+    env.policy = replace(POLICY, approvals=0)
+    env.build()
+    request = await env.ask(person, key="V2")
+
+    ended = await env.run(request)
+
+    assert (ended.id, ended.state) == (waiting.id, State.CANCELLED)
+    assert (set(ended.approved_by), env.atlas.delete_count) == (approved_by, 1)
+    assert ("approval" in await env.replies()) is bool(approved_by)
+
+
 async def test_request_whose_approver_lost_the_right_waits_on_and_runs_anew_when_approved_again(
     env: CoreEnvironment,
 ) -> None:
