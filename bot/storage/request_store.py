@@ -14,7 +14,7 @@ from bot.cancellation.decisions import (
     Submission,
     SubmitResult,
 )
-from bot.cancellation.download import Download, Ended, Fingerprint, LetRun
+from bot.cancellation.download import Download, Fingerprint, LetRun
 from bot.cancellation.events import EventName
 from bot.cancellation.people import ActingPerson, Person
 from bot.cancellation.policy import Policy
@@ -194,8 +194,7 @@ class RequestStore(Store):
         """End a waiting request whose download has ended."""
         request = request_rows.get(uow, request_id)
         download = download_rows.get(uow, request.ref)
-        has_ended = download.ended not in {None, Ended.GONE}
-        if request.state is State.AWAITING and has_ended:
+        if request.state is State.AWAITING and download.has_surely_ended(uow.now):
             state = end_of_download(request, download)
             self._end(uow, policy, download, request, state=state, outcome=Outcome())
 
