@@ -55,13 +55,15 @@ class SubmitResult(StrEnum):
     CREATED = "created"  #: a request
     JOINED = "joined"  #: nothing: a request is open, and the person is told who asked and where
     APPROVED = "approved"  #: an approval of the open request
-    ACTED_ALONE = "acted_alone"  #: the open request becomes approved
+    STARTED = "started"  #: the open request becomes approved: this person needs no approval now
+    ACTED_ALONE = "acted_alone"  #: the open request becomes, or stays, approved
 
 
 def approvals_needed(policy: Policy, download: Download, person: Person) -> int:
-    """Return how many other people must approve what this person asks.
+    """Return how many other people must approve what this person asks now.
 
-    While an auto-cancel time stands, one decision of somebody who may approve is enough.
+    While an auto-cancel time stands, one decision of somebody who may approve is enough. Where none
+    is needed, a submit also starts a request that waits since the policy wanted more.
     """
     if policy.approvals == 0 or download.auto_cancel(policy) is None:
         return policy.approvals
@@ -83,12 +85,25 @@ def submit(
             raise errors.CannotCancel
         return SubmitResult.CREATED
     if request.state is not State.AWAITING:
-        return SubmitResult.JOINED
+        is_needed = submission.alone and acts_on_run(request, person)
+        return SubmitResult.ACTED_ALONE if is_needed else SubmitResult.JOINED
     if submission.alone and policy.approvals > 0:
         return SubmitResult.ACTED_ALONE
     if may(policy, Act.APPROVE, person, request.requester) and not _has_approved(request, person):
         return SubmitResult.APPROVED
-    return SubmitResult.JOINED
+    if approvals_needed(policy, download, person):
+        return SubmitResult.JOINED
+    if download.ended:
+        raise errors.DownloadEnded(request)
+    return SubmitResult.STARTED
+
+
+def acts_on_run(request: Request, person: Person) -> bool:
+    """Whether acting alone changes a request that runs.
+
+    Only an operator's act does: with it the DELETE does not wait for Slack to say who has rights.
+    """
+    return is_operator(person.id) and bool(people_to_judge(request))
 
 
 def _submit_refusal(
@@ -117,8 +132,7 @@ def approve(policy: Policy, download: Download, request: Request, person: Person
         raise error
     if _has_approved(request, person):
         raise errors.AlreadyApproved(policy.approvers.without(person.id))
-    is_enough_alone = download.auto_cancel(policy) is not None or is_operator(person.id)
-    return is_enough_alone or request.missing <= 1
+    return approvals_needed(policy, download, person) == 0 or request.missing <= 1
 
 
 class LetRunResult(StrEnum):

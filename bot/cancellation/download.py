@@ -15,6 +15,9 @@ LINK_WAIT = timedelta(minutes=3)
 #: A stored time that is later than now by more than this shows that the clock was set back.
 #: It is longer than an answer can be late.
 SET_BACK = timedelta(minutes=1)
+#: A list that lacks a download may be stale. Each download is read every 12 s, so that in this time
+#: a read would have found it.
+GONE_AFTER = timedelta(seconds=30)
 
 
 def was_set_back(stored_at: datetime, now: datetime) -> bool:
@@ -137,6 +140,12 @@ class Download:
             (self.is_gone, Ended.GONE),
         )
         return next((ended for is_set, ended in flags if is_set), None)
+
+    def has_surely_ended(self, now: datetime) -> bool:
+        """Whether it has ended, and not only by a list that may be stale."""
+        if self.ended is Ended.GONE:
+            return self.read_at <= now - GONE_AFTER
+        return self.ended is not None
 
     def link(self, now: datetime) -> Link:
         """Return the link's line at this time."""

@@ -91,8 +91,6 @@ _REFUSED: Mapping[Act, type[NotAllowed]] = {
     Act.ACT_ALONE: errors.MayNotActAlone,
 }
 _ACTS_OF_OPERATORS = frozenset({Act.ASK, Act.ACT_ALONE})
-#: Where the policy wants no approvals, an operator also decides the request that still waits.
-_ACTS_WITHOUT_APPROVALS = _ACTS_OF_OPERATORS | {Act.APPROVE}
 
 
 def permitted(policy: Policy, act: Act) -> People:
@@ -117,8 +115,7 @@ def refusal(
     if policy.read_only and act is not Act.LET_RUN:
         return errors.ReadOnly()
     if person.kind is Kind.OPERATOR:
-        acts = _ACTS_OF_OPERATORS if policy.approvals else _ACTS_WITHOUT_APPROVALS
-        return None if act in acts else errors.NotAtTheCommandLine()
+        return None if act in _ACTS_OF_OPERATORS else errors.NotAtTheCommandLine()
     is_own = requester is not None and person.id == requester
     if act is Act.LET_RUN and is_own:
         return None

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from bot.atlas import AtlasError, InvalidName, Priority, is_cluster_name, is_object_id
-from bot.cancellation.decisions import Submission, SubmitResult, is_blank
+from bot.cancellation.decisions import Submission, SubmitResult, acts_on_run, is_blank
 from bot.cancellation.errors import CancellationError, StorageError
 from bot.cancellation.facts import facts_of
 from bot.cancellation.request import Request, State
@@ -152,7 +152,7 @@ class CancelCommand:
         if details.policy.read_only:
             output.fail(ONLY_WATCHES, output.WRONG_USAGE)
         running = details.open_request
-        if running and running.state is not State.AWAITING:
+        if running and running.state is not State.AWAITING and not self._acts_on(running, details):
             self.steps.say(f"{running.requester or 'Auto-cancel'} asked already.", running)
             return await self._follow(core, details, running)
         if details.job.is_over:
@@ -160,6 +160,11 @@ class CancelCommand:
         self._check(details)
         self._confirm(details)
         return await self._follow(core, details, await self._submit(core, details))
+
+    def _acts_on(self, running: Request, details: JobDetails) -> bool:
+        """Whether the operator's decision is recorded on a request that runs already."""
+        acts = self.alone and acts_on_run(running, current_operator())
+        return acts and not details.job.is_over
 
     def _report_ended(self, details: JobDetails) -> int:
         """Report a job that is over: a success where it is cancelled already."""

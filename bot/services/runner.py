@@ -105,6 +105,7 @@ class Run:
             )
         except RightsNotChecked as error:
             await self._wait(RIGHTS_NOT_CHECKED.format(why=error.why))
+            self.request = await self.runs.read_again(self.request)
             return True
         if not judgement.allows_delete:
             await self._stop(judgement)
@@ -306,7 +307,7 @@ class Runner:
             try:
                 await self.run(request_id)
             except NothingChanged:
-                log.info("request has ended already")
+                log.info("request has changed meanwhile")
 
     async def run(self, request_id: str) -> None:
         """Run one request to its end; raises `CancellationError` where it cannot be stored."""

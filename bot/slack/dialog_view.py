@@ -75,7 +75,8 @@ def details(found: JobDetails, person: Person, links: Links, now: datetime, meta
     if why_not := why_not_cancellable(found):
         return _modal([*blocks, blockkit.section(why_not)], metadata)
     label = submit_label(found, person)
-    if found.open_request and label in {ASK, CANCEL}:
+    opened = found.open_request
+    if opened and (label == ASK or (label == CANCEL and opened.state is not State.AWAITING)):
         blocks.append(blockkit.section(ASKED_ALREADY))
     return _modal([*blocks, *_inputs(found, person)], metadata, submit=label)
 
@@ -86,8 +87,9 @@ def submit_label(found: JobDetails, person: Person) -> str:
     if may_act_alone(found, person):
         return SUBMIT
     is_waiting = request is not None and request.state is State.AWAITING
-    if request and is_waiting and may(policy, Act.APPROVE, person, request.requester):
-        return ASK if person.id in request.approved_by else APPROVE
+    may_approve = request is not None and may(policy, Act.APPROVE, person, request.requester)
+    if request and is_waiting and may_approve and person.id not in request.approved_by:
+        return APPROVE
     return ASK if approvals_needed(policy, found.download, person) else CANCEL
 
 

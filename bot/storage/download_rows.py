@@ -36,17 +36,12 @@ def going_on(uow: UnitOfWork, project_id: str | None = None) -> list[Download]:
 
 
 def awaiting_ended(uow: UnitOfWork) -> list[Request]:
-    """Return the waiting requests whose downloads have ended, by the flags of Atlas."""
+    """Return the waiting requests whose downloads do not go on, by Atlas's last answers."""
     of = (
         requests.c.project_id == downloads.c.project_id,
         requests.c.job_id == downloads.c.job_id,
     )
-    has_ended = (
-        downloads.c.cancelled
-        | downloads.c.failed
-        | downloads.c.expired
-        | downloads.c.finished_at.is_not(None)
-    )
+    has_ended = text(f"NOT ({tables.GOES_ON})")
     is_waiting = (text(f"requests.{tables.IS_OPEN}"), requests.c.state == str(State.AWAITING))
     statement = select(requests).where(*is_waiting, has_ended, *of)
     return request_rows.load(uow, statement)

@@ -95,7 +95,8 @@ def move(
 ) -> Request:
     """Move a request from the state it was read in to another one, with its event.
 
-    Raises `NothingChanged` with the request as it is now where another transaction was first.
+    Raises `NothingChanged` with the request as it is now where another transaction was first; also
+    where an operator has acted alone since, so that no older judgement undoes that.
     """
     if state not in TRANSITIONS[request.state]:
         raise AssertionError(f"{request.state} never becomes {state}")
@@ -107,7 +108,11 @@ def move(
         "trouble": "",
         **columns,
     }
-    expected = (requests.c.id == request.id, requests.c.state == str(request.state))
+    expected = (
+        requests.c.id == request.id,
+        requests.c.state == str(request.state),
+        requests.c.alone == request.alone,
+    )
     if not uow.execute(update(requests).where(*expected).values(**values)).rowcount:
         raise NothingChanged(get(uow, request.id))
     detail = outcome_facts(outcome)

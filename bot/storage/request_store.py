@@ -14,7 +14,7 @@ from bot.cancellation.decisions import (
     Submission,
     SubmitResult,
 )
-from bot.cancellation.download import Download, Ended, Fingerprint, LetRun
+from bot.cancellation.download import Download, Fingerprint, LetRun
 from bot.cancellation.events import EventName
 from bot.cancellation.people import ActingPerson, Person
 from bot.cancellation.policy import Policy
@@ -94,6 +94,8 @@ class RequestStore(Store):
             request = self._create(uow, policy, download, person, submission)
         elif result is SubmitResult.APPROVED:
             request = self._approve(uow, policy, download, request, person)
+        elif result is SubmitResult.STARTED:
+            request = self._start(uow, policy, download, request, person)
         elif result is SubmitResult.ACTED_ALONE:
             request = self._act_alone(
                 uow, policy, download, request, person=person, reason=submission.reason
@@ -192,8 +194,7 @@ class RequestStore(Store):
         """End a waiting request whose download has ended."""
         request = request_rows.get(uow, request_id)
         download = download_rows.get(uow, request.ref)
-        has_ended = download.ended not in {None, Ended.GONE}
-        if request.state is State.AWAITING and has_ended:
+        if request.state is State.AWAITING and download.has_surely_ended(uow.now):
             state = end_of_download(request, download)
             self._end(uow, policy, download, request, state=state, outcome=Outcome())
 
@@ -288,15 +289,41 @@ class RequestStore(Store):
         person: Person,
     ) -> Request:
         is_complete = decisions.approve(policy, download, request, person)
-        request_rows.add_approval(uow, request, person)
-        detail = {"given": len(request.approvals) + 1, "needed": max(1, request.needed)}
-        uow.reply(ReplyKind.APPROVAL, policy, download, request, actor=person.id, detail=detail)
+        given = self._add_approval(uow, policy, download, request, person)
         if is_complete:
-            needed = min(request.needed, detail["given"])
+            needed = min(request.needed, given)
             return request_rows.move(uow, request, State.APPROVED, actor=person, needed=needed)
         uow.record(EventName.APPROVAL_GIVEN, request, actor=person)
         uow.show(request.ref)
         return request_rows.get(uow, request.id)
+
+    def _start(
+        self,
+        uow: UnitOfWork,
+        policy: Policy,
+        download: Download,
+        request: Request,
+        person: Person,
+    ) -> Request:
+        """Start a waiting request by a submit that needs no approval, and record who did it."""
+        if person.id not in {request.requester, *request.approved_by}:
+            self._add_approval(uow, policy, download, replace(request, needed=0), person)
+        return request_rows.move(uow, request, State.APPROVED, actor=person, needed=0)
+
+    def _add_approval(
+        self,
+        uow: UnitOfWork,
+        policy: Policy,
+        download: Download,
+        request: Request,
+        person: Person,
+    ) -> int:
+        """Add an approval with its reply, and return how many there are."""
+        request_rows.add_approval(uow, request, person)
+        given = len(request.approvals) + 1
+        detail = {"given": given, "needed": max(given, request.needed)}
+        uow.reply(ReplyKind.APPROVAL, policy, download, request, actor=person.id, detail=detail)
+        return given
 
     def _act_alone(
         self,
@@ -311,7 +338,11 @@ class RequestStore(Store):
         uow.record(EventName.ACTED_ALONE, request, actor=person, detail={"reason": reason})
         detail = {"reason": reason}
         uow.reply(ReplyKind.ACTED_ALONE, policy, download, request, actor=person.id, detail=detail)
-        return request_rows.move(uow, request, State.APPROVED, actor=person, alone=person.id)
+        if request.state is State.AWAITING:
+            return request_rows.move(uow, request, State.APPROVED, actor=person, alone=person.id)
+        request_rows.change(uow, request, alone=person.id)  # the run reads it before its DELETE
+        uow.show(request.ref)
+        return request_rows.get(uow, request.id)
 
     def _end_auto_cancel(
         self, uow: UnitOfWork, download: Download, person: Person | None, reason: str

@@ -10,6 +10,7 @@ from sqlalchemy import select
 from bot.atlas import RestoreJob
 from bot.cancellation.decisions import Judgement
 from bot.cancellation.download import Download
+from bot.cancellation.errors import NothingChanged
 from bot.cancellation.events import EventName
 from bot.cancellation.policy import Policy
 from bot.cancellation.replies import ReplyKind
@@ -55,6 +56,14 @@ class RunStore(Store):
     @reads
     def download_of(self, uow: UnitOfWork, request: Request) -> Download:
         return download_rows.get(uow, request.ref)
+
+    @reads
+    def read_again(self, uow: UnitOfWork, request: Request) -> Request:
+        """Return a request that runs as it is now: an operator may have acted alone meanwhile."""
+        stored = request_rows.get(uow, request.id)
+        if stored.state is not request.state:
+            raise NothingChanged(stored)
+        return stored
 
     @writes
     def begin(self, uow: UnitOfWork, request_id: str) -> Request:

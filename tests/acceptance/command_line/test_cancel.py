@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from bot.storage.database import Database, wall_clock
 from bot.storage.lease import Lease
 from bot.storage.migrate import ensure_current
 from bot.storage.request_store import RequestStore
+from bot.storage.run_store import RunStore
 from tests.acceptance.command_line.commands import (
     ALONE,
     APPROVALS,
@@ -37,7 +39,7 @@ from tests.acceptance.command_line.commands import (
     lines,
     run,
 )
-from tests.support.domain import POLICY, RINA, restore_job, submission
+from tests.support.domain import ADA, ALAN, POLICY, RINA, restore_job, submission
 from tests.support.polling import wait_until
 from tests.support.process import EMPTY_FOLDER, BotProcess, execute, invoke, surroundings
 
@@ -319,6 +321,24 @@ async def test_operator_decides_the_request_that_waits_in_slack(
     assert {line["request"] for line in lines(ran.out)} == {waiting}
     assert lines(ran.out)[-1]["event"] == "request:cancelled"
     assert actor.startswith("cli:")
+    assert len(atlas.deletes(RUNNING[1])) == 1
+
+
+async def test_operator_ends_the_wait_of_a_request_that_runs_while_slack_does_not_answer(
+    environ: Environ, atlas: FakeAtlasServer
+) -> None:
+    waiting = await ask_in_slack(environ, atlas)
+    database = Database(environ["DATABASE_URL"])
+    over = (database, lambda: wall_clock() - timedelta(minutes=11), None)
+    for approver in (ADA, ALAN):
+        await RequestStore(*over).approve(waiting, approver, POLICY)
+    await RunStore(*over).begin(waiting)
+    await database.close()
+    ran = await run(environ | APPROVALS, "cancel", *RUNNING, *ALONE)
+
+    assert (ran.code, ran.err) == (0, "")
+    assert {line["request"] for line in lines(ran.out)} == {waiting}
+    assert "request:acted_alone" in {line["event"] for line in lines(ran.out)}
     assert len(atlas.deletes(RUNNING[1])) == 1
 
 

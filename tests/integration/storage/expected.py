@@ -152,8 +152,9 @@ class Expected:
             return "MayNotActAlone"
         if self.has_ended and self.opened is None:
             return "CannotCancel"
+        would_start = self.opened and self.opened.is_waiting and not self.policy.approvals
         would_approve = self.opened and not alone and self._may_approve(self.opened, person)
-        return "DownloadEnded" if self.has_ended and would_approve else None
+        return "DownloadEnded" if self.has_ended and (would_start or would_approve) else None
 
     def _submit(self, person: ActingPerson, key: str, now: datetime, *, alone: bool) -> str:
         opened = self.opened
@@ -169,6 +170,10 @@ class Expected:
         if self._may_approve(opened, person):
             self._approve(opened, person)
             return "approved"
+        if opened.is_waiting and self.needed(person.id) == 0:
+            opened.approved |= {person.id} - {str(opened.requester)}
+            opened.state, opened.needed = State.APPROVED, 0
+            return "started"
         return "joined"
 
     def _may_approve(self, opened: OpenRequest, person: ActingPerson) -> bool:
@@ -195,7 +200,9 @@ class Expected:
 
     def _approve(self, opened: OpenRequest, person: ActingPerson) -> None:
         opened.approved.add(person.id)
-        if self.time or len(opened.approved) >= opened.needed:
+        is_enough = self.needed(person.id) == 0 or len(opened.approved) >= opened.needed
+        if is_enough:
+            opened.needed = min(opened.needed, len(opened.approved))
             opened.state = State.APPROVED
 
     def let_run(self, person: ActingPerson) -> str:

@@ -236,6 +236,30 @@ async def test_request_does_not_end_with_a_download_that_goes_on_or_once_it_is_a
     assert (await record.env.requests.get(request.id)).state is State.APPROVED
 
 
+@pytest.mark.parametrize(
+    ("seconds", "is_found", "state"),
+    [(29, False, "awaiting"), (30, False, "over"), (30, True, "awaiting")],
+)
+async def test_request_ends_once_no_read_has_found_its_download_for_30_s(
+    seconds: int, is_found: bool, state: str, record: Record
+) -> None:
+    await record.env.list_new()
+    request = await record.submit()
+    lists_nothing = Listing(
+        project_id=PROJECT, cluster="prod-eu", jobs=[], read_at=START + timedelta(seconds=1)
+    )
+    await record.env.downloads.record_listing(lists_nothing, POLICY)
+    if is_found:
+        later = START + timedelta(seconds=12)
+        await record.env.downloads.record_job(REF, restore_job(), later, POLICY)
+    record.wait(seconds)
+
+    for item in (await record.env.requests.due()).ended:
+        await record.env.requests.end_with_download(item.id, POLICY)
+
+    assert (await record.env.requests.get(request.id)).state == state
+
+
 async def test_request_is_reminded_of_once(record: Record) -> None:
     request = await record.submit()
 

@@ -50,7 +50,7 @@ alone     rina      no        no        no        no        no        no        
 alone     ada       no        no        no        no        no        no        no
 alone     gil       created   created   alone     alone     alone     joined    ended
 alone     eve       no        no        no        no        no        no        no
-alone     operator  created   created   alone     alone     alone     joined    ended
+alone     operator  created   created   alone     alone     alone     alone     ended
 
 approve   rina      -         -         no        no        no        late      ended
 approve   ada       -         -         complete  complete  no        late      ended
@@ -71,6 +71,7 @@ WORDS = {
     SubmitResult.JOINED: "joined",
     SubmitResult.APPROVED: "approved",
     SubmitResult.ACTED_ALONE: "alone",
+    SubmitResult.STARTED: "started",
     True: "complete",
     LetRunDecision(LetRunResult.WITHDRAWN, ends_auto_cancel=False): "withdraw",
     LetRunDecision(LetRunResult.DENIED, ends_auto_cancel=False): "deny",
@@ -128,6 +129,7 @@ def test_person_act_and_state_give_the_answer(row: list[str]) -> None:
             assert (column, answers) == (column, {word})
 
 
+ACTED_ALONE, JOINED = SubmitResult.ACTED_ALONE, SubmitResult.JOINED
 SUBMITS = [
     # policy, open request, person, changes of the submission → result or error
     (FREE, None, RINA, {"alone": True}, SubmitResult.CREATED),  # the box means nothing here
@@ -137,8 +139,19 @@ SUBMITS = [
     (POLICY, None, RINA, {"job": restore_job(cancelled=True)}, errors.CannotCancel),
     (POLICY, None, RINA, {"job": restore_job(deliveryType="automated")}, errors.CannotCancel),
     (replace(POLICY, read_only=True), None, RINA, {}, errors.ReadOnly),
+    # An operator's act is recorded where the run would need the rights of people, once.
+    (POLICY, request(State.CANCELLING, alone="U0GIL"), OPERATOR, {"alone": True}, ACTED_ALONE),
+    (POLICY, request(State.CANCELLING, alone="cli:ann"), OPERATOR, {"alone": True}, JOINED),
+    (POLICY, request(State.CANCELLING, is_automatic=True), OPERATOR, {"alone": True}, JOINED),
+    (FREE, request(State.CANCELLING), OPERATOR, {"alone": True}, ACTED_ALONE),
     # The settings changed while it waits.
-    (FREE, request(), GIL, {"alone": True}, SubmitResult.JOINED),
+    (FREE, request(), GIL, {"alone": True}, SubmitResult.STARTED),
+    (FREE, request(), GIL, {}, SubmitResult.STARTED),
+    (FREE, request(), RINA, {}, SubmitResult.STARTED),  # who asked then asks anew
+    (FREE, request(needed=2), ADA, {}, SubmitResult.APPROVED),
+    (FREE, request(), OPERATOR, {}, SubmitResult.STARTED),
+    (FREE, request(), EVE, {}, errors.MayNotAsk),
+    (FREE, request(State.CANCELLING), GIL, {}, JOINED),
 ]
 
 
@@ -177,6 +190,21 @@ def test_auto_cancel_time_makes_one_decision_of_an_approver_enough(
     policy: Policy, stored: Download, someone: ActingPerson, needed: int
 ) -> None:
     assert decisions.approvals_needed(policy, stored, someone) == needed
+
+
+def test_auto_cancel_time_lets_an_approver_start_the_own_request_that_waits() -> None:
+    own = request(requester="U0ADA")
+
+    assert decisions.submit(AUTO_CANCEL, TIMED, own, ADA, submission()) is SubmitResult.STARTED
+
+
+def test_request_whose_download_has_ended_is_not_started() -> None:
+    with pytest.raises(errors.DownloadEnded):
+        decisions.submit(FREE, download(failed=True), request(), GIL, submission())
+
+
+def test_one_approval_is_enough_where_the_policy_of_today_wants_none() -> None:
+    assert decisions.approve(FREE, PLAIN, request(needed=2), ADA)
 
 
 TWO = request(needed=2, approvals=(Approval(user="U0ALAN", at=START),))

@@ -70,6 +70,22 @@ async def test_rights_of_today_decide_about_the_delete(name: str, env: CoreEnvir
     assert env.errors == []  # a run that ends does nothing more
 
 
+@pytest.mark.parametrize(("person", "approved_by"), [(GIL, {"U0GIL"}), (RINA, set())])
+async def test_submit_of_who_may_ask_starts_what_waits_where_no_approvals_are_wanted_any_more(
+    person: ActingPerson, approved_by: set[str], env: CoreEnvironment
+) -> None:
+    waiting = await env.ask()
+    env.policy = replace(POLICY, approvals=0)
+    env.build()
+    request = await env.ask(person, key="V2")
+
+    ended = await env.run(request)
+
+    assert (ended.id, ended.state) == (waiting.id, State.CANCELLED)
+    assert (set(ended.approved_by), env.atlas.delete_count) == (approved_by, 1)
+    assert ("approval" in await env.replies()) is bool(approved_by)
+
+
 async def test_request_whose_approver_lost_the_right_waits_on_and_runs_anew_when_approved_again(
     env: CoreEnvironment,
 ) -> None:
@@ -197,6 +213,58 @@ async def test_run_that_waits_for_slack_goes_on_when_it_answers(env: CoreEnviron
 
     assert (ended.state, env.atlas.delete_count) == (State.CANCELLED, 1)
     assert env.clock.now > START + timedelta(minutes=12)
+
+
+async def test_operator_who_acts_alone_ends_the_wait_of_a_run_for_slack(
+    env: CoreEnvironment,
+) -> None:
+    request = await run_without_slack(env)
+    sleep = env.runner.sleep
+
+    async def act_meanwhile(seconds: float) -> None:
+        if env.clock.now > START + timedelta(minutes=12):
+            env.runner.sleep = sleep
+            await env.ask(OPERATOR, key="cli:1", alone=True, reason="Slack is down")
+        await sleep(seconds)
+
+    env.runner.sleep = act_meanwhile
+
+    ended = await env.run(request)
+
+    assert (ended.state, ended.alone, env.atlas.delete_count) == (State.CANCELLED, OPERATOR.id, 1)
+    events = await env.events()
+    assert events.index("request:cancelling") < events.index("request:acted_alone")
+    assert events.index("request:acted_alone") < events.index("atlas:cancel_sent")
+    assert "acted_alone" in await env.replies()
+
+
+async def run_without_slack(env: CoreEnvironment) -> Request:
+    """Return a request whose run began more than ten minutes ago, while Slack is silent."""
+    request = await env.approved()
+    await env.runs.begin(request.id)
+    env.directory.is_silent = True
+    env.clock.advance(DECISION_HOLDS.total_seconds() + 1)
+    return request
+
+
+async def test_judgement_without_the_operator_who_acts_meanwhile_does_not_undo_the_act(
+    env: CoreEnvironment,
+) -> None:
+    request = await env.approved()
+    env.directory.people |= kind_of("U0ADA", Kind.DEACTIVATED)
+    resolve = env.directory.resolve
+
+    async def act_meanwhile(*asked: Any) -> Mapping[str, Person]:
+        await env.ask(OPERATOR, key="cli:1", alone=True)
+        return await resolve(*asked)
+
+    env.runner.rights = Rights(act_meanwhile)
+    stopped = await env.run(request)
+    ended = await env.run(request)
+
+    assert (stopped.state, stopped.alone) == (State.CANCELLING, OPERATOR.id)
+    assert (ended.state, env.atlas.delete_count) == (State.CANCELLED, 1)
+    assert "request:approval_voided" not in await env.events()
 
 
 async def test_read_only_project_cancels_nothing_also_while_slack_is_silent(

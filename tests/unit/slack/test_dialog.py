@@ -109,6 +109,20 @@ async def test_dialog_that_was_opened_before_a_restart_is_submitted(bot: SlackBo
     assert bot.runs == [(await bot.request()).id]
 
 
+async def test_dialog_says_that_a_submit_cancels_where_no_approvals_are_wanted_any_more(
+    bot: SlackBot,
+) -> None:
+    await bot.submits(RINA, await bot.opens(RINA))
+    bot.restart(replace(POLICY, approvals=0))
+
+    view = await bot.opens(GIL)
+
+    assert "A submit changes nothing" not in as_text(view)
+    assert view["submit"]["text"] == "Cancel the download"
+    assert not await bot.submits(GIL, view)
+    assert bot.runs == [(await bot.request()).id]
+
+
 async def test_acting_alone_starts_the_run(bot: SlackBot) -> None:
     view = await bot.opens(GIL)
     await bot.submits(GIL, view, alone=True)
