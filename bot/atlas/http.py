@@ -82,7 +82,6 @@ class AtlasHttp:
             # them.
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             follow_redirects=False,
-            trust_env=False,  # open_transport finds the proxy; a .netrc must not log in
         )
 
     async def __aenter__(self) -> Self:

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +22,7 @@ from tests.integration.atlas.socket_server import (
     answers_jobs,
     drops,
     listening,
+    read_request,
     silence,
     writes,
 )
@@ -95,6 +97,36 @@ async def test_connection_closed_while_idle_does_not_fail_the_next_call() -> Non
         job = await atlas.restore_job(REF)
 
     assert job.id == REF.job_id
+
+
+async def test_call_to_this_machine_takes_no_proxy_and_no_login_from_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".netrc").write_text("default login somebody password secret\n", encoding="utf-8")
+    (tmp_path / ".netrc").chmod(0o600)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    at_atlas: list[bytes] = []
+    at_proxy: list[bytes] = []
+
+    def notes(requests: list[bytes]) -> Talk:
+        async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            requests.append(await read_request(reader))
+            writer.write(answer("200 OK", JOB))
+            await writer.drain()
+
+        return talk
+
+    async with listening(notes(at_atlas)) as url, listening(notes(at_proxy)) as proxy:
+        for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, proxy)
+        async with AtlasClient(KEY, base_url=url) as atlas:
+            await atlas.restore_job(REF)
+
+    assert at_proxy == []
+    assert [b"authorization" in request.lower() for request in at_atlas] == [False]
 
 
 # Calls whose callers are cancelled

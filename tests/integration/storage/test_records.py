@@ -269,6 +269,16 @@ async def test_request_is_reminded_of_once(record: Record) -> None:
     assert await record.actors() == [("request:created", "U0RINA"), ("request:reminded", None)]
 
 
+async def test_id_of_a_request_is_128_random_bits(record: Record) -> None:
+    ids = [
+        (await record.submit(key=f"V{number}", ref=ref, job=restore_job(ref))).id
+        for number, ref in enumerate([REF, job_ref(START, 2)])
+    ]
+
+    assert [len(bytes.fromhex(item)) for item in ids] == [16, 16]
+    assert len({*ids}) == 2
+
+
 async def test_single_approval_is_told_as_one_of_one(record: Record) -> None:
     request = await record.submit()
 
