@@ -161,8 +161,8 @@ def let_run(
 ) -> LetRunDecision:
     """Return what *Let it run* does; `request` is the open one. Raises `CancellationError`.
 
-    Where the feed cannot be read, or Slack does not tell the e-mail address, only the right is
-    checked. `reason` is mandatory, except of the requester.
+    Where the feed cannot be read, only the starters that it named before are refused; where Slack
+    does not tell the e-mail address, nobody is. `reason` is mandatory, except of the requester.
     """
     if download.ended:
         raise errors.DownloadEnded(request)
@@ -193,9 +193,9 @@ def _starter_refusal(
     feed_is_readable: bool,
 ) -> CancellationError | None:
     """Return why a person may not end an auto-cancel: the starter may not."""
-    if person.email is None or not feed_is_readable:
+    if person.email is None:
         return None
-    if not download.starters.covers(download.started_at):
+    if feed_is_readable and not download.starters.covers(download.started_at):
         return errors.TooEarly(max(download.started_at + FEED_DELAY, now + NEXT_READ))
     return errors.MayBeStarter() if download.starters.may_include(person.email) else None
 
@@ -221,13 +221,12 @@ def auto_cancel(
 
     `feed_is_fresh` says whether the starters come from a read begun in the last 10 s.
     """
-    if not download.is_due(policy, now):
+    is_running = request is not None and request.state is not State.AWAITING
+    if is_running or not download.is_due(policy, now):
         return AutoCancelStep.WAIT
     if feed_is_fresh and download.starters.is_exempt(policy.auto_cancel_exempt):
         return AutoCancelStep.LET_RUN
-    if request is None:
-        return AutoCancelStep.CREATE
-    return AutoCancelStep.APPROVE if request.state is State.AWAITING else AutoCancelStep.WAIT
+    return AutoCancelStep.APPROVE if request else AutoCancelStep.CREATE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

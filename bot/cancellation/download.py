@@ -180,12 +180,12 @@ class Download:
         return due_at is not None and (due_at <= now or was_set_back(self.stored_at, now))
 
     def observed(self, job: RestoreJob, read_at: datetime) -> "Download":
-        """Return it with a later answer; an answer that began earlier changes nothing.
+        """Return it with an answer, by the time at which its read began.
 
-        Flags, the end and the link that an answer showed stay: Atlas never takes them back.
+        Flags, the end and the link that an answer showed stay: Atlas never takes them back. An
+        earlier answer adds them too, and changes nothing else.
         """
-        if read_at < self.read_at and not was_set_back(self.read_at, read_at):
-            return self
+        is_earlier = read_at < self.read_at and not was_set_back(self.read_at, read_at)
         shows_link = job.link_is_live or job.link_expires_at is not None
         fresh = Fingerprint.of(job)
         return replace(
@@ -195,14 +195,14 @@ class Download:
                 snapshot_id=self.shown.snapshot_id or fresh.snapshot_id,
                 snapshot_time=self.shown.snapshot_time or fresh.snapshot_time,
             ),
-            read_at=read_at,
+            read_at=self.read_at if is_earlier else read_at,
             cancelled=self.cancelled or job.cancelled,
             failed=self.failed or job.failed,
             expired=self.expired or job.expired,
-            is_gone=False,
+            is_gone=self.is_gone and is_earlier,
             finished_at=self.finished_at or job.finished_at,
             expires_at=self.expires_at or job.link_expires_at,
-            has_link=job.link_is_live,
+            has_link=self.has_link if is_earlier else job.link_is_live,
             link_seen_at=self.link_seen_at or (read_at if shows_link else None),
         )
 

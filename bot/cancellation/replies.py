@@ -77,7 +77,9 @@ def _requester(request: Request | None) -> People:
 
 def link_needs_decision(download: Download, last: Request | None) -> bool:
     """Whether the link of a download is live while nobody has decided about it."""
-    if download.let_run or download.ended or not download.link_existed:
+    if download.ended or not download.link_existed:
         return False
-    undecided = {State.AWAITING, State.EXPIRED, State.WITHDRAWN}
-    return last is None or last.state in undecided
+    if last and last.state is State.AWAITING:
+        return True
+    is_undecided = last is None or last.state in {State.EXPIRED, State.WITHDRAWN}
+    return is_undecided and download.let_run is None

@@ -71,12 +71,15 @@ def starters_of(
 ) -> Starters:
     """Return who may have started a job, by the restore requests of its project.
 
-    An event counts where it is within `TOLERANCE` of the job's start and fits no other job. Where
-    several jobs share events, each of these events counts for each of them.
+    An event counts where it is within `TOLERANCE` of the job's start. One that fits another job too
+    is left out where this job has an event of its own, and the other jobs have no event too many.
     """
     near = [event for event in events if _fits(job_id, event)]
     own = [event for event in near if not any(_fits(job, event) for job in other_jobs)]
-    names = {_name(event) for event in own or near}
+    others = [job for job in other_jobs if any(_fits(job, event) for event in near)]
+    theirs = [event for event in events if any(_fits(job, event) for job in others)]
+    counted = own if own and len(theirs) <= len(others) else near
+    names = {_name(event) for event in counted}
     return Starters(read_at=read_at, names=tuple(sorted(names)))
 
 

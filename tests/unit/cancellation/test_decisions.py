@@ -275,12 +275,16 @@ def test_early_click_is_told_from_when_it_counts(seconds: int, counts_from: int)
     assert caught.value.counts_from == START + timedelta(seconds=counts_from)
 
 
-def test_let_run_checks_only_the_right_where_the_feed_cannot_be_read() -> None:
+def test_let_run_refuses_only_known_starters_where_the_feed_cannot_be_read() -> None:
     decision = decisions.let_run(
         AUTO_CANCEL, TIMED, None, DANA, now=LATER, reason="x", feed_is_readable=False
     )
 
     assert decision.ends_auto_cancel
+    with pytest.raises(errors.MayBeStarter):
+        decisions.let_run(
+            AUTO_CANCEL, SEEN, None, DANA, now=LATER, reason="x", feed_is_readable=False
+        )
 
 
 EXEMPT = replace(AUTO_CANCEL, auto_cancel_exempt=frozenset({"dana@shop.example"}))
@@ -294,6 +298,8 @@ AUTO_CANCELS = [
     (replace(AUTO_CANCEL, read_only=True), TIMED, None, False, AutoCancelStep.WAIT),
     (EXEMPT, SEEN, None, True, AutoCancelStep.LET_RUN),
     (EXEMPT, SEEN, request(), True, AutoCancelStep.LET_RUN),
+    (EXEMPT, SEEN, request(State.APPROVED), True, AutoCancelStep.WAIT),
+    (EXEMPT, SEEN, request(State.CANCELLING), True, AutoCancelStep.WAIT),
     (EXEMPT, SEEN, None, False, AutoCancelStep.CREATE),
     (EXEMPT, replace(TIMED, starters=Starters()), None, True, AutoCancelStep.CREATE),
     (

@@ -88,10 +88,15 @@ def test_nothing_that_was_seen_is_forgotten(answers: list[dict[str, Any]]) -> No
     assert (later.cancelled, later.failed) == (before.cancelled, before.failed)
 
 
-def test_answer_that_began_earlier_changes_nothing() -> None:
+def test_answer_that_began_earlier_only_adds_what_it_showed() -> None:
     ended = after({}, {"cancelled": True})
+    lost = replace(download(read_at=START + 2 * MINUTE), is_gone=True)
 
-    assert ended.observed(restore_job(**LINK), START + MINUTE) == ended
+    later = ended.observed(restore_job(**LINK), START + MINUTE)
+
+    assert later.link(START + 9 * MINUTE).phase is LinkPhase.WAS_LIVE
+    assert (later.read_at, later.has_link) == (ended.read_at, ended.has_link)
+    assert lost.observed(restore_job(), START + MINUTE) == lost
 
 
 def test_answer_after_the_clock_was_set_back_counts() -> None:

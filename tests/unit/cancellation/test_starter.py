@@ -62,6 +62,16 @@ def test_event_that_also_fits_another_job_counts_only_without_an_own_one() -> No
     assert starters_of(job_id(), [shared], read_at=START, other_jobs=[other]).names == ("rina",)
 
 
+def test_event_shared_with_a_job_that_has_one_too_many_counts() -> None:
+    other = job_id(START - 4 * SECOND, 2)
+    of_both = [event(-4, username="rina"), event(0, username="rina")]
+    alone = event(4, username="nightly")
+
+    names = starters_of(job_id(), [*of_both, alone], read_at=START, other_jobs=[other]).names
+
+    assert names == ("nightly", "rina")
+
+
 @pytest.mark.parametrize(
     ("names", "email", "may_be"),
     [
