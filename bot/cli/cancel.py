@@ -31,18 +31,17 @@ from bot.cli.list import fields_of, lookup_of, why_not
 from bot.cli.output import OutputFormat
 from bot.cli.steps import Steps, ending, sentences, terminal
 from bot.log_config import without_secrets
+from bot.services.active import hold_in_turns
 from bot.services.lookup import JobDetails
 from bot.services.observations import Observations
 from bot.services.rights import Rights, nobody_answers
 from bot.services.runner import Runner
 from bot.settings import Settings
 from bot.storage.audit_log import AuditLog
-from bot.storage.lease import Lease
 from bot.tasks import cancel_and_wait
 from bot.wiring import Core
 
-POLL = 0.3  #: seconds between two looks at the request, and two tries to take the lease
-RENEW_INTERVAL = 2.0
+POLL = 0.3  #: seconds between two looks at the request
 READ_TIMEOUT = 10.0  #: seconds for the read that decides the exit code
 #: Seconds in which the active bot, or its successor, must begin the request.
 BEGIN_WITHIN = 30.0
@@ -230,7 +229,7 @@ class CancelCommand:
             core.now,
             on_changes=observations.report,
         )
-        holding = asyncio.create_task(_hold(core.lease))
+        holding = asyncio.create_task(hold_in_turns(core.lease, lambda: runner.is_sending))
         begin_by = time.monotonic() + BEGIN_WITHIN
         try:
             while True:
@@ -282,14 +281,3 @@ def ask(question: str) -> str:
         output.fail(f"\n{NOT_BEGUN}", output.INTERRUPTED)
     finally:
         signal.signal(signal.SIGINT, handler)
-
-
-async def _hold(lease: Lease) -> None:
-    """Take the lease once it is free, also from a bot that dies in the wait, and renew it."""
-    while True:
-        with suppress(StorageError):
-            if lease.number is not None:
-                await lease.renew()
-            elif not await lease.is_taken():
-                await lease.take()
-        await asyncio.sleep(RENEW_INTERVAL if lease.is_held else POLL)

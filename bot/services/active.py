@@ -1,7 +1,9 @@
 """The role of this process: one is active, the others stand by for its lease."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass
 from enum import StrEnum
 from typing import Any
@@ -17,6 +19,9 @@ TAKE_INTERVAL = 1.0  #: seconds between two tries of a standby
 RENEW_INTERVAL = 2.0
 #: Seconds for the active parts to end, and for the release: SIGTERM ends the process within five.
 STOP_WITHIN, RELEASE_WITHIN = 3.0, 1.0
+#: A command looks for a free lease more often than a standby does: it acts where no bot waits. It
+#: holds the lease for so many seconds, and leaves it for longer than a standby takes to look.
+COMMAND_TAKE_INTERVAL, HOLD_FOR, LEAVE_FOR = 0.3, 15.0, 2.5
 
 log = structlog.get_logger(__name__)
 
@@ -99,3 +104,29 @@ class RoleKeeper:
         self.role = role
         log.info("role", role=str(role))
         self.on_role(role)
+
+
+async def hold_in_turns(
+    lease: Lease,
+    is_sending: Callable[[], bool],
+    *,
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> None:
+    """Hold the lease for a command while no bot wants it, until cancelled.
+
+    The command runs one request, and a bot watches all downloads. So the command leaves the lease
+    from time to time to a bot that waits, but not while a DELETE is out.
+    """
+    leave_at = 0.0
+    while True:
+        with suppress(StorageError):
+            if lease.number is None:
+                if not await lease.is_taken() and await lease.take():
+                    leave_at = monotonic() + HOLD_FOR
+            elif monotonic() < leave_at or is_sending():
+                await lease.renew()
+            else:
+                await lease.release()
+                await sleep(LEAVE_FOR)
+        await sleep(RENEW_INTERVAL if lease.is_held else COMMAND_TAKE_INTERVAL)

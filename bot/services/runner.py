@@ -270,6 +270,11 @@ class Runner:
         self._runs: dict[str, Run] = {}
         self._wake = asyncio.Event()
 
+    @property
+    def is_sending(self) -> bool:
+        """Whether a DELETE is out."""
+        return any(run.is_sending for run in self._runs.values())
+
     def start(self, request_id: str) -> None:
         """Start a run in the background, unless the request runs already."""
         if self.is_stopping or request_id in self._tasks:

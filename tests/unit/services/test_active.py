@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Connection
 
 from bot.cancellation.errors import NotActive, NotRecorded
-from bot.services.active import Role, RoleKeeper
+from bot.services.active import Role, RoleKeeper, hold_in_turns
 from bot.storage import lease as lease_module
 from bot.storage.database import Database
 from bot.storage.download_store import DownloadStore
@@ -37,6 +37,13 @@ class Watched(Database):
         self.open += 1
         try:
             return await super().write(work)
+        finally:
+            self.open -= 1
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        self.open += 1
+        try:
+            return await super().read(work)
         finally:
             self.open -= 1
 
@@ -243,3 +250,48 @@ async def test_active_parts_that_fail_are_started_again(replicas: Replicas) -> N
     await failing.end()
 
     assert 3 <= first.starts <= 10
+
+
+async def test_command_leaves_the_lease_to_a_bot_that_waits_once_no_delete_is_out(
+    replicas: Replicas,
+) -> None:
+    first, second, is_sending = replicas.first, replicas.second, True
+    await first.end()
+    await second.end()
+    command = asyncio.create_task(
+        hold_in_turns(
+            first.lease,
+            lambda: is_sending,
+            sleep=replicas.time.sleep,
+            monotonic=replicas.time.monotonic,
+        )
+    )
+    await replicas.until(lambda: first.lease.is_held)
+    second.start()
+    await replicas.passes(60)
+    assert not second.is_running
+    is_sending = False
+
+    assert await replicas.until(lambda: second.is_running) <= 5
+
+    second.is_stopped = True
+    assert await replicas.until(lambda: first.lease.is_held) <= 15
+    command.cancel()
+
+
+async def test_command_holds_the_lease_again_and_again_where_no_bot_waits(
+    replicas: Replicas,
+) -> None:
+    for process in (replicas.first, replicas.second):
+        await process.end()
+    lease, time = replicas.first.lease, replicas.time
+    command = asyncio.create_task(
+        hold_in_turns(lease, lambda: False, sleep=time.sleep, monotonic=time.monotonic)
+    )
+    held = 0
+    for _ in range(200):
+        await replicas.passes(STEP)
+        held += lease.is_held
+
+    assert held > 150
+    command.cancel()
