@@ -202,7 +202,7 @@ class Download:
             is_gone=self.is_gone and is_earlier,
             finished_at=self.finished_at or job.finished_at,
             expires_at=self.expires_at or job.link_expires_at,
-            has_link=self.has_link if is_earlier else job.link_is_live,
+            has_link=self.has_link if is_earlier and self.link_existed else job.link_is_live,
             link_seen_at=self.link_seen_at or (read_at if shows_link else None),
         )
 

@@ -95,8 +95,24 @@ def test_answer_that_began_earlier_only_adds_what_it_showed() -> None:
     later = ended.observed(restore_job(**LINK), START + MINUTE)
 
     assert later.link(START + 9 * MINUTE).phase is LinkPhase.WAS_LIVE
-    assert (later.read_at, later.has_link) == (ended.read_at, ended.has_link)
+    assert later.read_at == ended.read_at
     assert lost.observed(restore_job(), START + MINUTE) == lost
+
+
+@pytest.mark.parametrize(
+    ("stored", "earlier", "phase"),
+    [
+        ({}, LINK, LinkPhase.LIVE),  # a clock that is behind: the link exists
+        (GONE_LINK, LINK, LinkPhase.GONE),
+        (LINK, GONE_LINK, LinkPhase.LIVE),
+    ],
+)
+def test_answer_that_began_earlier_may_show_the_link_first(
+    stored: dict[str, Any], earlier: dict[str, Any], phase: LinkPhase
+) -> None:
+    later = after({}, stored).observed(restore_job(**earlier), START + MINUTE)
+
+    assert later.link(START + 9 * MINUTE).phase is phase
 
 
 def test_answer_after_the_clock_was_set_back_counts() -> None:
