@@ -90,7 +90,8 @@ class PolicySettings(Model):
         "BOT_AUTO_CANCEL_EXEMPT",
         "who may download without being asked: Atlas user names, public API keys, service-account "
         "ids. Needs `BOT_AUTO_CANCEL_AFTER` of 30 or more",
-        must="Atlas user names, public API keys and service-account ids, comma-separated",
+        must="Atlas user names, public API keys and service-account ids, comma-separated; * is not "
+        "possible",
         default=frozenset(),
         shown="–",
     )

@@ -20,7 +20,7 @@ MAX_PORT = 65535
 FLAG = "true or false"  #: what the value of a flag must be
 MAX_NOTE = 200  #: characters
 _PERSON = re.compile(r"[UWS][A-Z0-9]+")
-_STARTER = re.compile(r"[^\s;]+")
+_STARTER = re.compile(r"[^\s;*]+")
 _CLUSTER = re.compile(r"[A-Za-z0-9*?-]{1,64}")
 
 

@@ -82,14 +82,15 @@ ERROR_CODES: Mapping[type[SlackError], tuple[str, ...]] = {
     ),
     InvalidToken: (
         "invalid_auth", "not_authed", "token_revoked", "token_expired", "account_inactive",
-        "org_login_required", "not_allowed_token_type",
+        "org_login_required", "not_allowed_token_type", "two_factor_setup_required",
     ),
     CannotPost: (
         "channel_not_found", "not_in_channel", "is_archived", "restricted_action",
         "restricted_action_read_only_channel", "restricted_action_thread_only_channel",
         "messages_tab_disabled", "user_not_in_channel", "user_disabled", "cannot_dm_bot",
         "access_denied", "team_access_not_granted", "posting_to_channel_denied",
-        "ekm_access_denied",
+        "ekm_access_denied", "enterprise_is_restricted", "external_channel_migrating",
+        "team_not_found",
     ),
     ThreadClosed: (
         "restricted_action_non_threadable_channel", "restricted_action_thread_locked",
@@ -106,6 +107,7 @@ ERROR_CODES: Mapping[type[SlackError], tuple[str, ...]] = {
         "invalid_blocks", "invalid_blocks_format", "msg_too_long", "msg_blocks_too_long",
         "no_text", "metadata_too_large", "invalid_metadata_format", "invalid_metadata_schema",
         "metadata_must_be_sent_from_app", "block_mismatch", "too_many_attachments",
+        "invalid_attachments", "attachment_payload_limit_exceeded",
     ),
     DialogExpired: (
         "expired_trigger_id", "trigger_expired", "exchanged_trigger_id", "trigger_exchanged",

@@ -166,6 +166,7 @@ def test_service_account_is_accepted_in_place_of_a_key() -> None:
         ("BOT_AUTO_CANCEL_AFTER", "0", "1 or more"),
         ("BOT_AUTO_CANCEL_AFTER", "-5", "1 or more"),
         ("BOT_AUTO_CANCEL_EXEMPT", "a b", "comma-separated"),
+        ("BOT_AUTO_CANCEL_EXEMPT", "*", "* is not possible"),
         ("DATABASE_URL", "mysql://db/x", "sqlite:///path"),
         ("DATABASE_URL", "sqlite://", "sqlite:///path"),
         ("DATABASE_URL", "sqlite:///:memory:", "sqlite:///path"),
