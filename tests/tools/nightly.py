@@ -2,6 +2,7 @@
 
 A campaign of kills on each database, the model of requests with many examples, the branches of the
 bot that tests run, and the tests against wrong changes of the security core: hours on two cores.
+`python -m tests.tools.nightly kills model` runs these parts alone.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,11 +34,15 @@ GOAL = 95.0  #: per cent of the branches of the security core
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
-    """How long the model ran, and how many of its runs differ, by the name of the database."""
+class Part:
+    """What a part of the night found."""
 
-    seconds: float
-    different: Mapping[str, int]
+    table: Sequence[str]  #: lines of the page
+    problem: str = ""  #: why it is not good, or empty
+
+
+class PartFailed(Exception):
+    """A part could not be measured; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,36 +54,44 @@ class Coverage:
 
 
 def python(*arguments: str, **variables: str) -> str:
-    """Run Python; return its output. A failure ends the whole."""
+    """Run Python; return its output. A failure ends the part."""
     command = [sys.executable, *arguments]
     environment = {**os.environ, **variables}
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
-        raise SystemExit(f"{done.stdout}\n{' '.join(arguments)} failed.")
+        raise PartFailed(f"{done.stdout}\n{' '.join(arguments)} failed.")
     return done.stdout
 
 
-def run_kills() -> list[Report]:
-    """Kill processes under load on both databases; a broken rule ends the whole at the end."""
+def run_kills() -> Part:
+    """Kill processes under load on both databases."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)  # each process has a log and an address
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     kinds = ("sqlite", "postgresql")
-    return [asyncio.run(play(kind, REQUESTS, secrets.randbelow(2**31))) for kind in kinds]
+    reports = [asyncio.run(play(kind, REQUESTS, secrets.randbelow(2**31))) for kind in kinds]
+    broken = [item for report in reports for item in report.found]
+    problem = "\n".join(f"{item.rule}: {item.name} {item.what}" for item in broken)
+    return Part(list(_kills(reports)), problem)
 
 
-def run_model() -> Model:
+def run_model() -> Part:
     """Play the model of requests."""
-    began = time.monotonic()
     options = ("-q", "-n2", "--dist=load", "--timeout=0", MODEL)
     with tempfile.TemporaryDirectory() as folder:
         counts = {"LIFE_CYCLE_EXAMPLES": str(EXAMPLES), "LIFE_CYCLE_COUNTS": folder}
         python("-m", "pytest", *options, **counts)
         different = {path.name: int(path.read_text("utf-8")) for path in Path(folder).iterdir()}
-    return Model(time.monotonic() - began, different)
+    rows = (
+        f"| {name} | {EXAMPLES // share} | {different[group]} |"
+        for name, share, group in (("SQLite", 1, "OnSqlite"), ("PostgreSQL", 4, "OnPostgres"))
+    )
+    return Part(
+        ["| database | runs, without a contradiction | different |", "|---|---|---|", *rows]
+    )
 
 
-def measure_coverage() -> Coverage:
-    """Run the tests; write the report as text and JSON, and return the totals."""
+def measure_coverage() -> Part:
+    """Run the tests; write the report as text and JSON."""
     python("-m", "coverage", "erase")
     # Not side by side: the processes of xdist end without writing what they measured.
     python("-m", "coverage", "run", "-m", "pytest", "-q", "-n0", "--timeout=0", *TESTS)
@@ -87,7 +100,24 @@ def measure_coverage() -> Coverage:
     python("-m", "coverage", "json", "--quiet", "-o", str(report))
     text = python("-m", "coverage", "report", "--skip-covered", "--show-missing")
     (REPORTS / "coverage.txt").write_text(text, encoding="utf-8")
-    return coverage_of(json.loads(report.read_text(encoding="utf-8")), core_modules())
+    covered = coverage_of(json.loads(report.read_text(encoding="utf-8")), core_modules())
+    rows = (f"| `bot/` | {covered.bot:.1f} |", f"| the security core | {covered.core:.1f} |")
+    core = f"Tests run {covered.core:.1f} % of the security core; the goal is {GOAL}."
+    head = ("| of | per cent of the lines and branches |", "|---|---|")
+    return Part([*head, *rows], core if covered.core < GOAL else "")
+
+
+def run_mutation() -> Part:
+    """Run the tests against each wrong change of the security core."""
+    results = mutate()
+    survivors = [f"{item.module}: {what}" for item in results for what in item.survivors]
+    (REPORTS / "survivors.txt").write_text("".join(f"{line}\n" for line in survivors), "utf-8")
+    head = ("| module | wrong changes | not noticed | alter nothing |", "|---|---|---|---|")
+    rows = (
+        f"| `{item.module}` | {item.count} | {len(item.survivors)} | {len(item.explained)} |"
+        for item in results
+    )
+    return Part([*head, *rows, _sum(results)])
 
 
 def coverage_of(report: Mapping[str, Any], core: set[str]) -> Coverage:
@@ -104,32 +134,6 @@ def _covered(summaries: Any) -> float:
     return 100.0 * float(sum(run)) / float(sum(parts))
 
 
-def figures(
-    kills: Sequence[Report], model: Model, covered: Coverage, results: Sequence[Result]
-) -> Iterator[str]:
-    """Yield the lines of the page's tables."""
-    commit = subprocess.run(
-        ["git", "log", "-1", "--format=%h of %cs"], stdout=subprocess.PIPE, text=True, check=True
-    )
-    yield f"Commit {commit.stdout.strip()}, {os.cpu_count()} cores."
-    yield ""
-    yield "| part | figure |"
-    yield "|---|---|"
-    runs = f"{EXAMPLES} runs on SQLite and {EXAMPLES // 4} on PostgreSQL"
-    different = f"{model.different['OnSqlite']} and {model.different['OnPostgres']} different"
-    yield f"| model of requests | {runs}, {different}, no contradiction, {model.seconds / 60:.0f} min |"  # noqa: E501 - a row
-    yield f"| lines and branches that tests run | {covered.bot:.1f} % of `bot/`, {covered.core:.1f} % of the security core |"  # noqa: E501 - a row
-    yield f"| wrong changes that tests notice | {_share(results)} |"
-    yield ""
-    yield "| module | wrong changes | not noticed | alter nothing |"
-    yield "|---|---|---|---|"
-    for item in results:
-        survivors, explained = len(item.survivors), len(item.explained)
-        yield f"| `{item.module}` | {item.count} | {survivors} | {explained} |"
-    yield ""
-    yield from _kills(kills)
-
-
 def _kills(reports: Sequence[Report]) -> Iterator[str]:
     """Yield what happened in each campaign, and how often each rule was broken."""
     yield f"| campaign of kills | {' | '.join(report.kind for report in reports)} |"
@@ -139,33 +143,58 @@ def _kills(reports: Sequence[Report]) -> Iterator[str]:
         yield f"| {name} | {' | '.join(str(column.get(name, 0)) for column in columns)} |"
 
 
-def _share(results: Sequence[Result]) -> str:
-    count = sum(result.count for result in results)
-    missed = sum(len(result.survivors) for result in results)
-    return f"{count - missed} of {count}, {100 * (count - missed) / count:.1f} %"
+def _sum(results: Sequence[Result]) -> str:
+    count = sum(item.count for item in results)
+    missed = sum(len(item.survivors) for item in results)
+    explained = sum(len(item.explained) for item in results)
+    share = 100 * (count - missed) / count
+    return f"| all, {share:.1f} % noticed | {count} | {missed} | {explained} |"
 
 
-def updated(page: str, lines: Iterator[str]) -> str:
-    """Return the page with these figures in the place of the ones before."""
+PARTS: Mapping[str, Callable[[], Part]] = {
+    "kills": run_kills,
+    "model": run_model,
+    "coverage": measure_coverage,
+    "mutation": run_mutation,
+}
+
+
+def updated(page: str, name: str, lines: Sequence[str]) -> str:
+    """Return the page with these lines in the section of a part, in place of those before."""
     text = "".join(f"{line}\n" for line in lines)
-    return re.sub(r"(?<=## Figures\n\n).*", lambda _: text, page, flags=re.DOTALL)
+    return re.sub(
+        rf"(?<=^### {name.capitalize()}\n\n).*?(?=\n### |\Z)",
+        lambda _: text,
+        page,
+        flags=re.DOTALL | re.MULTILINE,
+    )
+
+
+def measure(name: str) -> str:
+    """Run a part and write its section; return why it is not good, or an empty text."""
+    began = time.monotonic()
+    try:
+        part = PARTS[name]()
+    except PartFailed as error:
+        return str(error)
+    minutes = (time.monotonic() - began) / 60
+    commit = subprocess.run(
+        ["git", "log", "-1", "--format=%h of %cs"], stdout=subprocess.PIPE, text=True, check=True
+    )
+    how = f"Commit {commit.stdout.strip()}, {os.cpu_count()} cores, {minutes:.0f} minutes."
+    page = PAGE.read_text(encoding="utf-8")
+    PAGE.write_text(updated(page, name, [how, "", *part.table]), encoding="utf-8")
+    return part.problem
 
 
 def main() -> None:
+    names = sys.argv[1:] or list(PARTS)
+    if unknown := set(names) - PARTS.keys():
+        raise SystemExit(f"There is no part {', '.join(sorted(unknown))}: {', '.join(PARTS)}.")
     REPORTS.mkdir(parents=True, exist_ok=True)
-    kills, model = run_kills(), run_model()
-    covered = measure_coverage()
-    results = mutate()
-    survivors = [f"{item.module}: {what}" for item in results for what in item.survivors]
-    (REPORTS / "survivors.txt").write_text("".join(f"{line}\n" for line in survivors), "utf-8")
-    page = PAGE.read_text(encoding="utf-8")
-    PAGE.write_text(updated(page, figures(kills, model, covered, results)), encoding="utf-8")
-    if broken := [item for report in kills for item in report.found]:
-        raise SystemExit("\n".join(f"{item.rule}: {item.name} {item.what}" for item in broken))
-    if covered.core < GOAL:
-        raise SystemExit(
-            f"Tests run {covered.core:.1f} % of the security core; the goal is {GOAL}."
-        )
+    problems = [f"{name}: {problem}" for name in names if (problem := measure(name))]
+    if problems:
+        raise SystemExit("\n\n".join(problems))
 
 
 if __name__ == "__main__":
