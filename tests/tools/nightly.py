@@ -64,14 +64,19 @@ def python(*arguments: str, **variables: str) -> str:
 
 
 def run_kills() -> Part:
-    """Kill processes under load on both databases."""
+    """Kill processes under load on both databases, side by side: they wait most of the time."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)  # each process has a log and an address
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    kinds = ("sqlite", "postgresql")
-    reports = [asyncio.run(play(kind, REQUESTS, secrets.randbelow(2**31))) for kind in kinds]
+    reports = asyncio.run(_play_both())
     broken = [item for report in reports for item in report.found]
     problem = "\n".join(f"{item.rule}: {item.name} {item.what}" for item in broken)
     return Part(list(_kills(reports)), problem)
+
+
+async def _play_both() -> list[Report]:
+    kinds = ("sqlite", "postgresql")
+    seeds = (secrets.randbelow(2**31) for _ in kinds)
+    return await asyncio.gather(*map(play, kinds, (REQUESTS, REQUESTS), seeds))
 
 
 def run_model() -> Part:
