@@ -12,6 +12,7 @@ from bot.cancellation.errors import NothingChanged, TooEarly
 from bot.cancellation.people import ActingPerson
 from bot.cancellation.replies import ReplyKind
 from bot.cancellation.request import Ending, Request, State
+from bot.cancellation.starter import Starters
 from bot.storage.download_store import Listing
 from tests.integration.storage.record import Record
 from tests.support.core import core_environment
@@ -33,6 +34,7 @@ from tests.support.domain import (
 
 TWO_APPROVALS = replace(POLICY, approvals=2)
 NO_APPROVAL = replace(POLICY, approvals=0)
+OTHER_PROJECT = "5b6212af90dc76637950a2c7"
 
 
 @pytest.fixture
@@ -505,3 +507,27 @@ async def test_request_is_due_for_its_reminder_and_reminded_of_once(record: Reco
 
     assert not (await record.env.requests.due()).to_remind
     assert [name for name, _ in await record.actors()].count("request:reminded") == 1
+
+
+@pytest.mark.parametrize(
+    ("read_after", "now", "project", "is_awaited"),
+    [
+        (59, 59, PROJECT, True),
+        (60, 60, PROJECT, False),
+        (None, 120, PROJECT, True),
+        (None, 121, PROJECT, False),
+        (None, 60, OTHER_PROJECT, False),
+    ],
+)
+async def test_starters_of_a_download_are_read_for_a_minute_and_for_two_while_the_feed_fails(
+    read_after: int | None, now: int, project: str, is_awaited: bool, record: Record
+) -> None:
+    await record.env.list_new()
+    if read_after is not None:
+        starters = Starters(read_at=START + timedelta(seconds=read_after))
+        await record.env.downloads.record_starters(PROJECT, {REF.job_id: starters})
+    record.wait(now)
+
+    found = await record.env.downloads.without_final_starters(project)
+
+    assert [item.ref for item in found] == [REF] * is_awaited

@@ -12,12 +12,12 @@ from bot.cancellation.download import Download
 from bot.cancellation.policy import Policy
 from bot.cancellation.request import Request, State
 from bot.cancellation.starter import Starters
-from bot.services import deadlines as module
 from bot.services.deadlines import Deadlines, auto_cancel_result, is_cancelled_before_link
 from bot.services.projects import Projects
 from bot.storage.request_store import RequestStore
 from bot.tasks import cancel_and_wait
-from tests.support.core import CoreEnvironment
+from tests.support.clock import SimulatedLoop, simulate
+from tests.support.core import CoreEnvironment, core_environment
 from tests.support.domain import (
     ADA,
     AUTO_CANCEL,
@@ -246,10 +246,6 @@ async def unreadable(_item: Download) -> None:
     return None
 
 
-async def hanging(_item: Download) -> None:
-    await asyncio.Event().wait()
-
-
 async def failing(_item: Download) -> None:
     raise ValueError("unexpected")
 
@@ -260,14 +256,12 @@ async def failing(_item: Download) -> None:
         (by_backup, True),
         (by_two, False),
         (unreadable, False),
-        (hanging, False),
         (failing, False),
     ],
 )
 async def test_exempt_starter_counts_only_where_the_feed_shows_it_alone_now(
-    read: Read, is_let_run: bool, env: CoreEnvironment, monkeypatch: pytest.MonkeyPatch
+    read: Read, is_let_run: bool, env: CoreEnvironment
 ) -> None:
-    monkeypatch.setattr(module, "FEED_TIMEOUT", 0.01)
     await with_policy(env, EXEMPT).list_new()
     # An earlier read showed the exempt starter; only the fresh one counts.
     await env.downloads.record_starters(PROJECT, {REF.job_id: await by_backup(download())})
@@ -284,6 +278,21 @@ async def test_exempt_starter_counts_only_where_the_feed_shows_it_alone_now(
     stored = await env.download()
     assert (stored.let_run is not None, await env.runs.running() == []) == (is_let_run, is_let_run)
     assert step.counted == ["exempt"] * is_let_run
+
+
+def test_auto_cancel_waits_for_the_feed_at_most_five_of_the_ten_seconds_that_it_has() -> None:
+    async def hang(_item: Download) -> None:
+        await asyncio.Event().wait()
+
+    async def act(loop: SimulatedLoop) -> None:
+        async with core_environment(EXEMPT) as env:
+            await env.list_new()
+            began = loop.time()
+            await Step(env, hang).after(90)
+            assert loop.time() - began <= 5
+            assert len(await env.runs.running()) == 1
+
+    simulate(act)
 
 
 async def test_waiting_request_about_an_exempt_download_waits_on(env: CoreEnvironment) -> None:
