@@ -1,12 +1,14 @@
 """What each second does: expiry, the reminder, auto-cancel and exemptions, read-only projects."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import pytest
+from sqlalchemy import Connection
 
 from bot.cancellation.download import Download
 from bot.cancellation.policy import Policy
@@ -14,7 +16,7 @@ from bot.cancellation.request import Request, State
 from bot.cancellation.starter import Starters
 from bot.services.deadlines import Deadlines, auto_cancel_result, is_cancelled_before_link
 from bot.services.projects import Projects
-from bot.storage.request_store import RequestStore
+from bot.storage.database import Database
 from bot.tasks import cancel_and_wait
 from tests.support.clock import SimulatedLoop, simulate
 from tests.support.core import CoreEnvironment, core_environment
@@ -32,6 +34,7 @@ from tests.support.domain import (
     restore_job,
 )
 
+T = TypeVar("T")
 Read: TypeAlias = Callable[[Download], Awaitable[Starters | None]]
 EXEMPT = replace(AUTO_CANCEL, auto_cancel_exempt=frozenset({"backup@shop.example"}))
 SECOND = job_ref(START, 2)
@@ -333,29 +336,40 @@ async def test_open_requests_of_a_read_only_project_end_as_withdrawn(env: CoreEn
     assert env.clock.sleeps == []  # it is done once
 
 
-class FailsOnce(RequestStore):
-    """A store that fails to end the first request of a read-only project."""
+class FailsOnce(Database):
+    """A database of which one transaction fails, after some that work."""
 
-    has_failed = False
+    work_before: float = math.inf
 
-    async def end_read_only(self, request_id: str, policy: Policy) -> None:
-        if not self.has_failed:
-            self.has_failed = True
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        self._count()
+        return await super().read(work)
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        self._count()
+        return await super().write(work)
+
+    def _count(self) -> None:
+        self.work_before -= 1
+        if self.work_before == -1:
             raise ValueError("unexpected")
-        await super().end_read_only(request_id, policy)
 
 
-async def test_read_only_project_is_tried_again_until_its_requests_have_ended(
-    env: CoreEnvironment,
+@pytest.mark.parametrize("work_before", range(3))
+async def test_settings_are_applied_again_until_every_transaction_has_worked(
+    work_before: int,
 ) -> None:
-    waiting = await env.ask()
-    with_policy(env, replace(POLICY, read_only=True))
-    env.requests = FailsOnce(env.database, env.clock, env.lease)
+    async with core_environment(open_database=FailsOnce) as env:
+        assert isinstance(env.database, FailsOnce)
+        waiting = await env.ask()
+        with_policy(env, replace(POLICY, read_only=True))
+        env.database.work_before = work_before
 
-    await Step(env).deadlines.apply_settings()
+        await Step(env).deadlines.apply_settings()
 
-    assert (await env.requests.get(waiting.id)).state is State.WITHDRAWN
-    assert env.clock.sleeps == [1.0]
+        assert env.database.work_before < 0
+        assert (await env.requests.get(waiting.id)).state is State.WITHDRAWN
+        assert env.clock.sleeps == [1.0]
 
 
 async def test_open_requests_of_a_project_that_is_not_named_wait_untouched(
