@@ -21,6 +21,7 @@ from tests.support.domain import (
     ALAN,
     AUTO_CANCEL,
     GIL,
+    OPERATOR,
     POLICY,
     PROJECT,
     REF,
@@ -127,6 +128,29 @@ async def test_acting_alone_on_a_waiting_request_is_recorded_and_told_with_its_r
     assert (await record.lines())[1]["reason"] == "too late else"
     alone = (ReplyKind.ACTED_ALONE, "U0GIL", {"reason": "too late else"})
     assert (await record.replies())[1:] == [alone]
+
+
+async def test_acting_alone_on_a_running_request_is_shown_on_its_message(record: Record) -> None:
+    await running(record)
+    shown = await record.wanted_version()
+
+    request = await record.submit(POLICY, OPERATOR, key="V2", alone=True)
+
+    assert (request.state, request.alone) == (State.CANCELLING, OPERATOR.id)
+    assert await record.wanted_version() > shown
+
+
+async def test_submit_that_needs_no_approval_starts_a_waiting_request_in_its_name(
+    record: Record,
+) -> None:
+    await record.submit(TWO_APPROVALS)
+
+    started = await record.submit(NO_APPROVAL, GIL, key="V2")
+
+    assert (started.state, started.needed, started.missing) == (State.APPROVED, 0, 0)
+    assert (await record.actors())[1:] == [("request:approved", "U0GIL")]
+    told = (ReplyKind.APPROVAL, "U0GIL", {"given": 1, "needed": 1})
+    assert (await record.replies())[-1] == told
 
 
 async def test_let_run_without_a_request_is_recorded_and_told(record: Record) -> None:
