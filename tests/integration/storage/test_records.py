@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -60,7 +60,9 @@ async def test_each_approval_is_recorded_under_its_approver(record: Record) -> N
         ("request:approval_given", "U0ADA"),
         ("request:approved", "U0ALAN"),
     ]
-    assert {line["team"] for line in await record.lines()} == {TEAM}
+    assert {(line["request"], line["team"]) for line in await record.lines()} == {
+        (request.id, TEAM)
+    }
     assert await record.replies() == [
         (ReplyKind.WAITS, "U0RINA", {}),
         (ReplyKind.APPROVAL, "U0ADA", {"given": 1, "needed": 2}),
@@ -293,6 +295,27 @@ async def test_request_is_reminded_of_once(record: Record) -> None:
         await record.env.requests.remind(request.id, POLICY)
 
     assert await record.actors() == [("request:created", "U0RINA"), ("request:reminded", None)]
+
+
+async def test_row_and_event_have_the_same_time_in_whole_milliseconds(record: Record) -> None:
+    record.wait(0.999_998)
+
+    request = await record.submit()
+
+    (line,) = await record.lines()
+    assert request == await record.env.requests.get(request.id)
+    assert request.created_at == datetime.fromisoformat(line["at"])
+    assert request.created_at == START + timedelta(milliseconds=999)
+
+
+async def test_change_of_a_message_that_slack_shows_dates_from_now(record: Record) -> None:
+    await record.env.list_new()
+    await record.env.outbox.message_shown(REF, await record.wanted_version(), "C0OPS", "1.0")
+    changed_at = record.wait(10)
+
+    await record.env.downloads.show_again()
+
+    assert await record.env.outbox.oldest() == changed_at
 
 
 async def test_id_of_a_request_is_128_random_bits(record: Record) -> None:
