@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
 from bot.cancellation.decisions import AutoCancelStep, Judgement, LetRunResult, SubmitResult
 from bot.cancellation.download import Ended, Fingerprint, LetRun
@@ -306,6 +307,15 @@ async def test_row_and_event_have_the_same_time_in_whole_milliseconds(record: Re
     assert request == await record.env.requests.get(request.id)
     assert request.created_at == datetime.fromisoformat(line["at"])
     assert request.created_at == START + timedelta(milliseconds=999)
+
+
+async def test_each_event_is_a_log_line_with_its_hash(record: Record) -> None:
+    with capture_logs() as logs:
+        await record.submit(POLICY, GIL, alone=True)
+
+    logged = [(line["name"], line["hash"]) for line in logs if line["event"] == "audit"]
+    assert len(logged) == 3
+    assert logged == [(line["event"], line["hash"]) for line in await record.lines()]
 
 
 async def test_change_of_a_message_that_slack_shows_dates_from_now(record: Record) -> None:
