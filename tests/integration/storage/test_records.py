@@ -3,13 +3,14 @@
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
 from bot.cancellation.decisions import AutoCancelStep, Judgement, LetRunResult, SubmitResult
 from bot.cancellation.download import Ended, Fingerprint, LetRun
-from bot.cancellation.errors import NothingChanged, TooEarly
+from bot.cancellation.errors import NothingChanged, RequestNotFound, TooEarly
 from bot.cancellation.people import ActingPerson
 from bot.cancellation.replies import ReplyKind
 from bot.cancellation.request import Ending, Request, State
@@ -22,6 +23,7 @@ from tests.support.domain import (
     ALAN,
     AUTO_CANCEL,
     GIL,
+    LINK,
     OPERATOR,
     POLICY,
     PROJECT,
@@ -588,3 +590,72 @@ async def test_starters_of_a_download_are_read_for_a_minute_and_for_two_while_th
     found = await record.env.downloads.without_final_starters(project)
 
     assert [item.ref for item in found] == [REF] * is_awaited
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_shown"),
+    [
+        ({}, {}, False),
+        ({}, LINK, True),
+        ({}, {"cancelled": True}, True),
+        ({"failed": True}, {"failed": True, "cancelled": True}, True),
+    ],
+)
+async def test_answer_is_shown_where_it_changes_the_link_or_the_end(
+    before: dict[str, Any], after: dict[str, Any], is_shown: bool, record: Record
+) -> None:
+    await record.env.list_new(REF, **before)
+    shown = await record.wanted_version()
+
+    later = START + timedelta(seconds=5)
+    await record.env.downloads.record_job(REF, restore_job(**after), later, POLICY)
+
+    assert (await record.wanted_version() > shown) is is_shown
+
+
+async def test_click_about_a_download_that_is_not_stored_any_more_finds_nothing(
+    record: Record,
+) -> None:
+    with pytest.raises(RequestNotFound):
+        await record.let_run(ADA)
+
+
+@pytest.mark.parametrize(
+    ("decision", "link", "told"),
+    [
+        (None, LINK, 1),
+        (None, {}, 0),
+        ("let run", LINK, 0),
+        ("open", LINK, 0),  # its own end will be told
+        ("expired", LINK, 2),
+        ("denied", LINK, 1),
+        ("withdrawn", LINK, 1),
+    ],
+)
+async def test_end_after_a_live_link_is_told_unless_somebody_let_the_download_run(
+    decision: str | None, link: dict[str, Any], told: int, record: Record
+) -> None:
+    await record.env.list_new(REF, **link)
+    request = await record.submit() if decision not in {None, "let run"} else None
+    if decision == "expired" and request:
+        record.wait(1800)
+        await record.env.requests.expire(request.id, POLICY)
+    elif decision in {"let run", "denied", "withdrawn"}:
+        await record.let_run(RINA if decision == "withdrawn" else ADA, request)
+
+    later = record.wait(5)
+    await record.env.downloads.record_job(REF, restore_job(failed=True), later, POLICY)
+
+    kinds = [kind for kind, _, _ in await record.replies()]
+    assert kinds.count(ReplyKind.ENDED) == told
+
+
+async def test_message_stays_in_its_channel_after_the_settings_name_another_one(
+    record: Record,
+) -> None:
+    await record.env.list_new()
+    elsewhere = replace(POLICY, channel="C0NEW")
+
+    await record.env.downloads.record_job(REF, restore_job(), record.wait(5), elsewhere)
+
+    assert (await record.env.download()).channel == "C0OPS"
