@@ -191,9 +191,11 @@ class CoreEnvironment:
 
 
 @asynccontextmanager
-async def core_environment(policy: Policy = POLICY) -> AsyncIterator[CoreEnvironment]:
+async def core_environment(
+    policy: Policy = POLICY, open_database: Callable[[str], Database] = Database
+) -> AsyncIterator[CoreEnvironment]:
     """Return a process that holds the lease of an empty database in memory."""
-    database = Database("sqlite:///:memory:")
+    database = open_database("sqlite:///:memory:")
     try:
         await database.write(create_tables)
         env = CoreEnvironment(database, policy)

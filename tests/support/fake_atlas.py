@@ -17,6 +17,7 @@ from bot.atlas import (
     Priority,
     ReadItems,
     RestoreJob,
+    TimedOut,
 )
 from bot.atlas.activity import parse_event
 from tests.support.clock import FakeClock
@@ -37,7 +38,8 @@ class FakeAtlas(AtlasGateway, AtlasCanceller):
         empty_clusters: the names of clusters without jobs.
         unread: the ids of jobs that cannot be read, in every list.
         events: the restore requests of the activity feed.
-        gets: the next answers to reads of a job; after them `jobs_now` holds.
+        gets: the next answers to reads of a job; after them `jobs_now` holds. `TimedOut` comes
+            when the time limit of the read is over.
         deletes: the next answers to DELETEs: a status, or an error.
         lost_delete_works: whether a DELETE whose answer is lost cancels the job.
         faults: what every call of a name raises.
@@ -104,6 +106,9 @@ class FakeAtlas(AtlasGateway, AtlasCanceller):
         answer = self.gets.popleft() if self.gets else self.jobs_now.get(ref)
         if answer is None:
             raise JobNotFound(status=404)
+        if isinstance(answer, TimedOut):
+            assert timeout is not None, "nothing ends a read without a time limit"
+            self.clock.advance(timeout)
         if isinstance(answer, AtlasError):
             raise answer
         return restore_job(ref, **answer)

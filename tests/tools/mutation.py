@@ -90,7 +90,7 @@ class Explanations:
 
 
 def mutate(modules: Sequence[str] = MODULES) -> list[Result]:
-    """Return the result of each module, and print it as soon as it is there."""
+    """Return the result of each module; print it, and each survivor, as soon as it is there."""
     session = _Session(modules, int(os.environ.get(JOBS, os.cpu_count() or 1)))
     code = pytest.main([*OPTIONS, *TESTS], plugins=[session])
     if code != PASSED or len(session.results) != len(modules):
@@ -109,6 +109,11 @@ class _Session:
         self.explanations = Explanations()
         self.items: dict[str, pytest.Item] = {}
         self._running: dict[int, Mutant] = {}
+        self._failures: list[str] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self._failures.append(f"{report.nodeid} ({report.when})\n{report.longreprtext}")
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
@@ -117,8 +122,10 @@ class _Session:
         with tempfile.TemporaryDirectory() as folder:
             found = Path(folder) / "lines.json"
             measuring = _fork(partial(self._measure, session, found), 900)
-            if os.waitstatus_to_exitcode(os.waitpid(measuring, 0)[1]) != PASSED:
-                raise pytest.UsageError("The tests fail without any mutant.")
+            code = os.waitstatus_to_exitcode(os.waitpid(measuring, 0)[1])
+            if code != PASSED:
+                why = found.read_text(encoding="utf-8") if code == FAILED else f"exit {code}"
+                raise pytest.UsageError(f"The tests fail without any mutant: {why}")
             lines = json.loads(found.read_text(encoding="utf-8"))
         for module in self.modules:  # the other way of running them passes without a change too
             unchanged = Mutant("", 0, "nothing", Path(module).read_text(encoding="utf-8"))
@@ -138,12 +145,12 @@ class _Session:
             why = self.explanations.why(module, mutant)
             if why is None:
                 survivors.append(f"{mutant.what}: {mutant.code}")
+                sys.stderr.write(f"{module} {survivors[-1]}\n")
             else:
                 explained.append((f"{mutant.what}: {mutant.code}", why))
         result = Result(module, len(mutants), sorted(survivors), sorted(explained))
         sys.stderr.write(f"{module}: {len(survivors)} of {len(mutants)} are not noticed")
         sys.stderr.write(f", {len(explained)} more alter nothing\n" if explained else "\n")
-        sys.stderr.writelines(f"  {what}\n" for what in result.survivors)
         return result
 
     def _files(self, lines: Mapping[str, Sequence[str]]) -> list[str]:
@@ -155,7 +162,10 @@ class _Session:
         return sorted(counts, key=counts.__getitem__, reverse=True) or list(TESTS)
 
     def _measure(self, session: pytest.Session, found: Path) -> int:
-        """Run all tests; write which of them run each line of each module, fast ones first."""
+        """Run all tests; write which of them run each line of each module, fast ones first.
+
+        Where tests fail, write how instead.
+        """
         seconds: dict[str, float] = {}
         measured = coverage.Coverage(None, include=list(self.modules), config_file=False)
         with measured.collect():
@@ -164,6 +174,9 @@ class _Session:
                 measured.switch_context(item.nodeid)
                 item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
                 seconds[item.nodeid] = time.process_time() - began
+        if session.testsfailed:
+            found.write_text("\n".join(self._failures), encoding="utf-8")
+            return FAILED
         data = measured.get_data()
         lines = {
             module: {
@@ -173,7 +186,7 @@ class _Session:
             for module in self.modules
         }
         found.write_text(json.dumps(lines), encoding="utf-8")
-        return FAILED if session.testsfailed else PASSED
+        return PASSED
 
     def _survivors(
         self,

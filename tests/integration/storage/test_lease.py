@@ -2,17 +2,18 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TypeVar
 
 import pytest
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection
 
 from bot.cancellation.errors import NotActive
+from bot.storage import lease as lease_module
 from bot.storage.database import Database, wall_clock
 from bot.storage.download_store import DownloadStore
 from bot.storage.lease import Lease
-from bot.storage.tables import lease
+from tests.support.clock import SimulatedTime
 from tests.support.domain import PROJECT, START
 
 T = TypeVar("T")
@@ -31,7 +32,12 @@ async def test_free_lease_is_taken_by_one_process_alone(database: Database) -> N
     assert await leases[0].is_taken()
 
 
-async def test_released_lease_is_free_at_once_and_has_the_next_number(database: Database) -> None:
+async def test_released_lease_is_free_at_once_and_has_the_next_number(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    time = SimulatedTime()
+    time.advance(0.0006)  # what is stored is rounded up
+    monkeypatch.setattr(lease_module, "_now", lambda _db: time())
     first, second = Lease(database, "first"), Lease(database, "second")
     assert await first.take()
     number = first.number
@@ -85,15 +91,16 @@ async def test_lease_that_the_same_holder_took_again_counts_with_its_new_number_
     await watches(database, new).start_watch(PROJECT, START)
 
 
-async def test_lease_that_ends_far_ahead_is_free_since_the_clock_was_set_back(
-    database: Database,
+@pytest.mark.parametrize(("seconds", "is_free"), [(10, False), (10.5, True), (3600, True)])
+async def test_lease_is_free_after_the_clock_was_set_back_by_more_than_it_lasts(
+    seconds: float, is_free: bool, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    far = datetime.now(UTC) + timedelta(hours=1)
-    await database.write(
-        lambda db: db.execute(update(lease).values(holder="dead", number=7, expires_at=far))
-    )
+    time = SimulatedTime()
+    monkeypatch.setattr(lease_module, "_now", lambda _db: time())
+    assert await Lease(database, "dead", seconds=10.0).take()
+    time.advance(-seconds)
 
-    assert await Lease(database, "next").take()
+    assert await Lease(database, "next", seconds=10.0).take() is is_free
 
 
 async def test_write_waits_for_the_transaction_that_holds_the_lease(database: Database) -> None:
@@ -108,6 +115,39 @@ async def test_write_waits_for_the_transaction_that_holds_the_lease(database: Da
     started = await asyncio.gather(*starts)
 
     assert len(set(started)) == 1
+
+
+async def test_lease_is_held_until_its_seconds_after_the_last_renewal_are_over(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    time = SimulatedTime()
+    monkeypatch.setattr(lease_module, "boot_time", time.monotonic)
+    held = Lease(database, "first", seconds=10.0)
+    assert await held.take()
+    time.advance(5)
+    assert await held.renew()
+
+    time.advance(9.5)
+    assert held.is_held
+    time.advance(0.5)
+    assert not held.is_held
+
+
+async def test_lease_is_free_and_its_holder_writes_nothing_from_the_moment_of_its_end(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    time = SimulatedTime()
+    monkeypatch.setattr(lease_module, "_now", lambda _db: time())
+    first, second = Lease(database, "first", seconds=10.0), Lease(database, "second")
+    assert await first.take()
+
+    time.advance(9.5)
+    await watches(database, first).start_watch(PROJECT, START)
+    assert not await second.take()
+    time.advance(0.5)
+    with pytest.raises(NotActive):
+        await watches(database, first).start_watch(PROJECT, START)
+    assert await second.take()
 
 
 class LateAnswers(Database):

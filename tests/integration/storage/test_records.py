@@ -2,16 +2,19 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from bot.cancellation.decisions import AutoCancelStep, Judgement, LetRunResult, SubmitResult
 from bot.cancellation.download import Ended, Fingerprint, LetRun
-from bot.cancellation.errors import NothingChanged, TooEarly
+from bot.cancellation.errors import NothingChanged, RequestNotFound, TooEarly
 from bot.cancellation.people import ActingPerson
 from bot.cancellation.replies import ReplyKind
 from bot.cancellation.request import Ending, Request, State
+from bot.cancellation.starter import Starters
 from bot.storage.download_store import Listing
 from tests.integration.storage.record import Record
 from tests.support.core import core_environment
@@ -20,6 +23,8 @@ from tests.support.domain import (
     ALAN,
     AUTO_CANCEL,
     GIL,
+    LINK,
+    OPERATOR,
     POLICY,
     PROJECT,
     REF,
@@ -33,6 +38,7 @@ from tests.support.domain import (
 
 TWO_APPROVALS = replace(POLICY, approvals=2)
 NO_APPROVAL = replace(POLICY, approvals=0)
+OTHER_PROJECT = "5b6212af90dc76637950a2c7"
 
 
 @pytest.fixture
@@ -57,7 +63,9 @@ async def test_each_approval_is_recorded_under_its_approver(record: Record) -> N
         ("request:approval_given", "U0ADA"),
         ("request:approved", "U0ALAN"),
     ]
-    assert {line["team"] for line in await record.lines()} == {TEAM}
+    assert {(line["request"], line["team"]) for line in await record.lines()} == {
+        (request.id, TEAM)
+    }
     assert await record.replies() == [
         (ReplyKind.WAITS, "U0RINA", {}),
         (ReplyKind.APPROVAL, "U0ADA", {"given": 1, "needed": 2}),
@@ -125,6 +133,29 @@ async def test_acting_alone_on_a_waiting_request_is_recorded_and_told_with_its_r
     assert (await record.lines())[1]["reason"] == "too late else"
     alone = (ReplyKind.ACTED_ALONE, "U0GIL", {"reason": "too late else"})
     assert (await record.replies())[1:] == [alone]
+
+
+async def test_acting_alone_on_a_running_request_is_shown_on_its_message(record: Record) -> None:
+    await running(record)
+    shown = await record.wanted_version()
+
+    request = await record.submit(POLICY, OPERATOR, key="V2", alone=True)
+
+    assert (request.state, request.alone) == (State.CANCELLING, OPERATOR.id)
+    assert await record.wanted_version() > shown
+
+
+async def test_submit_that_needs_no_approval_starts_a_waiting_request_in_its_name(
+    record: Record,
+) -> None:
+    await record.submit(TWO_APPROVALS)
+
+    started = await record.submit(NO_APPROVAL, GIL, key="V2")
+
+    assert (started.state, started.needed, started.missing) == (State.APPROVED, 0, 0)
+    assert (await record.actors())[1:] == [("request:approved", "U0GIL")]
+    told = (ReplyKind.APPROVAL, "U0GIL", {"given": 1, "needed": 1})
+    assert (await record.replies())[-1] == told
 
 
 async def test_let_run_without_a_request_is_recorded_and_told(record: Record) -> None:
@@ -267,6 +298,36 @@ async def test_request_is_reminded_of_once(record: Record) -> None:
         await record.env.requests.remind(request.id, POLICY)
 
     assert await record.actors() == [("request:created", "U0RINA"), ("request:reminded", None)]
+
+
+async def test_row_and_event_have_the_same_time_in_whole_milliseconds(record: Record) -> None:
+    record.wait(0.999_998)
+
+    request = await record.submit()
+
+    (line,) = await record.lines()
+    assert request == await record.env.requests.get(request.id)
+    assert request.created_at == datetime.fromisoformat(line["at"])
+    assert request.created_at == START + timedelta(milliseconds=999)
+
+
+async def test_each_event_is_a_log_line_with_its_hash(record: Record) -> None:
+    with capture_logs() as logs:
+        await record.submit(POLICY, GIL, alone=True)
+
+    logged = [(line["name"], line["hash"]) for line in logs if line["event"] == "audit"]
+    assert len(logged) == 3
+    assert logged == [(line["event"], line["hash"]) for line in await record.lines()]
+
+
+async def test_change_of_a_message_that_slack_shows_dates_from_now(record: Record) -> None:
+    await record.env.list_new()
+    await record.env.outbox.message_shown(REF, await record.wanted_version(), "C0OPS", "1.0")
+    changed_at = record.wait(10)
+
+    await record.env.downloads.show_again()
+
+    assert await record.env.outbox.oldest() == changed_at
 
 
 async def test_id_of_a_request_is_128_random_bits(record: Record) -> None:
@@ -505,3 +566,96 @@ async def test_request_is_due_for_its_reminder_and_reminded_of_once(record: Reco
 
     assert not (await record.env.requests.due()).to_remind
     assert [name for name, _ in await record.actors()].count("request:reminded") == 1
+
+
+@pytest.mark.parametrize(
+    ("read_after", "now", "project", "is_awaited"),
+    [
+        (59, 59, PROJECT, True),
+        (60, 60, PROJECT, False),
+        (None, 120, PROJECT, True),
+        (None, 121, PROJECT, False),
+        (None, 60, OTHER_PROJECT, False),
+    ],
+)
+async def test_starters_of_a_download_are_read_for_a_minute_and_for_two_while_the_feed_fails(
+    read_after: int | None, now: int, project: str, is_awaited: bool, record: Record
+) -> None:
+    await record.env.list_new()
+    if read_after is not None:
+        starters = Starters(read_at=START + timedelta(seconds=read_after))
+        await record.env.downloads.record_starters(PROJECT, {REF.job_id: starters})
+    record.wait(now)
+
+    found = await record.env.downloads.without_final_starters(project)
+
+    assert [item.ref for item in found] == [REF] * is_awaited
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_shown"),
+    [
+        ({}, {}, False),
+        ({}, LINK, True),
+        ({}, {"cancelled": True}, True),
+        ({"failed": True}, {"failed": True, "cancelled": True}, True),
+    ],
+)
+async def test_answer_is_shown_where_it_changes_the_link_or_the_end(
+    before: dict[str, Any], after: dict[str, Any], is_shown: bool, record: Record
+) -> None:
+    await record.env.list_new(REF, **before)
+    shown = await record.wanted_version()
+
+    later = START + timedelta(seconds=5)
+    await record.env.downloads.record_job(REF, restore_job(**after), later, POLICY)
+
+    assert (await record.wanted_version() > shown) is is_shown
+
+
+async def test_click_about_a_download_that_is_not_stored_any_more_finds_nothing(
+    record: Record,
+) -> None:
+    with pytest.raises(RequestNotFound):
+        await record.let_run(ADA)
+
+
+@pytest.mark.parametrize(
+    ("decision", "link", "told"),
+    [
+        (None, LINK, 1),
+        (None, {}, 0),
+        ("let run", LINK, 0),
+        ("open", LINK, 0),  # its own end will be told
+        ("expired", LINK, 2),
+        ("denied", LINK, 1),
+        ("withdrawn", LINK, 1),
+    ],
+)
+async def test_end_after_a_live_link_is_told_unless_somebody_let_the_download_run(
+    decision: str | None, link: dict[str, Any], told: int, record: Record
+) -> None:
+    await record.env.list_new(REF, **link)
+    request = await record.submit() if decision not in {None, "let run"} else None
+    if decision == "expired" and request:
+        record.wait(1800)
+        await record.env.requests.expire(request.id, POLICY)
+    elif decision in {"let run", "denied", "withdrawn"}:
+        await record.let_run(RINA if decision == "withdrawn" else ADA, request)
+
+    later = record.wait(5)
+    await record.env.downloads.record_job(REF, restore_job(failed=True), later, POLICY)
+
+    kinds = [kind for kind, _, _ in await record.replies()]
+    assert kinds.count(ReplyKind.ENDED) == told
+
+
+async def test_message_stays_in_its_channel_after_the_settings_name_another_one(
+    record: Record,
+) -> None:
+    await record.env.list_new()
+    elsewhere = replace(POLICY, channel="C0NEW")
+
+    await record.env.downloads.record_job(REF, restore_job(), record.wait(5), elsewhere)
+
+    assert (await record.env.download()).channel == "C0OPS"

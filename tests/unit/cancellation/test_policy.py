@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from bot.cancellation import errors
-from bot.cancellation.people import EVERYONE, NO_ONE, ActingPerson, Kind, People
+from bot.cancellation.people import EVERYONE, NO_ONE, ActingPerson, Kind, People, Person, operator
 from bot.cancellation.policy import Act, ClusterRule, Policies, Policy, refusal
 from tests.support.domain import ADA, ALAN, EVE, GIL, OPERATOR, POLICY, RINA, person, users
 
@@ -75,6 +75,10 @@ def test_kind_decides_which_ways_of_naming_cover_a_person(
     assert (someone in EVERYONE) is by_everyone
     assert (someone in People(groups=frozenset({"S0OPS"}))) is by_group
     assert someone not in NO_ONE
+
+
+def test_account_of_the_machine_is_an_operator_of_no_workspace() -> None:
+    assert operator("root") == Person(id="cli:root", team="", kind=Kind.OPERATOR)
 
 
 def test_first_matching_cluster_rule_changes_approvals_and_note_alone() -> None:

@@ -1,23 +1,25 @@
 """What each second does: expiry, the reminder, auto-cancel and exemptions, read-only projects."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import pytest
+from sqlalchemy import Connection
 
 from bot.cancellation.download import Download
 from bot.cancellation.policy import Policy
 from bot.cancellation.request import Request, State
 from bot.cancellation.starter import Starters
-from bot.services import deadlines as module
 from bot.services.deadlines import Deadlines, auto_cancel_result, is_cancelled_before_link
 from bot.services.projects import Projects
-from bot.storage.request_store import RequestStore
+from bot.storage.database import Database
 from bot.tasks import cancel_and_wait
-from tests.support.core import CoreEnvironment
+from tests.support.clock import SimulatedLoop, simulate
+from tests.support.core import CoreEnvironment, core_environment
 from tests.support.domain import (
     ADA,
     AUTO_CANCEL,
@@ -32,6 +34,7 @@ from tests.support.domain import (
     restore_job,
 )
 
+T = TypeVar("T")
 Read: TypeAlias = Callable[[Download], Awaitable[Starters | None]]
 EXEMPT = replace(AUTO_CANCEL, auto_cancel_exempt=frozenset({"backup@shop.example"}))
 SECOND = job_ref(START, 2)
@@ -246,10 +249,6 @@ async def unreadable(_item: Download) -> None:
     return None
 
 
-async def hanging(_item: Download) -> None:
-    await asyncio.Event().wait()
-
-
 async def failing(_item: Download) -> None:
     raise ValueError("unexpected")
 
@@ -260,14 +259,12 @@ async def failing(_item: Download) -> None:
         (by_backup, True),
         (by_two, False),
         (unreadable, False),
-        (hanging, False),
         (failing, False),
     ],
 )
 async def test_exempt_starter_counts_only_where_the_feed_shows_it_alone_now(
-    read: Read, is_let_run: bool, env: CoreEnvironment, monkeypatch: pytest.MonkeyPatch
+    read: Read, is_let_run: bool, env: CoreEnvironment
 ) -> None:
-    monkeypatch.setattr(module, "FEED_TIMEOUT", 0.01)
     await with_policy(env, EXEMPT).list_new()
     # An earlier read showed the exempt starter; only the fresh one counts.
     await env.downloads.record_starters(PROJECT, {REF.job_id: await by_backup(download())})
@@ -284,6 +281,21 @@ async def test_exempt_starter_counts_only_where_the_feed_shows_it_alone_now(
     stored = await env.download()
     assert (stored.let_run is not None, await env.runs.running() == []) == (is_let_run, is_let_run)
     assert step.counted == ["exempt"] * is_let_run
+
+
+def test_auto_cancel_waits_for_the_feed_at_most_five_of_the_ten_seconds_that_it_has() -> None:
+    async def hang(_item: Download) -> None:
+        await asyncio.Event().wait()
+
+    async def act(loop: SimulatedLoop) -> None:
+        async with core_environment(EXEMPT) as env:
+            await env.list_new()
+            began = loop.time()
+            await Step(env, hang).after(90)
+            assert loop.time() - began <= 5
+            assert len(await env.runs.running()) == 1
+
+    simulate(act)
 
 
 async def test_waiting_request_about_an_exempt_download_waits_on(env: CoreEnvironment) -> None:
@@ -324,29 +336,40 @@ async def test_open_requests_of_a_read_only_project_end_as_withdrawn(env: CoreEn
     assert env.clock.sleeps == []  # it is done once
 
 
-class FailsOnce(RequestStore):
-    """A store that fails to end the first request of a read-only project."""
+class FailsOnce(Database):
+    """A database of which one transaction fails, after some that work."""
 
-    has_failed = False
+    work_before: float = math.inf
 
-    async def end_read_only(self, request_id: str, policy: Policy) -> None:
-        if not self.has_failed:
-            self.has_failed = True
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        self._count()
+        return await super().read(work)
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        self._count()
+        return await super().write(work)
+
+    def _count(self) -> None:
+        self.work_before -= 1
+        if self.work_before == -1:
             raise ValueError("unexpected")
-        await super().end_read_only(request_id, policy)
 
 
-async def test_read_only_project_is_tried_again_until_its_requests_have_ended(
-    env: CoreEnvironment,
+@pytest.mark.parametrize("work_before", range(3))
+async def test_settings_are_applied_again_until_every_transaction_has_worked(
+    work_before: int,
 ) -> None:
-    waiting = await env.ask()
-    with_policy(env, replace(POLICY, read_only=True))
-    env.requests = FailsOnce(env.database, env.clock, env.lease)
+    async with core_environment(open_database=FailsOnce) as env:
+        assert isinstance(env.database, FailsOnce)
+        waiting = await env.ask()
+        with_policy(env, replace(POLICY, read_only=True))
+        env.database.work_before = work_before
 
-    await Step(env).deadlines.apply_settings()
+        await Step(env).deadlines.apply_settings()
 
-    assert (await env.requests.get(waiting.id)).state is State.WITHDRAWN
-    assert env.clock.sleeps == [1.0]
+        assert env.database.work_before < 0
+        assert (await env.requests.get(waiting.id)).state is State.WITHDRAWN
+        assert env.clock.sleeps == [1.0]
 
 
 async def test_open_requests_of_a_project_that_is_not_named_wait_untouched(

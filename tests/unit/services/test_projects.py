@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from bot.atlas import Unavailable
-from bot.services.projects import Projects
-from tests.support.clock import FakeClock
+from bot.cancellation.policy import Policies
+from bot.services.projects import Project, Projects
+from tests.support.clock import FakeClock, SimulatedLoop, simulate
 from tests.support.core import CoreEnvironment
 from tests.support.domain import PROJECT, START
 from tests.support.fake_atlas import FakeAtlas
@@ -43,14 +44,16 @@ async def test_name_that_the_settings_lack_is_read_from_atlas(
     assert projects.name_of(PROJECT) == after
 
 
-async def test_name_is_read_until_it_is_known(
-    env: CoreEnvironment, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("bot.services.projects.RETRY_NAMES", 0.0)
-    atlas = NamedAtlas(FakeClock(START))
-    atlas.failures = 2
-    projects = Projects([replace(env.project, name=PROJECT, gateway=atlas)])
+def test_name_is_asked_for_each_minute_until_it_is_known() -> None:
+    async def read(loop: SimulatedLoop) -> None:
+        atlas = NamedAtlas(FakeClock(START))
+        atlas.failures = 2
+        unnamed = Project(id=PROJECT, name=PROJECT, policies=Policies(), gateway=atlas)
+        projects = Projects([unnamed])
 
-    await projects.read_names()
+        await projects.read_names()
 
-    assert projects.name_of(PROJECT) == "shop-prod"
+        assert projects.name_of(PROJECT) == "shop-prod"
+        assert loop.time() == pytest.approx(120)
+
+    simulate(read)

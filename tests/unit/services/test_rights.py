@@ -1,6 +1,6 @@
 """The check of rights right before a DELETE: people by Slack, and the time without Slack."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -219,15 +219,7 @@ async def test_operator_who_acts_alone_ends_the_wait_of_a_run_for_slack(
     env: CoreEnvironment,
 ) -> None:
     request = await run_without_slack(env)
-    sleep = env.runner.sleep
-
-    async def act_meanwhile(seconds: float) -> None:
-        if env.clock.now > START + timedelta(minutes=12):
-            env.runner.sleep = sleep
-            await env.ask(OPERATOR, key="cli:1", alone=True, reason="Slack is down")
-        await sleep(seconds)
-
-    env.runner.sleep = act_meanwhile
+    while_it_waits(env, lambda: env.ask(OPERATOR, key="cli:1", alone=True, reason="Slack is down"))
 
     ended = await env.run(request)
 
@@ -236,6 +228,35 @@ async def test_operator_who_acts_alone_ends_the_wait_of_a_run_for_slack(
     assert events.index("request:cancelling") < events.index("request:acted_alone")
     assert events.index("request:acted_alone") < events.index("atlas:cancel_sent")
     assert "acted_alone" in await env.replies()
+
+
+async def test_request_that_ends_while_its_run_waits_for_slack_is_not_cancelled(
+    env: CoreEnvironment,
+) -> None:
+    request = await run_without_slack(env)
+
+    async def end() -> None:
+        await env.requests.end_read_only(request.id, POLICY)
+        env.directory.is_silent = False
+
+    while_it_waits(env, end)
+
+    ended = await env.run(request)
+
+    assert (ended.state, env.atlas.delete_count) == (State.WITHDRAWN, 0)
+
+
+def while_it_waits(env: CoreEnvironment, act: Callable[[], Awaitable[object]]) -> None:
+    """Let something happen once, in a wait of a run, twelve minutes after the start."""
+    sleep = env.runner.sleep
+
+    async def act_and_sleep(seconds: float) -> None:
+        if env.clock.now > START + timedelta(minutes=12):
+            env.runner.sleep = sleep
+            await act()
+        await sleep(seconds)
+
+    env.runner.sleep = act_and_sleep
 
 
 async def run_without_slack(env: CoreEnvironment) -> Request:
