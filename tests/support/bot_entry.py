@@ -23,16 +23,13 @@ def fork_command(
     arguments: Sequence[str], environ: Mapping[str, str], folder: Path, out: int, err: int
 ) -> BaseProcess:
     """Start a command in a folder; its output goes to the open files `out` and `err`."""
-    return _start(_run_command, arguments, dict(environ), folder, path_of(out), path_of(err))
-
-
-def _start(target: object, *arguments: object) -> BaseProcess:
-    process = _context.Process(target=target, args=arguments, daemon=True)  # type: ignore[arg-type]
+    values = (arguments, dict(environ), folder, _path_of(out), _path_of(err))
+    process = _context.Process(target=_run_command, args=values, daemon=True)
     process.start()
     return process
 
 
-def path_of(file: int) -> Path:
+def _path_of(file: int) -> Path:
     """Return a path by which another process opens an open file."""
     return Path(f"/proc/{os.getpid()}/fd/{file}")
 

@@ -13,6 +13,7 @@ from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, chdir
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,6 +22,9 @@ from typer.testing import CliRunner
 
 from bot.cli.main import app
 from tests.support.bot_entry import fork_command
+
+#: The arguments of Python for `serve`.
+SERVE = ("-m", "bot", "serve")
 
 #: Seconds until the bot must be ready on a busy machine.
 START_TIMEOUT = 25.0
@@ -59,13 +63,13 @@ class BotProcess:
 
     Args:
         environ: the bot's settings; the bot selects a free port.
-        program: the arguments of Python.
+        program: the arguments of Python; None: the process is forked, without a second of imports.
     """
 
     def __init__(
         self,
         environ: Mapping[str, str],
-        program: Sequence[str] = ("-m", "bot", "serve"),
+        program: Sequence[str] | None = SERVE,
     ) -> None:
         self._program = program
         self._port = 0
@@ -73,10 +77,14 @@ class BotProcess:
         self._environ = {**surroundings(), "LOG_FORMAT": "json", **environ, "PORT": "0"}
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
         self._folder = tempfile.TemporaryDirectory(prefix="cancel-restore-bot-")
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | BaseProcess | None = None
 
     def __enter__(self) -> Self:
         self.started_at = time.monotonic()
+        if self._program is None:
+            folder, log = Path(self._folder.name), self._log.fileno()
+            self._process = fork_command(["serve"], self._environ, folder, log, log)
+            return self
         self._process = subprocess.Popen(
             [sys.executable, "-P", *self._program],
             env=self._environ,
@@ -113,7 +121,9 @@ class BotProcess:
     def code(self) -> int | None:
         """The exit code, or None while it runs."""
         assert self._process
-        return self._process.poll()
+        if isinstance(self._process, subprocess.Popen):
+            return self._process.poll()
+        return self._process.exitcode
 
     @property
     def log(self) -> str:
@@ -125,7 +135,10 @@ class BotProcess:
         """Send SIGKILL."""
         if self._process and self.code is None:
             self._process.kill()
-            self._process.wait(5)
+            if isinstance(self._process, subprocess.Popen):
+                self._process.wait(5)
+            else:
+                self._process.join(5)
 
     async def stop(self, seconds: float = 10.0) -> int:
         """Send SIGTERM and return the exit code; raises `TimeoutError` with the log."""

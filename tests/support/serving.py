@@ -16,7 +16,7 @@ from bot.sandbox.atlas import PROJECT_ID, Actor, FakeAtlasServer, RestoreJob
 from bot.sandbox.atlas.activity import DANA
 from bot.sandbox.slack import Ack, FakeSlackServer
 from tests.support.environ import bot_environ
-from tests.support.process import BotProcess, CommandResult, execute
+from tests.support.process import SERVE, BotProcess, CommandResult, run_command
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -45,6 +45,7 @@ class Serving:
     database_url: str
     stack: contextlib.ExitStack
     settings: dict[str, str] = field(default_factory=dict)
+    forks: bool = True  #: whether the bots are forked; else they are executed
 
     @property
     def environ(self) -> dict[str, str]:
@@ -57,12 +58,18 @@ class Serving:
 
     def begin(self, **settings: str) -> BotProcess:
         """Start a process."""
-        return self.stack.enter_context(BotProcess(self.environ | settings))
+        program = None if self.forks else SERVE
+        return self.stack.enter_context(BotProcess(self.environ | settings, program))
 
     async def start(self, **settings: str) -> BotProcess:
-        """Start a process, and wait until it is active and connected."""
+        """Start a process, and wait until it is active and connected.
+
+        With auto-cancel, also until it watches: a download that starts before is not new.
+        """
         bot = self.begin(**settings)
         await self.is_active(bot)
+        if "BOT_AUTO_CANCEL_AFTER" in self.environ | settings:
+            await self.until(lambda: any("/clusters" in call.path for call in self.atlas.calls))
         return bot
 
     async def is_active(self, bot: BotProcess) -> None:
@@ -88,9 +95,7 @@ class Serving:
         """Run a command of the program to its end, with the same settings."""
         environ = self.environ | settings
         without_slack = {k: v for k, v in environ.items() if not k.startswith("SLACK_")}
-        process = await execute(without_slack, *arguments)
-        out, err = await asyncio.wait_for(process.communicate(), 60)
-        return CommandResult(code=process.returncode or 0, out=out.decode(), err=err.decode())
+        return await run_command(*arguments, **without_slack)
 
     async def events(self, job: RestoreJob | None = None) -> list[str]:
         """Return the names of the events so far, oldest first."""
@@ -137,14 +142,16 @@ class Serving:
         found = [m for m in self.slack.state.messages(channel) if payload(m).get("job") == job.id]
         return found[-1] if found else None
 
-    async def message(self, job: RestoreJob, *states: str, channel: str = CHANNEL) -> Json:
+    async def message(
+        self, job: RestoreJob, *states: str, channel: str = CHANNEL, seconds: float = PATIENCE
+    ) -> Json:
         """Wait until the message of a download is in one of these states."""
 
         def in_state() -> Json | None:
             found = self.find(job, channel)
             return found if found and (not states or payload(found)["state"] in states) else None
 
-        return await self.until(in_state)
+        return await self.until(in_state, seconds)
 
     def text(self, thing: Json) -> str:
         return self.slack.state.text_of(thing)

@@ -29,6 +29,7 @@ def jump(bot: Serving, tmp_path: Path) -> Jump:
         new.replace(file)
 
     set_clock(0)
+    bot.forks = False
     bot.settings |= APPROVALS | {
         "LD_PRELOAD": str(needs_library("faketime/libfaketimeMT.so.1", "libfaketime")),
         "FAKETIME_TIMESTAMP_FILE": str(file),
