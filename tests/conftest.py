@@ -29,6 +29,8 @@ sys.path.append(str(Path(__file__).parents[1]))
 #: from the environment and ignores NO_PROXY, so that calls to loopback would leave the machine.
 PREFIXES = ("SLACK_", "MONGODB_", "BOT_", "LOG_")
 NAMES = frozenset({"DATABASE_URL", "HOST", "PORT"})
+#: The folder whose tests wait for other processes most of the time.
+WAITING = Path(__file__).parent / "acceptance" / "serve"
 
 # A shell lets what it starts in the background ignore SIGINT, and programs inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -49,6 +51,17 @@ settings.load_profile("suite")
 
 def pytest_report_header() -> str:
     return f"bot: {Path(bot.__file__).parent}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Spread the tests that wait for other processes: meanwhile others use the processors."""
+    waiting = [item for item in items if item.path.is_relative_to(WAITING)]
+    others = [item for item in items if not item.path.is_relative_to(WAITING)]
+    count = len(waiting) or 1
+    items.clear()
+    for number in range(count):
+        items += waiting[number : number + 1]
+        items += others[number * len(others) // count : (number + 1) * len(others) // count]
 
 
 def pytest_collection_finish() -> None:

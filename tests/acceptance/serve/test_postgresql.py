@@ -26,7 +26,7 @@ WHERE application_name = 'cancel-restore'
 """
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def with_tls() -> Iterator[PostgresServer]:
     with PostgresServer(tls=True) as server:
         yield server
