@@ -328,7 +328,8 @@ def _retry_after(
     header: str | None, code: str | None, parameters: Sequence[object]
 ) -> float | None:
     """Return the seconds to wait, from the header or the token bucket's error."""
-    if header is not None and _SECONDS.fullmatch(header.strip()):
+    header = (header or "").strip()
+    if _SECONDS.fullmatch(header):
         return float(header)
     if code == "RATE_LIMITED_TOKEN_BUCKET" and len(parameters) > 1:
         seconds = parameters[1]

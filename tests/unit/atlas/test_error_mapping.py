@@ -171,6 +171,7 @@ def test_client_address_is_found(parameters: object, detail: str, address: str) 
     [
         ({"Retry-After": "55"}, [], 55.0),
         ({"Retry-After": " 7 "}, ["/x", 55, 10, 5, 60], 7.0),
+        ({"Retry-After": "7\x1f"}, [], 7.0),
         ({}, ["/x", 55, 10, 5, 60], 55.0),
         ({}, [], None),
         ({}, ["/x", "many"], None),
