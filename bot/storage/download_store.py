@@ -64,6 +64,16 @@ class Changes:
             ),
         )
 
+    @classmethod
+    def joined(cls, parts: Sequence["Changes"]) -> "Changes":
+        """Return what several answers changed."""
+        return cls(
+            seen=tuple(item for part in parts for item in part.seen),
+            new=tuple(item for part in parts for item in part.new),
+            ended=tuple(item for part in parts for item in part.ended),
+            link_seen=tuple(item for part in parts for item in part.link_seen),
+        )
+
 
 NO_CHANGES = Changes()
 
@@ -223,22 +233,16 @@ class DownloadStore(Store):
         watch_started_at: datetime | None = None,
     ) -> Changes:
         """Announce what is new, and add the replies for a live link and for an end."""
-        seen: list[Download] = []
-        ended: list[Download] = []
-        link_seen: list[Download] = []
+        found: list[Changes] = []
         for download in after:
-            earlier = before[download.ref.job_id]
-            if earlier is None:
-                seen.append(download)
             placed = download_rows.place_message(uow, download, policy)
-            if download.link_existed and not (earlier and earlier.link_existed):
-                link_seen.append(placed)
+            changes = Changes.between(before[download.ref.job_id], placed, watch_started_at)
+            if changes.link_seen:
                 download_rows.notify_of_link(uow, policy, placed)
-            if download.ended and not (earlier and earlier.ended):
-                ended.append(placed)
+            if changes.ended:
                 download_rows.notify_of_end(uow, policy, placed)
-        new = tuple(item for item in seen if is_new(item.ref, watch_started_at))
-        return Changes(tuple(seen), new, tuple(ended), tuple(link_seen))
+            found.append(changes)
+        return Changes.joined(found)
 
 
 def _is_announced(

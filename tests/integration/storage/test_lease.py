@@ -1,8 +1,9 @@
 """The lease of the active process: one holder, and writes that prove it."""
 
 import asyncio
+import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 import pytest
@@ -23,7 +24,14 @@ def watches(database: Database, held: Lease) -> DownloadStore:
     return DownloadStore(database, wall_clock, held)
 
 
-async def test_free_lease_is_taken_by_one_process_alone(database: Database) -> None:
+async def test_free_lease_is_taken_by_one_process_alone(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_slowly(_db: Connection) -> datetime:
+        time.sleep(0.05)  # so that the transactions overlap, where no lock keeps them apart
+        return wall_clock()
+
+    monkeypatch.setattr(lease_module, "_now", read_slowly)
     leases = [Lease(database, f"process {number}") for number in range(5)]
 
     taken = await asyncio.gather(*(item.take() for item in leases))
@@ -35,9 +43,9 @@ async def test_free_lease_is_taken_by_one_process_alone(database: Database) -> N
 async def test_released_lease_is_free_at_once_and_has_the_next_number(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    time = SimulatedTime()
-    time.advance(0.0006)  # what is stored is rounded up
-    monkeypatch.setattr(lease_module, "_now", lambda _db: time())
+    clock = SimulatedTime()
+    clock.advance(0.0006)  # what is stored is rounded up
+    monkeypatch.setattr(lease_module, "_now", lambda _db: clock())
     first, second = Lease(database, "first"), Lease(database, "second")
     assert await first.take()
     number = first.number
@@ -95,10 +103,10 @@ async def test_lease_that_the_same_holder_took_again_counts_with_its_new_number_
 async def test_lease_is_free_after_the_clock_was_set_back_by_more_than_it_lasts(
     seconds: float, is_free: bool, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    time = SimulatedTime()
-    monkeypatch.setattr(lease_module, "_now", lambda _db: time())
+    clock = SimulatedTime()
+    monkeypatch.setattr(lease_module, "_now", lambda _db: clock())
     assert await Lease(database, "dead", seconds=10.0).take()
-    time.advance(-seconds)
+    clock.advance(-seconds)
 
     assert await Lease(database, "next", seconds=10.0).take() is is_free
 
@@ -120,31 +128,31 @@ async def test_write_waits_for_the_transaction_that_holds_the_lease(database: Da
 async def test_lease_is_held_until_its_seconds_after_the_last_renewal_are_over(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    time = SimulatedTime()
-    monkeypatch.setattr(lease_module, "boot_time", time.monotonic)
+    clock = SimulatedTime()
+    monkeypatch.setattr(lease_module, "boot_time", clock.monotonic)
     held = Lease(database, "first", seconds=10.0)
     assert await held.take()
-    time.advance(5)
+    clock.advance(5)
     assert await held.renew()
 
-    time.advance(9.5)
+    clock.advance(9.5)
     assert held.is_held
-    time.advance(0.5)
+    clock.advance(0.5)
     assert not held.is_held
 
 
 async def test_lease_is_free_and_its_holder_writes_nothing_from_the_moment_of_its_end(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    time = SimulatedTime()
-    monkeypatch.setattr(lease_module, "_now", lambda _db: time())
+    clock = SimulatedTime()
+    monkeypatch.setattr(lease_module, "_now", lambda _db: clock())
     first, second = Lease(database, "first", seconds=10.0), Lease(database, "second")
     assert await first.take()
 
-    time.advance(9.5)
+    clock.advance(9.5)
     await watches(database, first).start_watch(PROJECT, START)
     assert not await second.take()
-    time.advance(0.5)
+    clock.advance(0.5)
     with pytest.raises(NotActive):
         await watches(database, first).start_watch(PROJECT, START)
     assert await second.take()

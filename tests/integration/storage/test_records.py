@@ -15,7 +15,7 @@ from bot.cancellation.people import ActingPerson
 from bot.cancellation.replies import ReplyKind
 from bot.cancellation.request import Ending, Request, State
 from bot.cancellation.starter import Starters
-from bot.storage.download_store import Listing
+from bot.storage.download_store import NO_CHANGES, Listing
 from tests.integration.storage.record import Record
 from tests.support.core import core_environment
 from tests.support.domain import (
@@ -523,6 +523,14 @@ async def test_request_keeps_what_the_person_was_shown_also_where_another_is_sto
     assert request.shown == Fingerprint.of(shown)
 
 
+@pytest.mark.parametrize(("seconds", "deleted"), [(0, 0), (1, 1)])
+async def test_download_is_kept_for_ninety_days(seconds: int, deleted: int, record: Record) -> None:
+    await record.env.list_new()
+    record.wait(timedelta(days=90, seconds=seconds).total_seconds())
+
+    assert await record.env.downloads.delete_old() == deleted
+
+
 async def test_old_download_with_an_open_request_is_kept(record: Record) -> None:
     await record.submit()
     record.wait(timedelta(days=91).total_seconds())
@@ -548,10 +556,12 @@ async def test_download_is_gone_where_a_later_complete_list_of_its_cluster_lacks
     read_at = START + timedelta(seconds=seconds)
     listing = Listing(project_id=PROJECT, cluster=cluster, jobs=[], read_at=read_at, unread=unread)
 
+    shown = await record.wanted_version()
+
     changes = await record.env.downloads.record_listing(listing, AUTO_CANCEL)
 
     assert (await record.env.download()).ended is ended
-    assert len(changes.ended) == (ended is not None)
+    assert len(changes.ended) == (await record.wanted_version() > shown) == (ended is not None)
 
 
 async def test_request_is_due_for_its_reminder_and_reminded_of_once(record: Record) -> None:
@@ -659,3 +669,85 @@ async def test_message_stays_in_its_channel_after_the_settings_name_another_one(
     await record.env.downloads.record_job(REF, restore_job(), record.wait(5), elsewhere)
 
     assert (await record.env.download()).channel == "C0OPS"
+
+
+@pytest.mark.parametrize(
+    ("watch_started", "is_stored", "seen", "new"),
+    [(-60, False, 1, 1), (60, False, 1, 0), (None, False, 1, 0), (-60, True, 0, 0)],
+)
+async def test_submit_says_whether_it_stored_the_download_first_and_whether_that_is_new(
+    watch_started: int | None, is_stored: bool, seen: int, new: int, record: Record
+) -> None:
+    if watch_started is not None:
+        started_at = START + timedelta(seconds=watch_started)
+        await record.env.downloads.start_watch(PROJECT, started_at)
+    if is_stored:
+        await record.env.see()
+
+    changes = (await record.submitted()).changes
+
+    assert (len(changes.seen), len(changes.new)) == (seen, new)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "is_due"),
+    [(89, False), (90, True), (-60, False), (-61, True)],  # the last ones: the clock was set back
+)
+async def test_download_is_due_at_its_auto_cancel_time_or_after_the_clock_was_set_back(
+    seconds: int, is_due: bool, record: Record
+) -> None:
+    await record.env.list_new()
+    record.wait(seconds)
+
+    assert len(await record.env.downloads.due_to_auto_cancel()) == is_due
+
+
+@pytest.mark.parametrize(("minutes", "is_followed"), [(70, True), (71, False)])
+async def test_download_that_a_list_lacks_is_read_for_seventy_minutes(
+    minutes: int, is_followed: bool, record: Record
+) -> None:
+    await record.env.list_new()
+    later = START + timedelta(seconds=1)
+    empty = Listing(project_id=PROJECT, cluster="prod-eu", jobs=[], read_at=later)
+    await record.env.downloads.record_listing(empty, POLICY)
+    record.wait(60 * minutes)
+
+    assert len(await record.env.downloads.to_follow()) == is_followed
+
+
+async def test_read_of_a_download_that_is_not_stored_any_more_changes_nothing(
+    record: Record,
+) -> None:
+    assert await record.env.downloads.record_job(REF, restore_job(), START, POLICY) == NO_CHANGES
+    assert await record.env.downloads.get(PROJECT, REF.job_id) is None
+
+
+async def test_live_link_that_nobody_has_decided_about_is_told_once(record: Record) -> None:
+    await record.env.list_new()
+
+    for _ in range(2):
+        later = record.wait(5)
+        await record.env.downloads.record_job(REF, restore_job(**LINK), later, POLICY)
+
+    assert [kind for kind, _, _ in await record.replies()] == [ReplyKind.LINK_LIVE]
+
+
+@pytest.mark.parametrize(
+    ("job", "watch_started", "is_announced"),
+    [
+        ({}, 60, True),  # it goes on
+        ({"failed": True}, -60, True),
+        ({"failed": True}, 60, False),  # it ended before the watch began
+        ({"deliveryType": "automated"}, -60, False),
+    ],
+)
+async def test_listed_job_is_announced_where_it_is_a_download_that_goes_on_or_is_new(
+    job: dict[str, Any], watch_started: int, is_announced: bool, record: Record
+) -> None:
+    await record.env.downloads.start_watch(PROJECT, START + timedelta(seconds=watch_started))
+    record.env.atlas.jobs_now[REF] = job
+
+    await record.env.see()
+
+    stored = await record.env.downloads.get(PROJECT, REF.job_id)
+    assert (stored is not None) is is_announced
