@@ -1,6 +1,7 @@
 """`cancel-restore cancel`: cancels a download without Slack, with the same checks and record."""
 
 import asyncio
+import math
 import signal
 import sys
 import time
@@ -57,6 +58,10 @@ STOPPED = f"Interrupted. A DELETE may have been sent. {GO_ON}"
 NOT_RUN = (
     f"The active bot has not begun the request within {BEGIN_WITHIN:g} s. Check that its settings "
     f"name this project. {GO_ON}"
+)
+LEFT_TO_BOT = (
+    "The active bot carries the request out. If no step follows, check that its settings name this "
+    "project, or stop this command and cancel in Atlas."
 )
 ALREADY = "The download is cancelled already. Nothing was sent"
 NOT_CANCELLED = "The download has ended, and does not read cancelled"
@@ -241,8 +246,11 @@ class CancelCommand:
                     output.fail(WAITS)
                 if core.lease.is_held:
                     runner.start(request.id)
-                elif request.state is State.APPROVED and time.monotonic() > begin_by:
-                    output.fail(NOT_RUN)
+                elif time.monotonic() > begin_by:
+                    if request.state is State.APPROVED:
+                        output.fail(NOT_RUN)
+                    begin_by = math.inf
+                    self.steps.say(LEFT_TO_BOT, request)
                 await asyncio.sleep(POLL)
         finally:
             await runner.stop()

@@ -30,6 +30,7 @@ class Lease:
     database: Database
     holder: str  #: the name of this process, new at each start
     seconds: float = LEASE_SECONDS
+    patience: float = 0.0  #: seconds for which the lease must have been free before it is taken
     number: int | None = field(default=None, init=False)  #: while this process holds the lease
     _safe_until: float = field(default=0.0, init=False)  #: by `boot_time`
 
@@ -60,10 +61,6 @@ class Lease:
         if number is not None:
             await self.database.write(lambda db: self._end(db, number))
 
-    async def is_taken(self) -> bool:
-        """Whether a process holds the lease now."""
-        return await self.database.read(lambda db: not self._is_free(db))
-
     def check(self, db: Connection) -> None:
         """Prove in a transaction that the lease is held; raises `NotActive`."""
         row = db.execute(select(lease).with_for_update()).one()
@@ -82,9 +79,10 @@ class Lease:
 
     def _is_free(self, db: Connection) -> bool:
         row, now = db.execute(select(lease)).one(), _now(db)
+        free_since = now - timedelta(seconds=self.patience)
         # No lease ends later than this: the clock was set back since.
         latest = now + 2 * timedelta(seconds=self.seconds)
-        return bool(row.expires_at <= now or row.expires_at > latest)
+        return bool(row.expires_at <= free_since or row.expires_at > latest)
 
     def _renew(self, db: Connection) -> bool:
         expires_at = _now(db) + timedelta(seconds=self.seconds)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, delete, insert, select, text, update
+from sqlalchemy import ColumnElement, Select, delete, insert, select, text, update
 
 from bot.cancellation.errors import NothingChanged, RequestNotFound
 from bot.cancellation.events import EventName
@@ -108,11 +108,7 @@ def move(
         "trouble": "",
         **columns,
     }
-    expected = (
-        requests.c.id == request.id,
-        requests.c.state == str(request.state),
-        requests.c.alone == request.alone,
-    )
+    expected = (*_as_read(request), requests.c.alone == request.alone)
     if not uow.execute(update(requests).where(*expected).values(**values)).rowcount:
         raise NothingChanged(get(uow, request.id))
     detail = outcome_facts(outcome)
@@ -122,10 +118,21 @@ def move(
 
 
 def change(uow: UnitOfWork, request: Request, **columns: object) -> None:
-    """Change columns that are no state, where the request has not moved since it was read."""
-    expected = (requests.c.id == request.id, requests.c.state == str(request.state))
-    if not uow.execute(update(requests).where(*expected).values(**columns)).rowcount:
+    """Change columns that are no state; raises `NothingChanged` as `move` does."""
+    if not uow.execute(update(requests).where(*_as_read(request)).values(**columns)).rowcount:
         raise NothingChanged(get(uow, request.id))
+
+
+def _as_read(request: Request) -> tuple[ColumnElement[bool], ...]:
+    """Return the condition that a request has not moved, and no DELETE was recorded, since then.
+
+    A process that was active before, and is again, must not forget a DELETE of another one.
+    """
+    return (
+        requests.c.id == request.id,
+        requests.c.state == str(request.state),
+        requests.c.delete_count == request.attempts.count,
+    )
 
 
 def set_attempts(uow: UnitOfWork, request: Request, attempts: Attempts) -> Request:

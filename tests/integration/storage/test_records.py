@@ -446,6 +446,18 @@ async def test_step_of_a_run_whose_request_has_moved_changes_nothing(record: Rec
     assert (await record.env.requests.get(stale.id)).state is State.FAILED
 
 
+async def test_run_that_missed_a_delete_of_another_process_changes_nothing(record: Record) -> None:
+    stale = await running(record)
+    sent = await record.env.runs.record_sent(stale)
+
+    with pytest.raises(NothingChanged):
+        await record.env.runs.record_sent(stale)
+    with pytest.raises(NothingChanged):
+        await record.env.runs.settle(stale, Ending(State.REFUSED), POLICY)
+
+    assert await record.env.requests.get(stale.id) == sent
+
+
 async def test_transition_that_no_request_makes_is_an_error(record: Record) -> None:
     waiting = await record.submit()
 

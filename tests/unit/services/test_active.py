@@ -11,12 +11,13 @@ import pytest
 from sqlalchemy import Connection
 
 from bot.cancellation.errors import NotActive, NotRecorded
-from bot.services.active import Role, RoleKeeper, hold_in_turns
+from bot.services.active import COMMAND_PATIENCE, Role, RoleKeeper, hold_in_turns
 from bot.storage import lease as lease_module
 from bot.storage.database import Database
 from bot.storage.download_store import DownloadStore
 from bot.storage.lease import Lease
 from bot.storage.migrate import create_tables
+from bot.tasks import cancel_and_wait
 from tests.support.clock import SimulatedTime
 from tests.support.domain import PROJECT, START
 from tests.support.polling import wait_until
@@ -104,6 +105,7 @@ class Replicas:
 
     def __init__(self, time: SimulatedTime, databases: list[Watched]) -> None:
         self.time, self._databases = time, databases
+        self.tasks: list[asyncio.Task[None]] = []
         self.first, self.second = (
             Process(database, time, f"process {number}")
             for number, database in enumerate(databases, 1)
@@ -145,6 +147,7 @@ async def replicas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
     pair.second.start()
     await pair.passes(20)
     yield pair
+    await cancel_and_wait(*pair.tasks)
     for process in (pair.first, pair.second):
         await process.end()
         await process.database.close()
@@ -252,46 +255,43 @@ async def test_active_parts_that_fail_are_started_again(replicas: Replicas) -> N
     assert 3 <= first.starts <= 10
 
 
-async def test_command_leaves_the_lease_to_a_bot_that_waits_once_no_delete_is_out(
+def command(replicas: Replicas, name: str, is_sending: Callable[[], bool]) -> Lease:
+    """Start a command in place of the processes; return its lease."""
+    lease = Lease(replicas.first.database, name, patience=COMMAND_PATIENCE)
+    time = replicas.time
+    holding = hold_in_turns(lease, is_sending, sleep=time.sleep, monotonic=time.monotonic)
+    replicas.tasks.append(asyncio.create_task(holding))
+    return lease
+
+
+async def test_commands_leave_the_lease_to_a_bot_that_waits_once_no_delete_is_out(
     replicas: Replicas,
 ) -> None:
-    first, second, is_sending = replicas.first, replicas.second, True
-    await first.end()
-    await second.end()
-    command = asyncio.create_task(
-        hold_in_turns(
-            first.lease,
-            lambda: is_sending,
-            sleep=replicas.time.sleep,
-            monotonic=replicas.time.monotonic,
-        )
-    )
-    await replicas.until(lambda: first.lease.is_held)
-    second.start()
+    bot, is_sending = replicas.second, True
+    await replicas.first.end()
+    await bot.end()
+    leases = [command(replicas, name, lambda: is_sending) for name in ("first", "second")]
+    await replicas.until(lambda: any(lease.is_held for lease in leases))
+    bot.start()
     await replicas.passes(60)
-    assert not second.is_running
+    assert not bot.is_running
     is_sending = False
 
-    assert await replicas.until(lambda: second.is_running) <= 5
+    assert await replicas.until(lambda: bot.is_running) <= 5
 
-    second.is_stopped = True
-    assert await replicas.until(lambda: first.lease.is_held) <= 15
-    command.cancel()
+    bot.is_stopped = True
+    assert await replicas.until(lambda: any(lease.is_held for lease in leases)) <= 15
 
 
 async def test_command_holds_the_lease_again_and_again_where_no_bot_waits(
     replicas: Replicas,
 ) -> None:
-    for process in (replicas.first, replicas.second):
-        await process.end()
-    lease, time = replicas.first.lease, replicas.time
-    command = asyncio.create_task(
-        hold_in_turns(lease, lambda: False, sleep=time.sleep, monotonic=time.monotonic)
-    )
-    held = 0
+    await replicas.first.end()
+    await replicas.second.end()
+    lease, held = command(replicas, "command", lambda: False), 0
+
     for _ in range(200):
         await replicas.passes(STEP)
         held += lease.is_held
 
     assert held > 150
-    command.cancel()
