@@ -80,8 +80,10 @@ def cancel_download(
 ) -> None:
     """Cancel a download with the checks and the record of the bot; Slack is not needed.
 
+    Example: cancel-restore cancel prod-eu 5b622f7087d9d6039fafe03f --reason "by mistake"
+
     It may be killed at any moment and called again: the same request continues.
-    Exit codes: 0 Atlas reads cancelled, 1 failed, 2 wrong usage or settings.
+    Exit codes: 0 Atlas reads cancelled, 1 failed, 2 wrong usage or settings, 130 Ctrl-C.
     """
     wanted = Target.parse(target)
     if not yes and not (sys.stdin and sys.stdin.isatty()):

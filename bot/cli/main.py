@@ -83,7 +83,10 @@ def demo(
     ] = None,
     fault: Annotated[
         str,
-        typer.Option(help="A fault of the fake Atlas, or another scenario.", show_default=False),
+        typer.Option(
+            help="A fault of the fake Atlas or another scenario, such as down; another name lists all.",  # noqa: E501 - shown as it stands
+            show_default=False,
+        ),
     ] = "",
     *,
     script: Annotated[
