@@ -100,7 +100,7 @@ class Request:
     shown: Fingerprint  #: what the requester was shown
     needed: int  #: how many other people must approve
     created_at: datetime
-    changed_at: datetime  #: when it entered its state
+    changed_at: datetime  #: when it entered its state; while it runs, when it was approved
     expires_at: datetime  #: until when it waits
     asked_in: str | None = None  #: the channel of the command
     approvals: tuple[Approval, ...] = ()  #: those that count, oldest first

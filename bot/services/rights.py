@@ -32,7 +32,7 @@ class Rights:
         try:
             people = await self.resolve(users, groups_of(policy)) if users else {}
         except RightsNotChecked:
-            if now >= request.changed_at + DECISION_HOLDS:  # since the run began
+            if now >= request.changed_at + DECISION_HOLDS:
                 raise
             return Judgement(is_read_only=policy.read_only)
         return judge(policy, download, request, people)

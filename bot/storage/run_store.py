@@ -70,7 +70,14 @@ class RunStore(Store):
         """Begin a run, or continue one: an attempt without an answer may have taken effect."""
         request = request_rows.get(uow, request_id)
         if request.state is State.APPROVED:
-            request = request_rows.move(uow, request, State.CANCELLING, run_started_at=uow.now)
+            # What held at the decision counts for some minutes from then, also after a restart.
+            request = request_rows.move(
+                uow,
+                request,
+                State.CANCELLING,
+                changed_at=request.changed_at,
+                run_started_at=uow.now,
+            )
         return request
 
     @writes

@@ -196,11 +196,11 @@ async def test_after_ten_minutes_the_run_waits_and_ends_at_its_limit(env: CoreEn
     assert "Slack did not answer." in ended.outcome.error
 
 
-async def test_run_that_waits_for_slack_goes_on_when_it_answers(env: CoreEnvironment) -> None:
+async def test_run_that_begins_long_after_the_decision_goes_on_when_slack_answers(
+    env: CoreEnvironment,
+) -> None:
     request = await env.approved()
     env.directory.is_silent = True
-    env.clock.advance(1)
-    await env.runs.begin(request.id)
     env.clock.advance(DECISION_HOLDS.total_seconds())
 
     def answer_later(_method: str) -> None:
