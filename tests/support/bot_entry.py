@@ -1,5 +1,6 @@
 """Runs the bot and its commands in processes that a server forks: the imports take a second."""
 
+import faulthandler
 import gc
 import os
 import sys
@@ -38,6 +39,7 @@ def _run_command(
     arguments: Sequence[str], environ: Mapping[str, str], folder: Path, out: Path, err: Path
 ) -> None:
     _enter(environ, folder, out, err)
+    faulthandler.enable()  # SIGABRT shows where a command hangs
     sys.argv = ["cancel-restore", *arguments]
     program.main()
 

@@ -202,12 +202,14 @@ async def run_command(*arguments: str, **environ: str) -> CommandResult:
             arguments, {**surroundings(), **environ}, EMPTY_FOLDER, out.fileno(), err.fileno()
         )
         await asyncio.to_thread(process.join, COMMAND_TIMEOUT)
-        if process.exitcode is None:
-            process.kill()
-            raise TimeoutError
+        if (code := process.exitcode) is None and process.pid:
+            os.kill(process.pid, signal.SIGABRT)  # it writes where it is
+            await asyncio.to_thread(process.join, COMMAND_TIMEOUT)
         files = (out, err)
         texts = [os.pread(each.fileno(), os.fstat(each.fileno()).st_size, 0) for each in files]
-    return CommandResult(code=process.exitcode, out=texts[0].decode(), err=texts[1].decode())
+    if code is None:
+        raise TimeoutError(f"{arguments} did not end: {texts}")
+    return CommandResult(code=code, out=texts[0].decode(), err=texts[1].decode())
 
 
 async def execute(
