@@ -161,8 +161,8 @@ def let_run(
 ) -> LetRunDecision:
     """Return what *Let it run* does; `request` is the open one. Raises `CancellationError`.
 
-    Where the feed cannot be read, only the starters that it named before are refused; where Slack
-    does not tell the e-mail address, nobody is. `reason` is mandatory, except of the requester.
+    Where the feed cannot be read, only the starters that it named before are refused. Where Slack
+    does not tell the e-mail address, only the right is checked. The requester needs no `reason`.
     """
     if download.ended:
         raise errors.DownloadEnded(request)

@@ -71,8 +71,9 @@ def starters_of(
 ) -> Starters:
     """Return who may have started a job, by the restore requests of its project.
 
-    An event counts where it is within `TOLERANCE` of the job's start. One that fits another job too
-    is left out where this job has an event of its own, and the other jobs have no event too many.
+    An event counts where it is within `TOLERANCE` of the job's start. An event that fits another
+    job too is left out where this job has an event of its own, and where there are not more events
+    near these other jobs than jobs: else one of those events may be of this job.
     """
     near = [event for event in events if _fits(job_id, event)]
     own = [event for event in near if not any(_fits(job, event) for job in other_jobs)]

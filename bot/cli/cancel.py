@@ -60,8 +60,8 @@ NOT_RUN = (
     f"name this project. {GO_ON}"
 )
 LEFT_TO_BOT = (
-    "The active bot carries the request out. If no step follows, check that its settings name this "
-    "project, or stop this command and cancel in Atlas."
+    "Another process is active, and runs the request if its settings name this project. If no step "
+    "follows, check that its settings name this project, or cancel in Atlas."
 )
 ALREADY = "The download is cancelled already. Nothing was sent"
 NOT_CANCELLED = "The download has ended, and does not read cancelled"
@@ -248,6 +248,7 @@ class CancelCommand:
                     output.fail(WAITS)
                 if core.lease.is_held:
                     runner.start(request.id)
+                    begin_by = time.monotonic() + BEGIN_WITHIN
                 elif time.monotonic() > begin_by:
                     if request.state is State.APPROVED:
                         output.fail(NOT_RUN)

@@ -84,7 +84,8 @@ def demo(
     fault: Annotated[
         str,
         typer.Option(
-            help="A fault of the fake Atlas or another scenario, such as down; another name lists all.",  # noqa: E501 - shown as it stands
+            help="A fault of the fake Atlas or another scenario, such as down. "
+            "A name that does not exist lists all of them.",
             show_default=False,
         ),
     ] = "",

@@ -16,7 +16,10 @@ AT_ONCE = 8
 #: download began so much earlier, for the bot and the clock to count the same time to its link.
 PAUSED = {"mistake": 44.0, "approval": 74.0}
 
-PAUSES = "The real bot, between a fake Slack and a fake Atlas. The demo does not wait for people; the clock does."  # noqa: E501 - shown as it stands
+PAUSES = (
+    "The real bot, between a fake Slack and a fake Atlas. "
+    "The times count the pauses of people, for which the demo does not wait."
+)
 
 
 async def play_all(out: TextIO) -> None:
