@@ -88,12 +88,11 @@ class Core:
     metrics: Metrics = field(default_factory=Metrics)
     holder: str = field(default_factory=new_holder)
     now: Callable[[], datetime] = wall_clock
-    lease_patience: float = 0.0  #: as in `Lease`
 
     def __post_init__(self) -> None:
         self.database = Database(self.settings.database_url.get_secret_value())
         self.database.on_event = self.metrics.count_event
-        self.lease = Lease(self.database, self.holder, patience=self.lease_patience)
+        self.lease = Lease(self.database, self.holder)
         self.clients = AtlasClients(self.settings, self.metrics, self.now)
         self.projects = Projects(map(self.clients.project, self.settings.projects))
         self._feeds: dict[str, Feed] = {}

@@ -14,7 +14,6 @@ from sqlalchemy.exc import SQLAlchemyError
 from bot.cancellation.people import ActingPerson, operator
 from bot.cli import output
 from bot.log_config import SILENT, configure_logging, redact
-from bot.services.active import COMMAND_PATIENCE
 from bot.services.projects import Project
 from bot.settings import Settings, SettingsError, load_settings
 from bot.storage.database import first_cause
@@ -47,7 +46,7 @@ def current_operator() -> ActingPerson:
 @asynccontextmanager
 async def opened_core(settings: Settings) -> AsyncIterator[Core]:
     """Open the services, with the projects' names; close them at the end."""
-    core = Core(settings, lease_patience=COMMAND_PATIENCE)
+    core = Core(settings)
     try:
         with suppress(TimeoutError):  # ids suffice
             async with asyncio.timeout(NAMES_WITHIN):

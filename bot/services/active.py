@@ -19,9 +19,9 @@ TAKE_INTERVAL = 1.0  #: seconds between two tries of a standby
 RENEW_INTERVAL = 2.0
 #: Seconds for the active parts to end, and for the release: SIGTERM ends the process within five.
 STOP_WITHIN, RELEASE_WITHIN = 3.0, 1.0
-#: Seconds for which a command holds the lease before it leaves it, and for which it lets the lease
-#: be free before it takes it: a bot that waits is first.
-HOLD_FOR, COMMAND_PATIENCE = 15.0, 2.0
+#: Seconds for which a command holds the lease before it releases it, and for which the lease must
+#: be free before a command takes it: a bot that waits is first.
+HOLD_FOR, FREE_FOR = 15.0, 2.0
 
 log = structlog.get_logger(__name__)
 
@@ -116,13 +116,13 @@ async def hold_in_turns(
     """Hold the lease for a command while no bot wants it, until cancelled.
 
     The command runs one request, and a bot watches all downloads. So the command leaves the lease
-    from time to time, but not while a DELETE is out; `Lease.patience` lets a bot take it first.
+    from time to time, but not while a DELETE is out.
     """
     leave_at = 0.0
     while True:
         with suppress(StorageError):
             if lease.number is None:
-                if await lease.take():
+                if await lease.take(FREE_FOR):
                     leave_at = monotonic() + HOLD_FOR
             elif monotonic() < leave_at or is_sending():
                 await lease.renew()

@@ -30,7 +30,6 @@ class Lease:
     database: Database
     holder: str  #: the name of this process, new at each start
     seconds: float = LEASE_SECONDS
-    patience: float = 0.0  #: seconds for which the lease must have been free before it is taken
     number: int | None = field(default=None, init=False)  #: while this process holds the lease
     _safe_until: float = field(default=0.0, init=False)  #: by `boot_time`
 
@@ -39,10 +38,10 @@ class Lease:
         """Whether no other process can hold it now: checked before each call of Slack or Atlas."""
         return self.number is not None and boot_time() < self._safe_until
 
-    async def take(self) -> bool:
-        """Take the lease if it is free or has expired; False while another process holds it."""
+    async def take(self, free_for: float = 0.0) -> bool:
+        """Take the lease if it has been free for these seconds; False otherwise."""
         began = boot_time()
-        self.number = await self.database.write(self._take)
+        self.number = await self.database.write(lambda db: self._take(db, free_for))
         self._safe_until = began + self.seconds
         return self.number is not None
 
@@ -68,18 +67,18 @@ class Lease:
         if not is_own or row.expires_at <= _now(db):
             raise NotActive
 
-    def _take(self, db: Connection) -> int | None:
+    def _take(self, db: Connection, free_for: float) -> int | None:
         lock_lease(db)
-        if not self._is_free(db):
+        if not self._is_free(db, free_for):
             return None
         number = db.execute(select(lease.c.number)).scalar_one() + 1
         expires_at = _now(db) + timedelta(seconds=self.seconds)
         db.execute(update(lease).values(holder=self.holder, number=number, expires_at=expires_at))
         return int(number)
 
-    def _is_free(self, db: Connection) -> bool:
+    def _is_free(self, db: Connection, free_for: float) -> bool:
         row, now = db.execute(select(lease)).one(), _now(db)
-        free_since = now - timedelta(seconds=self.patience)
+        free_since = now - timedelta(seconds=free_for)
         # No lease ends later than this: the clock was set back since.
         latest = now + 2 * timedelta(seconds=self.seconds)
         return bool(row.expires_at <= free_since or row.expires_at > latest)

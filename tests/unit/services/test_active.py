@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Connection
 
 from bot.cancellation.errors import NotActive, NotRecorded
-from bot.services.active import COMMAND_PATIENCE, Role, RoleKeeper, hold_in_turns
+from bot.services.active import Role, RoleKeeper, hold_in_turns
 from bot.storage import lease as lease_module
 from bot.storage.database import Database
 from bot.storage.download_store import DownloadStore
@@ -257,7 +257,7 @@ async def test_active_parts_that_fail_are_started_again(replicas: Replicas) -> N
 
 def command(replicas: Replicas, name: str, is_sending: Callable[[], bool]) -> Lease:
     """Start a command in place of the processes; return its lease."""
-    lease = Lease(replicas.first.database, name, patience=COMMAND_PATIENCE)
+    lease = Lease(replicas.first.database, name)
     time = replicas.time
     holding = hold_in_turns(lease, is_sending, sleep=time.sleep, monotonic=time.monotonic)
     replicas.tasks.append(asyncio.create_task(holding))
