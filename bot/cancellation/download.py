@@ -16,7 +16,7 @@ LINK_WAIT = timedelta(minutes=3)
 #: It is longer than an answer can be late.
 SET_BACK = timedelta(minutes=1)
 #: A list that lacks a download may be stale. Each download is read every 12 s, so that in this time
-#: a read would have found it.
+#: a read would have found one that Atlas still has.
 GONE_AFTER = timedelta(seconds=30)
 
 
@@ -141,11 +141,9 @@ class Download:
         )
         return next((ended for is_set, ended in flags if is_set), None)
 
-    def has_surely_ended(self, now: datetime) -> bool:
-        """Whether it has ended, and not only by a list that may be stale."""
-        if self.ended is Ended.GONE:
-            return self.read_at <= now - GONE_AFTER
-        return self.ended is not None
+    def is_lost(self, listed_at: datetime) -> bool:
+        """Whether a list of this time that lacks it shows that Atlas does not have it any more."""
+        return self.read_at <= listed_at - GONE_AFTER
 
     def link(self, now: datetime) -> Link:
         """Return the link's line at this time."""

@@ -107,9 +107,9 @@ class DownloadStore(Store):
 
     @reads
     def to_follow(self, uow: UnitOfWork) -> list[Download]:
-        """Return the downloads that go on, and those that a list lately did not have.
+        """Return the downloads that go on, and those that lists lately did not have.
 
-        That list may have been stale; a read of the job shows it.
+        The lists may have been stale while reads failed; a read of the job shows it.
         """
         recent = downloads.c.stored_at >= uow.now - RUN_LIMIT
         statement = select(downloads).where(recent, downloads.c.is_gone)
@@ -215,9 +215,9 @@ class DownloadStore(Store):
                 uow.execute(delete(table).where(*of))
         return len(rows)
 
-    def _lose(self, uow: UnitOfWork, download: Download, read_at: datetime) -> Download:
-        """Mark a download that a complete list, read after its last answer, does not have."""
-        if read_at <= download.read_at:
+    def _lose(self, uow: UnitOfWork, download: Download, listed_at: datetime) -> Download:
+        """Mark a download that a complete list does not have, where no read has lately had it."""
+        if not download.is_lost(listed_at):
             return download
         lost = replace(download, is_gone=True)
         uow.update_download(lost)

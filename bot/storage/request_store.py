@@ -194,7 +194,7 @@ class RequestStore(Store):
         """End a waiting request whose download has ended."""
         request = request_rows.get(uow, request_id)
         download = download_rows.get(uow, request.ref)
-        if request.state is State.AWAITING and download.has_surely_ended(uow.now):
+        if request.state is State.AWAITING and download.ended:
             state = end_of_download(request, download)
             self._end(uow, policy, download, request, state=state, outcome=Outcome())
 

@@ -77,7 +77,7 @@ async def test_download_that_a_stale_list_lacks_goes_on_again_once_it_is_read(
     env.policy = AUTO_CANCEL
     await env.see()
     due_at = (await env.download()).auto_cancel(env.policy)
-    env.clock.advance(1.0)
+    env.clock.advance(30.0)
     stale = Listing(project_id=PROJECT, cluster="prod-eu", jobs=[], read_at=env.clock.now)
     await env.downloads.record_listing(stale, env.policy)
     lost = await env.download()
@@ -93,7 +93,7 @@ async def test_download_that_is_gone_is_not_read_for_ever(
     env: CoreEnvironment, followed: Followed
 ) -> None:
     await env.see()
-    env.clock.advance(1.0)
+    env.clock.advance(30.0)
     listing = Listing(project_id=PROJECT, cluster="prod-eu", jobs=[], read_at=env.clock.now)
     await env.downloads.record_listing(listing, env.policy)
     env.clock.advance(RUN_LIMIT.total_seconds())
