@@ -75,7 +75,7 @@ def load_settings(
     projects, named = read_projects(given, file, problems)
     unknown = [*_unknown_variables(given.keys() - named)]
     if problems or process is None or atlas is None:
-        raise SettingsError([*problems, *unknown])
+        raise SettingsError([*problems, *unknown, *_no_env_file(environ)])
     parts = {
         "slack": slack,
         "atlas": atlas,
@@ -91,6 +91,12 @@ def _variables(environ: Mapping[str, str] | None, problems: list[str]) -> dict[s
     if environ is None:
         environ = {**_read_env_file(Path(ENV_FILE), problems), **os.environ}
     return {name: value.strip() for name, value in environ.items() if value.strip()}
+
+
+def _no_env_file(environ: Mapping[str, str] | None) -> Iterator[str]:
+    """Say where variables are set where somebody may not know."""
+    if environ is None and not Path(ENV_FILE).exists():
+        yield f"{Path.cwd()} has no file {ENV_FILE}: the variables are those of the environment."
 
 
 def _read_env_file(path: Path, problems: list[str]) -> dict[str, str]:

@@ -299,6 +299,19 @@ def test_env_file_is_not_read_where_the_variables_are_given(env_file: Path) -> N
     assert load_settings(ENOUGH, needs_slack=True).port == 3000
 
 
+@pytest.mark.parametrize("exists", [False, True])
+def test_missing_variable_without_an_env_file_names_where_one_would_be(
+    env_file: Path, monkeypatch: pytest.MonkeyPatch, *, exists: bool
+) -> None:
+    monkeypatch.delenv("SLACK_APP_TOKEN")
+    if exists:
+        env_file.touch()
+
+    with pytest.raises(SettingsError) as error:
+        load_settings(needs_slack=True)
+    assert (f"{env_file.parent} has no file .env" in str(error.value)) is not exists
+
+
 def test_lines_of_the_env_file_that_set_nothing_are_problems(env_file: Path) -> None:
     env_file.write_text('# comment\n\nBOT_READ_ONLY true\nPORT=x\n\nBOT_APPROVERS="U1\n')
     with pytest.raises(SettingsError) as caught:
