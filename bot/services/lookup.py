@@ -101,7 +101,7 @@ class Lookup:
                 job = await project.gateway.job(ref, Priority.PERSON)
                 name = await project.gateway.cluster_of(ref, job, Priority.PERSON)
             except (ClusterNotFound, JobNotFound) as error:
-                project, ref, job = await self._find_elsewhere(projects, cluster, job_id, error)
+                project, ref, job = await self._find_elsewhere(project, cluster, job_id, error)
             else:
                 ref = replace(ref, cluster_name=name)
         else:
@@ -141,13 +141,15 @@ class Lookup:
         raise NotFoundInAtlas(_why_not_found(projects, results))
 
     async def _find_elsewhere(
-        self, projects: Collection[Project], cluster: str, job_id: str, error: AtlasError
+        self, project: Project, cluster: str, job_id: str, error: AtlasError
     ) -> tuple[Project, JobRef, RestoreJob]:
         """Find a job that its typed cluster does not have: the person may have mistyped it."""
         try:
-            return await self._locate(projects, job_id)
-        except CancellationError as not_found:
-            raise NotFoundInAtlas(f"{cluster}: {error} {not_found}") from error
+            return await self._locate([project], job_id)
+        except NotFoundInAtlas as not_found:
+            if isinstance(error, ClusterNotFound):
+                raise NotFoundInAtlas(f"{cluster}: {error} {not_found}") from error
+            raise
 
     async def _running_in(self, project: Project, cluster: str | None) -> Running:
         try:

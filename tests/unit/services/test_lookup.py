@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from bot.atlas import JobRef, Unavailable
+from bot.atlas import AtlasRejected, ClusterNotFound, JobNotFound, JobRef, Unavailable
 from bot.cancellation.errors import WrongCluster
 from bot.services.lookup import Lookup, NotFoundInAtlas
 from bot.services.projects import Project
@@ -73,6 +73,21 @@ async def test_cluster_of_the_own_links_of_a_job_counts_before_the_typed_one(
 async def test_job_that_no_cluster_has_is_told_with_what_was_searched(env: CoreEnvironment) -> None:
     with pytest.raises(NotFoundInAtlas, match="No cluster of shop has a download with this job"):
         await lookup(env).find([env.project], None, job_id(number=9))
+
+
+@pytest.mark.parametrize(
+    ("error", "first"),
+    [(JobNotFound, "No cluster of shop"), (ClusterNotFound, "prod-eu: There is no")],
+)
+async def test_job_that_its_typed_cluster_and_no_other_has_is_told_once(
+    env: CoreEnvironment, error: type[AtlasRejected], first: str
+) -> None:
+    env.atlas.gets.append(error(status=404))
+
+    with pytest.raises(NotFoundInAtlas) as refused:
+        await lookup(env).find([env.project], "prod-eu", job_id(number=9))
+    assert str(refused.value).startswith(first)
+    assert str(refused.value).count("No cluster of shop has a download with this job id") == 1
 
 
 async def test_job_has_what_the_bot_knows_of_it(env: CoreEnvironment) -> None:
