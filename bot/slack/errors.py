@@ -24,7 +24,7 @@ class SlackError(Exception):
 
 
 class SlackUnavailable(SlackError):
-    sentence = "Slack did not answer. Try again in a moment."
+    sentence = "Slack failed or did not answer. Try again in a moment."
 
 
 class RateLimited(SlackUnavailable):

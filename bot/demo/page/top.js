@@ -44,8 +44,8 @@ function bot() {
   return h("div", { class: `bot ${now}` },
     h("span", { class: "bot-state", title: pid ? `Process ${pid}, ${needs}` : "" }, h("span", { class: "light" }), h("span", { class: "bot-words", role: "status" }, WORDS[now])),
     now === "stopped"
-      ? h("button", { type: "button", class: "button small primary", onclick: start, "data-key": "bot" }, "Start", h("span", { class: "wide" }, "it again"))
-      : h("button", { type: "button", class: "button small", disabled: now === "starting", onclick: kill, "data-key": "bot", title: "Send SIGKILL to the bot's process" }, "Kill", h("span", { class: "wide" }, "the bot")));
+      ? h("button", { type: "button", class: "button small primary", onclick: start, "data-key": "bot" }, "Start bot")
+      : h("button", { type: "button", class: "button small", disabled: now === "starting", onclick: kill, "data-key": "bot", title: "Send SIGKILL to the bot's process" }, "Kill bot"));
 }
 
 const wanted = matchMedia("(prefers-color-scheme: dark)");
