@@ -96,7 +96,7 @@ def _variables(environ: Mapping[str, str] | None, problems: list[str]) -> dict[s
 def _no_env_file(environ: Mapping[str, str] | None) -> Iterator[str]:
     """Say where variables are set where somebody may not know."""
     if environ is None and not Path(ENV_FILE).exists():
-        yield f"{Path.cwd()} has no file {ENV_FILE}: the variables are those of the environment."
+        yield f"{ENV_FILE} is not in {Path.cwd()}: only the variables of the environment count"
 
 
 def _read_env_file(path: Path, problems: list[str]) -> dict[str, str]:

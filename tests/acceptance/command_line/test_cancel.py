@@ -87,7 +87,7 @@ async def test_list_writes_what_could_be_read_and_ends_with_1_for_the_rest(
         ({}, ("no-such", *RUNNING, *YES), 2, "no project 'no-such'"),
         ({}, (*RUNNING, "--reason", "by mistake"), 2, "--yes"),
         ({}, ("prod-us", RUNNING[1], *YES), 1, "belongs to the cluster prod-eu, not to prod-us"),
-        ({}, ("prod-eu", "0" * 24, *YES), 1, "has no such download"),
+        ({}, ("prod-eu", "0" * 24, *YES), 1, "has a download with this job id. Check the id."),
         ({}, (*AUTOMATED, *YES), 1, "Atlas cancels downloads only"),
         ({}, (*EXPIRED, *YES), 1, "Tell your security team.\n"),
         ({}, (*FAILED, *YES), 1, "does not read cancelled. No link was seen.\n"),

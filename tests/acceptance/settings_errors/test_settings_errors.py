@@ -23,12 +23,13 @@ SHOP = f'[[projects]]\nname = "shop"\nid = "{PROJECT}"\n'
                 "SLACK_APP_TOKEN",
                 "MONGODB_ATLAS_PROJECT_ID",
                 "MONGODB_ATLAS_PUBLIC_API_KEY",
+                ".env",
             ],
         ),
         (
             {**ENOUGH, "SLACK_APP_TOKEN": "xoxb-sesame", "PORT": "http", "BOT_CHANNEL": "#ops"},
             {},
-            ["PORT", "SLACK_APP_TOKEN", "BOT_CHANNEL"],
+            ["PORT", "SLACK_APP_TOKEN", "BOT_CHANNEL", ".env"],
         ),
         (
             {**ENOUGH, "BOT_APPROVALS": "9"},
@@ -38,7 +39,7 @@ SHOP = f'[[projects]]\nname = "shop"\nid = "{PROJECT}"\n'
         (
             {**ENOUGH, "BOT_PROJECTS_FILE": "projects.toml", "HOST": "http://sesame"},
             {"projects.toml": f"{SHOP}approvals = 9\nprivate_key = 'sesame'\n"},
-            ["HOST", "BOT_PROJECTS_FILE", "BOT_PROJECTS_FILE"],
+            ["HOST", "BOT_PROJECTS_FILE", "BOT_PROJECTS_FILE", ".env"],
         ),
     ],
     ids=["no variable", "several variables", "in .env", "in the projects file"],

@@ -309,7 +309,7 @@ def test_missing_variable_without_an_env_file_names_where_one_would_be(
 
     with pytest.raises(SettingsError) as error:
         load_settings(needs_slack=True)
-    assert (f"{env_file.parent} has no file .env" in str(error.value)) is not exists
+    assert (f".env is not in {env_file.parent}: only" in str(error.value)) is not exists
 
 
 def test_lines_of_the_env_file_that_set_nothing_are_problems(env_file: Path) -> None:
