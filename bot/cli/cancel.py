@@ -63,6 +63,7 @@ LEFT_TO_BOT = (
     "Another process is active, and runs the request if its settings name this project. If no step "
     "follows, check that its settings name this project, or cancel in Atlas."
 )
+MAY_WAIT = " If it waits for Slack, call this again with --without-approval and --reason."
 ALREADY = "The download is cancelled already. Nothing was sent"
 NOT_CANCELLED = "The download has ended, and does not read cancelled"
 
@@ -159,7 +160,8 @@ class CancelCommand:
             output.fail(ONLY_WATCHES, output.WRONG_USAGE)
         running = details.open_request
         if running and running.state is not State.AWAITING and not self._acts_on(running, details):
-            self.steps.say(f"{running.requester or 'Auto-cancel'} asked already.", running)
+            hint = MAY_WAIT if acts_on_run(running, current_operator()) else ""
+            self.steps.say(f"{running.requester or 'Auto-cancel'} asked already.{hint}", running)
             return await self._follow(core, details, running)
         if details.job.is_over:
             return self._report_ended(details)

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from bot.atlas import JobRef
-from bot.sandbox.atlas import PROJECT_ID, FakeAtlasServer, Fault, Kind
+from bot.sandbox.atlas import PROJECT_ID, Call, FakeAtlasServer, Fault, Kind
 from bot.sandbox.slack import FakeSlackServer
 from bot.storage.database import Database, wall_clock
 from bot.storage.lease import Lease
@@ -267,6 +267,10 @@ def shown_about(slack: FakeSlackServer, job: str) -> str:
     return next((slack.state.text_of(m) for m, meta in payloads if job in json.dumps(meta)), "")
 
 
+def reads_of(atlas: FakeAtlasServer) -> list[Call]:
+    return [call for call in atlas.calls if call.method == "GET" and RUNNING[1] in call.path]
+
+
 async def ask_in_slack(environ: Environ, atlas: FakeAtlasServer) -> str:
     """Store a request that waits for two approvals, and return its id."""
     url = environ["DATABASE_URL"]
@@ -339,9 +343,13 @@ async def test_operator_ends_the_wait_of_a_request_that_runs_while_slack_does_no
         await RequestStore(*over).approve(waiting, approver, POLICY)
     await RunStore(*over).begin(waiting)
     await database.close()
+    following = asyncio.create_task(invoke("cancel", *RUNNING, *YES, **environ, **APPROVALS))
+    await wait_until(lambda: [call.status for call in reads_of(atlas)].count(200) > 1)
     ran = await run(environ | APPROVALS, "cancel", *RUNNING, *ALONE)
+    followed = await following
 
-    assert (ran.code, ran.err) == (0, "")
+    assert (ran.code, ran.err, followed.code) == (0, "", 0)
+    assert "call this again with --without-approval" in followed.out
     assert {line["request"] for line in lines(ran.out)} == {waiting}
     assert "request:acted_alone" in {line["event"] for line in lines(ran.out)}
     assert len(atlas.deletes(RUNNING[1])) == 1
