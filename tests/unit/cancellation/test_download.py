@@ -123,11 +123,12 @@ def test_answer_after_the_clock_was_set_back_counts() -> None:
     assert later.link_existed
 
 
-def test_download_that_atlas_lists_again_goes_on() -> None:
+@pytest.mark.parametrize("later", [timedelta(0), MINUTE])
+def test_download_that_atlas_lists_again_goes_on(later: timedelta) -> None:
     lost = replace(download(), is_gone=True)
 
     assert lost.ended is Ended.GONE
-    assert lost.observed(restore_job(), START + MINUTE).ended is None
+    assert lost.observed(restore_job(), lost.read_at + later).ended is None
 
 
 NEW = START - MINUTE
