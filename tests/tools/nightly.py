@@ -98,8 +98,7 @@ def run_model() -> Part:
 def measure_coverage() -> Part:
     """Run the tests; write the report as text and JSON."""
     python("-m", "coverage", "erase")
-    # Not side by side: the processes of xdist end without writing what they measured.
-    python("-m", "coverage", "run", "-m", "pytest", "-q", "-n0", "--timeout=0", *TESTS)
+    python("-m", "coverage", "run", "-m", "pytest", "-q", "-n4", "--timeout=0", *TESTS)
     python("-m", "coverage", "combine", "--quiet")
     report = REPORTS / "coverage.json"
     python("-m", "coverage", "json", "--quiet", "-o", str(report))
