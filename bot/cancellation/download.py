@@ -188,8 +188,8 @@ class Download:
         fresh = Fingerprint.of(job)
         return replace(
             self,
-            shown=Fingerprint(
-                delivery_type=self.shown.delivery_type or fresh.delivery_type,
+            shown=replace(
+                self.shown,
                 snapshot_id=self.shown.snapshot_id or fresh.snapshot_id,
                 snapshot_time=self.shown.snapshot_time or fresh.snapshot_time,
             ),

@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from bot.cancellation.download import (
     Download,
     Ended,
+    Fingerprint,
     LetRun,
     LinkPhase,
     auto_cancel_time,
     is_new,
+    new_download,
 )
 from bot.cancellation.policy import Policy
 from tests.support.domain import AUTO_CANCEL, LINK, POLICY, REF, START, download, restore_job
@@ -79,6 +81,17 @@ ANSWERS = st.lists(
 )
 
 
+def test_value_that_atlas_adds_later_is_shown_and_kept() -> None:
+    absent = restore_job(snapshotId=None, timestamp=None)
+    stored = new_download(REF, absent, read_at=START, now=START)
+    added = stored.observed(restore_job(), START)
+    other = restore_job(snapshotId="5" * 24, timestamp=START)
+
+    assert stored.shown.changes(added.shown) == {}
+    assert added.shown == Fingerprint.of(restore_job())
+    assert added.observed(other, START).shown == added.shown
+
+
 @given(ANSWERS)
 def test_nothing_that_was_seen_is_forgotten(answers: list[dict[str, Any]]) -> None:
     before = after(*answers)
@@ -134,7 +147,8 @@ def test_download_that_atlas_lists_again_goes_on(later: timedelta) -> None:
 NEW = START - MINUTE
 TIMES = [
     (AUTO_CANCEL, NEW, {}, START + timedelta(seconds=95)),
-    (AUTO_CANCEL, START, {}, START + timedelta(seconds=95)),  # the same second
+    # the same second: ids have whole seconds
+    (AUTO_CANCEL, START + timedelta(seconds=0.9), {}, START + timedelta(seconds=95)),
     (AUTO_CANCEL, START + timedelta(seconds=1), {}, None),  # it ran already at the first start
     (AUTO_CANCEL, None, {}, None),
     (POLICY, NEW, {}, None),
