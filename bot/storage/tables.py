@@ -207,7 +207,7 @@ lease = Table(
 @listens_for(lease, "after_create")
 def _insert_lease(table: Table, connection: Connection, **_: object) -> None:
     never = datetime.fromtimestamp(0, UTC)
-    connection.execute(table.insert().values(id=1, holder="", number=0, expires_at=never))
+    connection.execute(table.insert().values(holder="", number=0, expires_at=never))
 
 
 _fingerprint_from_json = TypeAdapter(Fingerprint).validate_json

@@ -10,7 +10,7 @@ from bot.cancellation.errors import Conflict, NothingChanged, NotRecorded
 from bot.cancellation.replies import ReplyKind
 from bot.cancellation.request import State
 from bot.storage.database import Database
-from bot.storage.tables import request_to_row, requests
+from bot.storage.tables import request_to_row, requests, watches
 from tests.integration.storage.record import Record
 from tests.support.core import CoreEnvironment
 from tests.support.domain import (
@@ -21,6 +21,7 @@ from tests.support.domain import (
     POLICY,
     PROJECT,
     REF,
+    START,
 )
 
 
@@ -61,6 +62,16 @@ async def test_database_refuses_a_second_open_request_about_a_download(
     await database.write(lambda db: db.execute(second).close())
 
     assert (await record.env.requests.get("f" * 32)).state is State.AWAITING
+
+
+async def test_database_refuses_a_second_start_of_a_watch(
+    record: Record, database: Database
+) -> None:
+    await record.env.downloads.start_watch(PROJECT, START)
+    second = watches.insert().values(project_id=PROJECT, started_at=START)
+
+    with pytest.raises(Conflict):
+        await database.write(lambda db: db.execute(second).close())
 
 
 async def test_time_without_a_zone_is_not_stored(record: Record) -> None:
