@@ -23,19 +23,6 @@ from bot.slack.errors import SlackError, SlackUnavailable
 from bot.slack.values import ALONE, REASON
 from bot.storage.request_store import Submitted
 
-#: The facts of a job that the metadata keeps, so that a submit needs no second read.
-_JOB_KEYS = (
-    "id",
-    "delivery_type",
-    "snapshot_id",
-    "snapshot_time",
-    "cancelled",
-    "expired",
-    "failed",
-    "finished_at",
-    "expires_at",
-    "link_is_live",
-)
 UPDATE_AGAIN_AFTER = 1.0  #: seconds before the one repetition of a `views.update`
 #: Seconds between looks for the posted message, whose link the requester gets.
 LINK_PAUSES = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
@@ -110,6 +97,7 @@ async def _details(
         place = await _place(context, found, person, channel)
         if place is None:
             return dialog_view.problem(_invite(context, channel))
+    # With the job, so that a submit needs no second read.
     metadata = blockkit.encode_metadata(
         {
             "project": found.ref.project_id,
@@ -117,7 +105,7 @@ async def _details(
             "read_at": found.read_at.isoformat(),
             "channel": channel,
             "place": place,
-            "shown": found.job.model_dump(mode="json", include=set(_JOB_KEYS)),
+            "shown": found.job.model_dump(mode="json"),
         }
     )
     return dialog_view.details(found, person, context.links, context.now(), metadata)

@@ -94,7 +94,6 @@ class Directory:
     client: AsyncWebClient
     identity: Identity
     monotonic: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
 
     def __post_init__(self) -> None:
         self._people: _Cache[Person] = _Cache(self._read_person, self.monotonic)
@@ -116,7 +115,7 @@ class Directory:
         for group in groups:
             with log_errors("user group not read", group=group):
                 await self._groups.get(group, max_age=GROUPS_AFTER / 2)
-            await self.sleep(pause)
+            await asyncio.sleep(pause)
 
     async def _keep_people(self, groups: Collection[str], named: frozenset[str]) -> None:
         """Keep the named users and the members of groups."""
@@ -127,9 +126,9 @@ class Directory:
                     users |= await self._groups.get(group, max_age=LAST_ANSWER_HOLDS)
             for user in sorted(users)[:MOST_PEOPLE]:
                 with log_errors("person not read", user=user):
-                    await self._people.get(user, max_age=PEOPLE_AFTER / 2)
-                await self.sleep(PERSON_PAUSE)
-            await self.sleep(max(PERSON_PAUSE, PEOPLE_AFTER - PERSON_PAUSE * len(users)))
+                    await self._people.get(user)
+                await asyncio.sleep(PERSON_PAUSE)
+            await asyncio.sleep(max(PERSON_PAUSE, PEOPLE_AFTER - PERSON_PAUSE * len(users)))
 
     async def acting(self, body: Mapping[str, Any], people: People) -> ActingPerson:
         """Return who sent a payload, with the groups of `people`; raises `RightsNotChecked`."""
@@ -153,7 +152,7 @@ class Directory:
     ) -> Mapping[str, Person]:
         """Return people as they are now, for the check before a DELETE."""
         found = await asyncio.gather(*(self.person(user, groups) for user in users))
-        return dict(zip(users, found, strict=True))
+        return {person.id: person for person in found}
 
     async def _groups_of(self, user: str, groups: Iterable[str]) -> frozenset[str]:
         names = sorted(groups)

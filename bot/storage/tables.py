@@ -153,7 +153,7 @@ approvals = Table(
 replies = Table(
     "replies",
     metadata,
-    Column("id", SerialNumber, primary_key=True, autoincrement=True),
+    Column("id", SerialNumber, primary_key=True),
     Column("project_id", Text, nullable=False),
     Column("job_id", Text, nullable=False),
     Column("kind", Text, nullable=False),
@@ -173,7 +173,7 @@ replies = Table(
 audit_events = Table(
     "audit_events",
     metadata,
-    Column("id", SerialNumber, primary_key=True, autoincrement=True),
+    Column("id", SerialNumber, primary_key=True),
     Column("at", Text, nullable=False),
     Column("event", Text, nullable=False),
     Column("request", Text),
@@ -197,7 +197,7 @@ watches = Table(
 lease = Table(
     "lease",
     metadata,
-    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("id", Integer, primary_key=True),
     Column("holder", Text, nullable=False),
     Column("number", BigInteger, nullable=False),  # raised by each take-over
     Column("expires_at", Instant, nullable=False),
@@ -207,7 +207,7 @@ lease = Table(
 @listens_for(lease, "after_create")
 def _insert_lease(table: Table, connection: Connection, **_: object) -> None:
     never = datetime.fromtimestamp(0, UTC)
-    connection.execute(table.insert().values(id=1, holder="", number=0, expires_at=never))
+    connection.execute(table.insert().values(holder="", number=0, expires_at=never))
 
 
 _fingerprint_from_json = TypeAdapter(Fingerprint).validate_json
@@ -224,7 +224,7 @@ def outcome_to_json(outcome: Outcome) -> str:
 
 
 def fingerprint_to_json(shown: Fingerprint) -> str:
-    return json.dumps(shown.to_json(), sort_keys=True)
+    return json.dumps(shown.to_json())
 
 
 #: The columns of a download with the name and the value of an attribute.

@@ -365,6 +365,7 @@ async def test_each_attempt_and_its_answer_are_recorded(record: Record) -> None:
     answer = {"status": 204, "code": None}
     await record.env.runs.record_answer(sent, attempts, answer)
 
+    assert (await record.env.requests.get(request.id)).attempts == attempts
     first, second = (await record.lines())[-2:]
     assert (first["event"], first["attempt"]) == ("atlas:cancel_sent", 1)
     assert [second[name] for name in ("event", "status", "code")] == [

@@ -6,10 +6,11 @@ from dataclasses import replace
 import pytest
 
 from bot.cancellation.decisions import LetRunResult, SubmitResult
-from bot.cancellation.errors import NothingChanged
+from bot.cancellation.errors import Conflict, NothingChanged, NotRecorded
 from bot.cancellation.replies import ReplyKind
 from bot.cancellation.request import State
 from bot.storage.database import Database
+from bot.storage.tables import request_to_row, requests, watches
 from tests.integration.storage.record import Record
 from tests.support.core import CoreEnvironment
 from tests.support.domain import (
@@ -20,6 +21,7 @@ from tests.support.domain import (
     POLICY,
     PROJECT,
     REF,
+    START,
 )
 
 
@@ -46,6 +48,37 @@ async def test_two_submits_at_once_make_one_request_and_one_joins(record: Record
 
     assert {item.result for item in found} == {SubmitResult.CREATED, SubmitResult.JOINED}
     assert found[0].request.id == found[1].request.id
+
+
+async def test_database_refuses_a_second_open_request_about_a_download(
+    record: Record, database: Database
+) -> None:
+    first = await record.submit()
+    second = requests.insert().values(request_to_row(replace(first, id="f" * 32, key="V2")))
+
+    with pytest.raises(Conflict):
+        await database.write(lambda db: db.execute(second).close())
+    await record.let_run(ADA, first)
+    await database.write(lambda db: db.execute(second).close())
+
+    assert (await record.env.requests.get("f" * 32)).state is State.AWAITING
+
+
+async def test_database_refuses_a_second_start_of_a_watch(
+    record: Record, database: Database
+) -> None:
+    await record.env.downloads.start_watch(PROJECT, START)
+    second = watches.insert().values(project_id=PROJECT, started_at=START)
+
+    with pytest.raises(Conflict):
+        await database.write(lambda db: db.execute(second).close())
+
+
+async def test_time_without_a_zone_is_not_stored(record: Record) -> None:
+    request = await record.submit()
+
+    with pytest.raises(NotRecorded):
+        await record.env.downloads.start_watch(PROJECT, request.created_at.replace(tzinfo=None))
 
 
 async def test_two_approvals_at_once_each_count_once(record: Record) -> None:

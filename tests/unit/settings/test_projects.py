@@ -17,6 +17,7 @@ OTHER = "5b6212af90dc76637950a2c7"
 SHOP = f'[[projects]]\nname = "shop"\nid = "{PROJECT}"\n'
 TEST = f'[[projects]]\nname = "test"\nid = "{OTHER}"\n'
 CLUSTERS = '[[projects.clusters]]\nnames = ["prod-*"]\n'
+SHARED_KEY = ("MONGODB_ATLAS_PUBLIC_API_KEY", "MONGODB_ATLAS_PRIVATE_API_KEY")
 
 Loader = Callable[..., Settings]
 Problems = Callable[..., tuple[str, ...]]
@@ -109,6 +110,13 @@ def test_clusters_have_their_own_approvals_and_note(load_file: Loader) -> None:
     assert (policies.of("dev").approvals, policies.of("dev").note) == (0, "")
 
 
+def test_cluster_with_a_note_alone_has_the_approvals_of_its_project(load_file: Loader) -> None:
+    toml = f'{SHOP}requesters = ["U1"]\n{CLUSTERS}note = "Call 7700."\n'
+    policies = load_file(toml).projects[0].policies
+
+    assert (policies.of("prod-1").approvals, policies.of("prod-1").note) == (0, "Call 7700.")
+
+
 @pytest.mark.parametrize(("approvals", "is_required"), [(0, False), (1, True)])
 def test_reason_is_required_by_default_where_a_cluster_wants_approvals(
     load_file: Loader, approvals: int, *, is_required: bool
@@ -118,7 +126,10 @@ def test_reason_is_required_by_default_where_a_cluster_wants_approvals(
     assert settings.projects[0].policies.default.require_reason is is_required
 
 
-def test_projects_may_name_the_variables_of_their_own_credentials(load_file: Loader) -> None:
+@pytest.mark.parametrize("unset", [(), SHARED_KEY], ids=["besides shared ones", "alone"])
+def test_projects_may_name_the_variables_of_their_own_credentials(
+    tmp_path: Path, unset: tuple[str, ...]
+) -> None:
     toml = (
         f'{SHOP}public_key_env = "BOT_SHOP_PUBLIC"\nprivate_key_env = "SHOP_PRIVATE"\n'
         f'{TEST}client_id_env = "TEST_ID"\nclient_secret_env = "TEST_SECRET"\n'
@@ -129,7 +140,8 @@ def test_projects_may_name_the_variables_of_their_own_credentials(load_file: Loa
         "TEST_ID": "mdb_sa_id_2",
         "TEST_SECRET": "mdb_sa_sk_2",
     }
-    settings = load_file(toml, **own)
+    file = written(tmp_path, toml)
+    settings = load("MONGODB_ATLAS_PROJECT_ID", *unset, BOT_PROJECTS_FILE=file, **own)
 
     assert [project.credentials for project in settings.projects] == [
         DigestKey("shopkey1", SecretStr("shop-private")),
@@ -176,6 +188,10 @@ def test_file_wins_over_the_project_of_the_environment_with_a_warning(tmp_path: 
         (f"{SHOP}[[projects.clusters]]\nnames = []", ["clusters number 1: names must be"]),
         (f"{SHOP}[[projects.clusters]]\nnames = ['a_b']", ["clusters number 1: names must be"]),
         (f"{SHOP}{CLUSTERS}approvals = 9", ["clusters number 1: approvals", "from 0 to 5"]),
+        (
+            f"{SHOP}approvers = ['U1']\n{CLUSTERS}approvals = 2",
+            ["clusters number 1: approvals is 2, but approvers lists only 1"],
+        ),
         (f"{SHOP}{CLUSTERS}note = '{'x' * 201}'", ["clusters number 1: note", "200 characters"]),
         (f"{SHOP}{CLUSTERS}channel = 'C1'", ["clusters number 1: channel is not a key"]),
         (f"{SHOP}public_key_env = 'PUB'", ["public_key_env names PUB, which is not set"]),
@@ -205,6 +221,19 @@ def test_half_of_a_key_names_the_missing_key(file_problems: Problems) -> None:
     )
 
 
+def test_approvals_of_clusters_are_judged_where_all_clusters_can_be_read(
+    file_problems: Problems,
+) -> None:
+    toml = f"{SHOP}approvers = ['U1']\n{CLUSTERS}approvals = 9\n{CLUSTERS}approvals = 2\n"
+    (sentence,) = file_problems(toml)
+
+    assert "clusters number 1: approvals must be" in sentence
+
+
+def test_file_with_a_byte_order_mark_is_read(load_file: Loader) -> None:
+    assert load_file(f"\ufeff{SHOP}").projects[0].name == "shop"
+
+
 def test_file_that_is_not_text_is_a_problem(tmp_path: Path) -> None:
     file = tmp_path / "projects.toml"
     file.write_bytes(b"\xff\xfe")
@@ -214,26 +243,24 @@ def test_file_that_is_not_text_is_a_problem(tmp_path: Path) -> None:
     assert "not text in UTF-8" in sentence
 
 
-def test_wrong_variable_is_reported_once_and_by_its_name(file_problems: Problems) -> None:
-    assert file_problems(SHOP + TEST, BOT_APPROVALS="9") == (
-        "BOT_APPROVALS must be a whole number from 0 to 5",
-    )
-
-
-def test_wrong_variable_is_reported_where_every_project_replaces_it(
-    file_problems: Problems,
+@pytest.mark.parametrize(
+    ("toml", "variable", "named"),
+    [
+        (SHOP + TEST, "9", "BOT_APPROVALS"),
+        (f"{SHOP}approvals = 1\n", "9", "BOT_APPROVALS"),
+        (f"{SHOP}approvals = 9\n", "1", 'BOT_PROJECTS_FILE, project "shop": approvals'),
+    ],
+)
+def test_wrong_value_is_reported_once_by_the_variable_or_the_key_that_has_it(
+    file_problems: Problems, toml: str, variable: str, named: str
 ) -> None:
-    assert file_problems(f"{SHOP}approvals = 1\n", BOT_APPROVALS="9") == (
-        "BOT_APPROVALS must be a whole number from 0 to 5",
+    assert file_problems(toml, BOT_APPROVALS=variable) == (
+        f"{named} must be a whole number from 0 to 5",
     )
 
 
 def test_project_without_credentials_names_both_ways_to_set_them(tmp_path: Path) -> None:
-    (sentence,) = problems(
-        "MONGODB_ATLAS_PUBLIC_API_KEY",
-        "MONGODB_ATLAS_PRIVATE_API_KEY",
-        BOT_PROJECTS_FILE=written(tmp_path, SHOP),
-    )
+    (sentence,) = problems(*SHARED_KEY, BOT_PROJECTS_FILE=written(tmp_path, SHOP))
 
     assert "MONGODB_ATLAS_PUBLIC_API_KEY" in sentence
     assert "MONGODB_ATLAS_CLIENT_ID" in sentence

@@ -1,4 +1,6 @@
-"""Without the pauses in which listeners wait for a message or repeat a call."""
+"""Without the pauses in which listeners wait for a message, unless time is simulated."""
+
+import inspect
 
 import pytest
 
@@ -6,6 +8,6 @@ from bot.slack import dialog
 
 
 @pytest.fixture(autouse=True)
-def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dialog, "LINK_PAUSES", (0.0,))
-    monkeypatch.setattr(dialog, "UPDATE_AGAIN_AFTER", 0.0)
+def _no_pauses(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if inspect.iscoroutinefunction(request.function):
+        monkeypatch.setattr(dialog, "LINK_PAUSES", (0.0,))

@@ -9,14 +9,22 @@ from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot.slack.client import Identity
-from bot.slack.errors import CannotPost, MessageGone, SlackError, SlackUnavailable, UnknownPerson
+from bot.slack.errors import (
+    CannotPost,
+    DialogExpired,
+    MessageGone,
+    SlackError,
+    SlackUnavailable,
+    UnknownPerson,
+)
 from tests.support.core import PEOPLE
 from tests.support.domain import TEAM
 from tests.unit.slack.block_text import as_text
 
 Json = dict[str, Any]
 IDENTITY = Identity(team=TEAM, user="U0BOT")
-MEMBER_OF, OTHER, DIRECT = "C0DEV", "C0LOBBY", "D0RINA"
+MEMBER_OF, OTHER, ARCHIVED, DIRECT = "C0DEV", "C0LOBBY", "C0OLD", "D0RINA"
+TRIGGER = "1.2"  #: of each command and click
 
 
 class FakeSlack(AsyncWebClient):
@@ -43,6 +51,7 @@ class FakeSlack(AsyncWebClient):
         self.channels: dict[str, Json] = {
             MEMBER_OF: {"is_member": True},
             OTHER: {"is_member": False},
+            ARCHIVED: {"is_member": True, "is_archived": True},
             DIRECT: {"is_im": True},
         }
         self.views: dict[str, Json] = {}
@@ -60,7 +69,7 @@ class FakeSlack(AsyncWebClient):
                 "users": _known(self.groups, given["usergroup"])
             },
             "conversations.info": self._channel,
-            "views.open": lambda given: self._show(f"V{len(self.views) + 1}", given["view"]),
+            "views.open": self._open,
             "views.update": lambda given: self._show(given["view_id"], given["view"]),
             "chat.postEphemeral": self._whisper,
             "chat.postMessage": self._post,
@@ -100,6 +109,11 @@ class FakeSlack(AsyncWebClient):
     def _whisper(self, given: Json) -> Json:
         self.private.append(("chat.postEphemeral", given["channel"], as_text(given)))
         return {}
+
+    def _open(self, given: Json) -> Json:
+        if given.get("trigger_id") != TRIGGER:
+            raise DialogExpired("invalid_trigger_id")
+        return self._show(f"V{len(self.views) + 1}", given["view"])
 
     def _show(self, view_id: str, view: Json) -> Json:
         self.views[view_id] = {**view, "id": view_id}

@@ -19,7 +19,7 @@ from bot.slack.values import ALONE, DIALOG, REASON, button_value
 from tests.support.core import CoreEnvironment, core_environment
 from tests.support.domain import POLICY, PROJECT, REF, RINA, TEAM
 from tests.support.slack_context import slack_context
-from tests.unit.slack.fake_slack import IDENTITY, MEMBER_OF, FakeSlack
+from tests.unit.slack.fake_slack import IDENTITY, MEMBER_OF, TRIGGER, FakeSlack
 
 Json = dict[str, Any]
 COMMAND = "/cancel-restore"
@@ -75,7 +75,7 @@ class SlackBot:
             "user_id": person.id,
             "team_id": TEAM,
             "channel_id": channel,
-            "trigger_id": "1.2",
+            "trigger_id": TRIGGER,
         }
         return await self.send(body | more)
 
@@ -94,7 +94,7 @@ class SlackBot:
             "user": {"id": person.id, "team_id": team},
             "team": {"id": TEAM},
             "channel": {"id": "C0OPS"},
-            "trigger_id": "1.2",
+            "trigger_id": TRIGGER,
             "actions": [action],
         }
         return await self.send(body, settles=settles)

@@ -82,12 +82,20 @@ async def test_approval_of_an_unknown_request_is_answered(bot: SlackBot, value: 
     assert "not in the bot's database" in bot.told
 
 
-async def test_click_that_is_not_saved_is_told(bot: SlackBot) -> None:
+async def test_process_that_is_not_active_saves_no_decision_and_says_so(bot: SlackBot) -> None:
     request = await bot.asks()
+    await bot.clicks(ADA, LET_RUN, let_run_value(request))
+    view, views = bot.view, len(bot.slack.views)
     bot.is_active = False
-    await bot.clicks(ADA, APPROVE, request.id)
+    for action, value in ((APPROVE, request.id), (LET_RUN, let_run_value(request))):
+        bot.slack.private.clear()
+        await bot.clicks(ADA, action, value)
 
-    assert "was not saved" in bot.told
+        assert "was not saved" in bot.told
+    answer = await bot.submits(ADA, view, "restore test")
+
+    assert "was not saved" in answer["errors"][REASON]
+    assert len(bot.slack.views) == views
     assert (await bot.request()).state is State.AWAITING
 
 
@@ -196,18 +204,20 @@ async def test_reason_that_comes_after_the_decision_changes_nothing_and_says_so(
 
 
 @pytest.mark.parametrize(
-    ("starters", "email", "sentence"),
+    ("starters", "is_readable", "email", "sentence"),
     [
-        (None, "ada@shop.example", "Atlas has not yet shown who started it."),
-        (("ADA@shop.example",), "ada@shop.example", "You may have started this download yourself"),
-        (("dana@shop.example",), "ada@shop.example", None),
-        (("ada@shop.example",), None, None),
+        (None, True, "ada@shop.example", "Atlas has not yet shown who started it."),
+        (None, False, "ada@shop.example", None),
+        (("ADA@shop.example",), True, "ada@shop.example", "You may have started this download"),
+        (("dana@shop.example",), True, "ada@shop.example", None),
+        (("ada@shop.example",), True, None, None),
     ],
 )
 async def test_auto_cancel_is_let_run_by_nobody_who_may_have_started_the_download(
-    starters: tuple[str, ...] | None, email: str | None, sentence: str | None
+    starters: tuple[str, ...] | None, is_readable: bool, email: str | None, sentence: str | None
 ) -> None:
     async with slack_bot(AUTO_CANCEL) as bot:
+        bot.feed_is_readable = is_readable
         await bot.core.list_new()
         if starters:
             read_at = START + timedelta(seconds=25)

@@ -6,14 +6,16 @@ from dataclasses import replace
 
 import pytest
 
+from bot.cancellation.errors import CannotCancel
 from bot.cancellation.request import State
-from bot.slack import context, dialog
+from bot.slack import context
 from bot.slack.errors import DialogExpired, SlackUnavailable
 from bot.slack.values import ALONE, OPEN, REASON
+from tests.support.clock import SimulatedLoop, simulate
 from tests.support.domain import ADA, EVE, GIL, POLICY, REF, RINA
 from tests.support.fake_atlas import CANCELLED, GET
 from tests.unit.slack.block_text import as_text
-from tests.unit.slack.fake_slack import DIRECT, IDENTITY, OTHER
+from tests.unit.slack.fake_slack import ARCHIVED, DIRECT, IDENTITY, OTHER
 from tests.unit.slack.slack_bot import SlackBot, let_run_value, slack_bot
 
 NO_CHANNEL = replace(POLICY, channel=None)
@@ -71,19 +73,49 @@ async def test_dialog_that_did_not_open_is_said_privately(bot: SlackBot) -> None
     assert DialogExpired.sentence in bot.told
 
 
-async def test_dialog_is_updated_again_where_slack_did_not_answer(bot: SlackBot) -> None:
-    bot.slack.failures["views.update"].append(SlackUnavailable())
+def test_dialog_is_updated_when_slack_answers_again_soon() -> None:
+    async def open_while_slack_is_silent(_loop: SimulatedLoop) -> str:
+        async with slack_bot() as bot:
+            gate = bot.core.atlas.gates[GET] = asyncio.Event()
+            opening = asyncio.create_task(bot.opens(RINA))
+            await asyncio.sleep(1)
+            bot.slack.outage = SlackUnavailable()
+            gate.set()
+            await asyncio.sleep(0.5)
+            bot.slack.outage = None
+            return as_text(await opening)
 
-    assert REF.job_id in as_text(await bot.opens(RINA))
+    assert REF.job_id in simulate(open_while_slack_is_silent)
 
 
-async def test_atlas_that_is_slow_is_said_in_time(
-    bot: SlackBot, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(dialog, "LOOKUP_TIMEOUT", 0.01)
-    bot.core.atlas.gates[GET] = asyncio.Event()
+def test_dialog_that_slack_does_not_update_is_said_privately() -> None:
+    async def open_while_slack_updates_nothing(_loop: SimulatedLoop) -> str:
+        async with slack_bot() as bot:
+            bot.slack.failures["views.update"] += [SlackUnavailable(), SlackUnavailable()]
+            await bot.opens(RINA)
+            return bot.told
 
-    assert context.SLOW_ATLAS in as_text(await bot.opens(RINA))
+    assert simulate(open_while_slack_updates_nothing) == SlackUnavailable.sentence
+
+
+async def test_bug_in_the_look_up_is_said_in_the_dialog(bot: SlackBot) -> None:
+    bot.core.atlas.faults[GET] = RuntimeError("a bug")
+
+    assert "Something went wrong in the bot." in as_text(await bot.opens(RINA))
+
+
+def test_atlas_that_is_slow_is_said_within_15_seconds() -> None:
+    async def open_while_atlas_is_silent(loop: SimulatedLoop) -> tuple[str, float]:
+        async with slack_bot() as bot:
+            bot.core.atlas.gates[GET] = asyncio.Event()
+            bot.slack.failures["views.update"].append(SlackUnavailable())
+            began = loop.time()
+            return as_text(await bot.opens(RINA)), loop.time() - began
+
+    shown, seconds = simulate(open_while_atlas_is_silent)
+
+    assert context.SLOW_ATLAS in shown
+    assert seconds < 15
 
 
 # What a submit does
@@ -173,6 +205,21 @@ async def test_who_asks_from_elsewhere_is_told_where_the_message_is(
     ]
 
 
+def test_who_asks_from_elsewhere_gets_the_link_of_a_message_that_is_posted_meanwhile() -> None:
+    async def ask_before_it_is_posted(_loop: SimulatedLoop) -> str:
+        async with slack_bot() as bot:
+            view = await bot.opens(RINA)
+            await bot.submits(RINA, view, settles=False)
+            await asyncio.sleep(3)
+            await bot.post_messages()
+            await bot.settle()
+            return bot.told
+
+    told = simulate(ask_before_it_is_posted)
+
+    assert told == "What happens with this download: https://slack.example/C0OPS"
+
+
 async def test_secret_in_a_reason_is_removed_before_it_is_stored(bot: SlackBot) -> None:
     await bot.submits(RINA, await bot.opens(RINA), "it used xapp-1-A02-99-abc")
 
@@ -201,6 +248,15 @@ async def test_what_the_person_can_mend_is_said_at_the_input(
         assert answer["response_action"] == "errors"
         assert sentence in answer["errors"][block]
         assert not await bot.requests()
+
+
+@pytest.mark.parametrize("metadata", ["", "{}", '{"shown": {}}', '{"shown": {"id": "1"}}'])
+async def test_dialog_that_shows_no_job_asks_for_nothing(bot: SlackBot, metadata: str) -> None:
+    view = await bot.opens(RINA)
+    answer = await bot.submits(RINA, view | {"private_metadata": metadata})
+
+    assert CannotCancel.sentence in as_text(answer["view"])
+    assert not await bot.requests()
 
 
 async def test_lost_right_is_said_with_who_has_it(bot: SlackBot) -> None:
@@ -281,7 +337,8 @@ async def test_slow_submit_is_said_to_be_uncertain_and_is_one_request_when_repea
         ("", "C0DEV", "C0DEV"),
         ("chat:write.public", OTHER, OTHER),
         ("", OTHER, "U0RINA"),
-        ("", DIRECT, "U0RINA"),
+        ("chat:write.public", DIRECT, "U0RINA"),
+        ("", ARCHIVED, "U0RINA"),
         ("", "C0UNKNOWN", "U0RINA"),
     ],
 )
@@ -296,7 +353,7 @@ async def test_message_goes_to_the_channel_of_the_command_else_to_the_requester(
         assert (await bot.core.download()).channel == place
 
 
-@pytest.mark.parametrize("channel", [OTHER, DIRECT, "C0UNKNOWN"])
+@pytest.mark.parametrize("channel", [OTHER, ARCHIVED, DIRECT, "C0UNKNOWN"])
 async def test_dialog_says_how_to_invite_the_bot_where_nobody_could_approve(channel: str) -> None:
     async with slack_bot(NO_CHANNEL) as bot:
         view = await bot.opens(RINA, channel)
