@@ -103,7 +103,7 @@ def _upgrade(connection: Connection) -> None:
 
 
 def create_tables(connection: Connection) -> None:
-    """Create the newest tables in an empty database; a test compares them with the versions'."""
+    """Create the newest tables in an empty database."""
     metadata.create_all(connection)
     VERSIONS.create(connection)
     connection.execute(VERSIONS.insert().values(version_num=NEWEST))
