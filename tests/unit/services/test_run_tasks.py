@@ -131,6 +131,7 @@ def test_stop_records_the_answer_of_a_delete_that_is_out_and_begins_no_other() -
                 await asyncio.sleep(0.1)
                 env.atlas.gates[name].set()
             await stopping
+        assert env.atlas.calls == [GET, DELETE, GET]
         sent, unsent = [await env.requests.get(request.id) for request in (sending, reading)]
         assert sent.attempts == Attempts(count=1, is_accepted=True)
         assert unsent.attempts == Attempts()
