@@ -176,7 +176,8 @@ class Outbox:
     async def _post(
         self, delivery: Delivery, facts: Facts, built: Arguments, short: Arguments
     ) -> Place | None:
-        ref, channel = delivery.download.ref, str(delivery.download.channel)
+        # Not the channel of an earlier policy: the bot may never be able to post there.
+        ref, channel = delivery.download.ref, facts.policy.channel or delivery.download.channel
         mentioned = message.mentioned_at_post(facts, is_repost=delivery.posts > 0)
         key = f"message {ref.project_id} {ref.job_id} {delivery.posts}"
         where = {"channel": channel, "client_msg_id": _id(key)}

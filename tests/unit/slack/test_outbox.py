@@ -207,6 +207,27 @@ async def test_message_that_is_gone_is_posted_anew_with_the_mentions_of_its_stat
     assert [item["thread_ts"] for item in bot.slack.replies] == ["1.0"]
 
 
+@pytest.mark.parametrize("was_posted", [False, True])
+async def test_message_that_the_old_channel_does_not_take_goes_to_that_of_the_new_policy(
+    bot: PostingBot, *, was_posted: bool
+) -> None:
+    await bot.core.see()
+    if was_posted:
+        await bot.look()
+        bot.slack.failures[EDIT].append(MessageGone("is_inactive"))
+    else:
+        bot.slack.failures[POST].append(CannotPost("is_archived"))
+        await bot.look()
+    bot.slack.messages.clear()
+    bot.restart(replace(POLICY, channel="C0NEW"))
+    await bot.core.ask()
+    await bot.look(4)
+
+    assert {item["channel"] for item in (*bot.slack.roots, *bot.slack.replies)} == {"C0NEW"}
+    assert (len(bot.slack.roots), len(bot.slack.replies)) == (1, 1)
+    assert (await bot.core.download()).channel == "C0NEW"
+
+
 async def test_message_that_takes_no_edit_is_posted_anew_once_for_each_change(
     bot: PostingBot,
 ) -> None:
