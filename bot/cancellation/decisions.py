@@ -70,6 +70,12 @@ def approvals_needed(policy: Policy, download: Download, person: Person) -> int:
     return 0 if person in policy.approvers else 1
 
 
+def approvals_wanted(policy: Policy, download: Download) -> int:
+    """Return how many approvals a waiting request needs by this policy."""
+    has_time = download.auto_cancel(policy) is not None
+    return min(policy.approvals, 1) if has_time else policy.approvals
+
+
 def submit(
     policy: Policy,
     download: Download,
@@ -272,9 +278,7 @@ def judge(
     if _needs_nobody(request):
         return Judgement()
     if request.alone:
-        person = people[request.alone]
-        is_allowed = may(policy, Act.ASK, person) and may(policy, Act.ACT_ALONE, person)
-        return Judgement(has_lost_right=not is_allowed)
+        return _judge_alone(policy, request, people[request.alone])
     requester = people[request.requester or ""]
     voided = frozenset(
         user
@@ -291,3 +295,22 @@ def judge(
         needed=needed,
         missing=max(0, needed - given),
     )
+
+
+def _judge_alone(policy: Policy, request: Request, person: Person) -> Judgement:
+    """Judge a request on which a person acted alone; that of another person waits on."""
+    if may(policy, Act.ASK, person) and may(policy, Act.ACT_ALONE, person):
+        return Judgement()
+    if person.id == request.requester:
+        return Judgement(has_lost_right=True)
+    needed = max(request.needed, policy.approvals)
+    given = len(request.approved_by - {person.id})
+    return Judgement(voided=frozenset({person.id}), needed=needed, missing=needed - given)
+
+
+def judge_without_slack(policy: Policy, download: Download, request: Request) -> Judgement:
+    """Judge a request while Slack does not answer: its people count as they did at the decision."""
+    if policy.read_only or request.alone or download.auto_cancel(policy) is not None:
+        return Judgement(is_read_only=policy.read_only)
+    needed = max(request.needed, policy.approvals)
+    return Judgement(needed=needed, missing=max(0, needed - len(request.approved_by)))

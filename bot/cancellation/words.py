@@ -117,7 +117,8 @@ def why_withdrawn(request: Request) -> Text:
     if outcome.lost_right:
         person = request.alone or request.requester
         who: Text = (User(person),) if person else ("The requester",)
-        return (*who, " may not ask for this any more.")
+        act = "act alone here" if request.alone else "ask for this"
+        return (*who, f" may not {act} any more.")
     return (User(outcome.by), " withdrew the request.") if outcome.by else ()
 
 

@@ -46,7 +46,7 @@ class Deadlines:
 
     async def apply_settings(self) -> None:
         """Judge the open requests, and show the downloads, by the settings of this start, once."""
-        while not (await self.end_read_only() and await self._show_again()):
+        while not (await self._apply_policies() and await self._show_again()):
             await self.sleep(INTERVAL)
 
     async def _show_again(self) -> bool:
@@ -75,18 +75,18 @@ class Deadlines:
             await self._act(request, self.requests.remind)
         await asyncio.gather(*map(self._auto_cancel, await self.downloads.due_to_auto_cancel()))
 
-    async def end_read_only(self) -> bool:
-        """End the open requests of projects that are read-only now; whether all have ended.
+    async def _apply_policies(self) -> bool:
+        """Judge each open request by its policy; whether that was possible for all.
 
         Those of projects that the settings do not name wait; the log warns of them.
         """
         with log_errors("open requests not read"):
             opened = await self.requests.open_in(*OPEN)
-            results = [await self._end_if_read_only(request) for request in opened]
+            results = [await self._apply_policy(request) for request in opened]
             return all(results)
         return False
 
-    async def _end_if_read_only(self, request: Request) -> bool:
+    async def _apply_policy(self, request: Request) -> bool:
         ref = request.ref
         project = self.projects.get_or_none(ref.project_id)
         if project is None:
@@ -95,9 +95,8 @@ class Deadlines:
                 project=ref.project_id,
                 request=request.id,
             )
-        elif project.policies.of(ref.cluster_name).read_only:
-            return await self._act(request, self.requests.end_read_only)
-        return True
+            return True
+        return await self._act(request, self.requests.apply_policy)
 
     async def _act(self, request: Request, act: Callable[[str, Policy], Awaitable[object]]) -> bool:
         """Act on a request of a project that the settings name; whether that was possible."""

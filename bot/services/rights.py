@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from bot.cancellation.decisions import Judgement, judge, people_to_judge
+from bot.cancellation.decisions import Judgement, judge, judge_without_slack, people_to_judge
 from bot.cancellation.download import Download
 from bot.cancellation.errors import RightsNotChecked
 from bot.cancellation.people import Person
@@ -34,7 +34,7 @@ class Rights:
         except RightsNotChecked:
             if now >= request.changed_at + DECISION_HOLDS:
                 raise
-            return Judgement(is_read_only=policy.read_only)
+            return judge_without_slack(policy, download, request)
         return judge(policy, download, request, people)
 
 

@@ -109,10 +109,18 @@ class Expected:
         self.is_stored = True
         self.bot_saw_end = self.has_ended
 
-    def replaced(self, policy_name: str) -> None:
-        self.policy_name = policy_name
-        if self.policy.read_only and self.opened:
+    def replaced(self, policy_name: str, now: datetime) -> None:
+        self.policy_name, opened = policy_name, self.opened
+        if opened is None:
+            return
+        if self.policy.read_only:
             self.end(State.WITHDRAWN)
+        elif opened.is_waiting and opened.expires_at > now:
+            opened.needed = int(self.policy.approvals)
+            if self.time:
+                opened.needed = min(1, opened.needed)
+            if len(opened.approved) >= opened.needed and not self.bot_saw_end:
+                opened.state = State.APPROVED
 
     def deadlines(self, now: datetime) -> None:
         opened = self.opened

@@ -184,10 +184,9 @@ class LifeCycle(RuleBasedStateMachine):
         """A process is killed, and another one starts with other settings."""
         self.run(self.process.lease.release())
         self.take_over()
-        self.job.replaced(draw(NEXT_POLICIES))
-        if self.job.policy.read_only:
-            for request in self.run(self.process.requests.open_in(*State)):
-                self.run(self.process.requests.end_read_only(request.id, self.job.policy))
+        self.job.replaced(draw(NEXT_POLICIES), self.now)
+        for request in self.run(self.process.requests.open_in(*State)):
+            self.run(self.process.requests.apply_policy(request.id, self.job.policy))
 
     def old_process_writes(self, _draw: Draw) -> None:
         old, policy = self.processes[-2], self.job.policy

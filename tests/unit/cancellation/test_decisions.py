@@ -359,7 +359,9 @@ JUDGEMENTS = [
     (POLICY, APPROVED_BY_ADA, NO_RINA, (False, True, set(), 0)),
     (replace(POLICY, approvals=2), APPROVED_BY_ADA, PEOPLE, (False, False, set(), 1)),
     (POLICY, request(State.APPROVED, alone="U0GIL"), PEOPLE, (True, False, set(), 0)),
-    (POLICY, request(State.APPROVED, alone="U0ADA"), PEOPLE, (False, True, set(), 0)),
+    (POLICY, request(State.APPROVED, alone="U0ADA"), PEOPLE, (False, False, {"U0ADA"}, 1)),
+    (POLICY, replace(APPROVED_BY_ADA, alone="U0ADA"), PEOPLE, (False, False, {"U0ADA"}, 1)),
+    (POLICY, request(requester="U0ADA", alone="U0ADA"), PEOPLE, (False, True, set(), 0)),
     (POLICY, request(State.APPROVED, alone="cli:root"), {}, (True, False, set(), 0)),
     (POLICY, request(State.APPROVED, is_automatic=True), {}, (True, False, set(), 0)),
     (FREE, request(State.APPROVED, needed=0), PEOPLE, (True, False, set(), 0)),
@@ -380,6 +382,27 @@ def test_judgement_right_before_the_delete(
         judgement.missing,
     )
     assert found == answer
+
+
+TWO_APPROVALS = replace(POLICY, approvals=2)
+SILENT = [
+    # policy, download, request → approvals that are missing
+    (POLICY, PLAIN, APPROVED_BY_ADA, 0),
+    (TWO_APPROVALS, PLAIN, APPROVED_BY_ADA, 1),
+    (POLICY, PLAIN, request(State.APPROVED, needed=0), 1),
+    (FREE, PLAIN, request(State.APPROVED, needed=1), 1),
+    (TWO_APPROVALS, PLAIN, request(State.APPROVED, alone="U0GIL"), 0),
+    (replace(AUTO_CANCEL, approvals=2), TIMED, request(State.APPROVED, needed=0), 0),
+]
+
+
+@pytest.mark.parametrize(("policy", "stored", "approved", "missing"), SILENT)
+def test_judgement_counts_approvals_also_while_slack_does_not_answer(
+    policy: Policy, stored: Download, approved: Request, missing: int
+) -> None:
+    judgement = decisions.judge_without_slack(policy, stored, approved)
+
+    assert (judgement.missing, judgement.allows_delete) == (missing, not missing)
 
 
 def test_judgement_has_the_number_of_approvals_that_today_wants() -> None:

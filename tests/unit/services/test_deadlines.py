@@ -336,6 +336,56 @@ async def test_open_requests_of_a_read_only_project_end_as_withdrawn(env: CoreEn
     assert env.clock.sleeps == []  # it is done once
 
 
+@pytest.mark.parametrize(
+    ("approvals", "minutes", "state", "missing"),
+    [
+        (1, 5, State.APPROVED, 0),
+        (2, 5, State.AWAITING, 1),
+        (3, 5, State.AWAITING, 2),
+        (0, 5, State.APPROVED, 0),
+        (1, 30, State.AWAITING, 1),  # its time is over
+    ],
+)
+async def test_request_with_one_approval_waits_for_those_that_the_policy_of_this_start_wants(
+    approvals: int, minutes: int, state: State, missing: int, env: CoreEnvironment
+) -> None:
+    with_policy(env, replace(POLICY, approvals=2))
+    waiting = await env.approved()
+    env.clock.advance(60 * minutes)
+    with_policy(env, replace(POLICY, approvals=approvals))
+
+    await Step(env).deadlines.apply_settings()
+
+    found = await env.requests.get(waiting.id)
+    assert (found.state, found.missing, found.is_automatic) == (state, missing, False)
+
+
+@pytest.mark.parametrize(("policy", "missing"), [(EXEMPT, 1), (POLICY, 2)])
+async def test_one_approval_is_wanted_at_a_start_while_the_auto_cancel_time_stands(
+    policy: Policy, missing: int, env: CoreEnvironment
+) -> None:
+    with_policy(env, AUTO_CANCEL)
+    await env.list_new()
+    waiting = await env.ask()
+    with_policy(env, replace(policy, approvals=2))
+
+    await Step(env).deadlines.apply_settings()
+
+    assert (await env.requests.get(waiting.id)).missing == missing
+
+
+async def test_request_whose_download_has_ended_is_not_approved_at_a_start(
+    env: CoreEnvironment,
+) -> None:
+    waiting = await env.ask()
+    await env.downloads.record_job(REF, restore_job(failed=True), env.clock.now, POLICY)
+    with_policy(env, replace(POLICY, approvals=0))
+
+    await Step(env).deadlines.apply_settings()
+
+    assert (await env.requests.get(waiting.id)).state is State.AWAITING
+
+
 class FailsOnce(Database):
     """A database of which one transaction fails, after some that work."""
 

@@ -152,6 +152,23 @@ async def test_person_who_acted_alone_and_may_not_any_more_cancels_nothing(
     assert (ended.state, env.atlas.delete_count) == (State.WITHDRAWN, 0)
 
 
+async def test_request_of_another_waits_on_where_who_acted_alone_on_it_may_not_any_more(
+    env: CoreEnvironment,
+) -> None:
+    env.policy = replace(POLICY, approvals=2)
+    env.build()
+    request = await env.approved()
+    await env.ask(GIL, key="V2", alone=True)
+    env.policy = replace(env.policy, break_glass=users("U0EVE"))
+    env.build()
+
+    waiting = await env.run(request)
+
+    assert (waiting.state, env.atlas.delete_count) == (State.AWAITING, 0)
+    assert (waiting.alone, set(waiting.approved_by), waiting.missing) == (None, {"U0ADA"}, 1)
+    assert (await env.replies())[-1] == "waits_again"
+
+
 async def test_nobody_is_checked_for_what_auto_cancel_approved(env: CoreEnvironment) -> None:
     env.policy = AUTO_CANCEL
     env.build()
@@ -186,6 +203,19 @@ async def test_what_held_at_the_decision_counts_for_ten_minutes(env: CoreEnviron
     ended = await run_while_atlas_is_down(env, DECISION_HOLDS - timedelta(seconds=20))
 
     assert (ended.state, env.atlas.delete_count) == (State.CANCELLED, 1)
+
+
+async def test_silence_of_slack_saves_no_approval_that_the_policy_of_today_wants(
+    env: CoreEnvironment,
+) -> None:
+    request = await env.approved()
+    env.policy = replace(POLICY, approvals=2)
+    env.build()
+    env.directory.is_silent = True
+
+    waiting = await env.run(request)
+
+    assert (waiting.state, waiting.missing, env.atlas.delete_count) == (State.AWAITING, 1, 0)
 
 
 async def test_after_ten_minutes_the_run_waits_and_ends_at_its_limit(env: CoreEnvironment) -> None:
@@ -236,7 +266,7 @@ async def test_request_that_ends_while_its_run_waits_for_slack_is_not_cancelled(
     request = await run_without_slack(env)
 
     async def end() -> None:
-        await env.requests.end_read_only(request.id, POLICY)
+        await env.requests.apply_policy(request.id, replace(POLICY, read_only=True))
         env.directory.is_silent = False
 
     while_it_waits(env, end)

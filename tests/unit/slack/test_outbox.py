@@ -405,7 +405,7 @@ async def test_direct_message_is_edited_in_the_channel_that_slack_gave_it(
     request = await bot.core.ask(channel=RINA.id)
     await bot.look()
     assert bot.slack.states == ["approved"]
-    await bot.core.requests.end_read_only(request.id, POLICY)
+    await bot.core.requests.apply_policy(request.id, replace(POLICY, read_only=True))
     await bot.look()
 
     assert bot.slack.called(EDIT)[0]["channel"] == "D0RINA"
