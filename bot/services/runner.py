@@ -23,7 +23,7 @@ from bot.cancellation.errors import NothingChanged, RightsNotChecked
 from bot.cancellation.people import is_operator
 from bot.cancellation.policy import Policy
 from bot.cancellation.request import Ending, Outcome, Request, State
-from bot.cancellation.run import LONGEST_PAUSE, Step, is_over_time, next_step
+from bot.cancellation.run import LONGEST_PAUSE, Step, end_of_download, is_over_time, next_step
 from bot.log_config import bind_to_log
 from bot.services.projects import Project, Projects
 from bot.services.rights import Rights
@@ -82,7 +82,8 @@ class Run:
                     self.request.ref, Priority.CANCEL, timeout=READ_TIMEOUT
                 )
             except AtlasError as error:
-                if ending := self._ending_of_failed_read(error):
+                ending = await self._ending_by_watch() or self._ending_of_failed_read(error)
+                if ending:
                     return await self._settle(ending)
                 await self._wait(error.fact, error.retry_after)
                 continue
@@ -166,6 +167,11 @@ class Run:
         if isinstance(error, AtlasRejected) and not attempts.may_have_taken_effect:
             self._refusal = error
         self.request = await self.runs.record_answer(self.request, attempts, answer)
+
+    async def _ending_by_watch(self) -> Ending | None:
+        """Return the end that lists have shown, where the job itself cannot be read."""
+        download = await self.runs.download_of(self.request)
+        return Ending(end_of_download(self.request, download)) if download.ended else None
 
     def _ending_of_failed_read(self, error: AtlasError) -> Ending | None:
         """Return the end of a run whose job cannot be read, or None to try again."""

@@ -24,9 +24,10 @@ from bot.cancellation.events import EventName
 from bot.cancellation.people import ActingPerson
 from bot.cancellation.request import Attempts, State
 from bot.cancellation.run import RUN_LIMIT
+from bot.storage.download_store import Listing
 from bot.storage.lease import Lease
 from tests.support.core import CoreEnvironment
-from tests.support.domain import GIL, LINK, OPERATOR, POLICY, REF, START, restore_job
+from tests.support.domain import GIL, LINK, OPERATOR, POLICY, PROJECT, REF, START, restore_job
 from tests.support.fake_atlas import CANCELLED, Answer
 
 OTHER = {"snapshotId": "5b622f7087d9d6039fafe0ff"}
@@ -112,6 +113,33 @@ async def test_run_by_the_answers_of_atlas(name: str, env: CoreEnvironment) -> N
         )
         if call == "DELETE"
     )
+
+
+@pytest.mark.parametrize(
+    ("jobs", "error", "state"),
+    [
+        ([], NOT_FOUND, State.OVER),
+        ([{"failed": True}], DOWN, State.OVER),
+        ([CANCELLED], DOWN, State.CANCELLED),
+    ],
+)
+async def test_run_ends_by_the_lists_where_its_job_cannot_be_read(
+    jobs: list[dict[str, Any]], error: AtlasError, state: State, env: CoreEnvironment
+) -> None:
+    request = await env.runs.begin((await env.approved()).id)
+    sent = await env.runs.record_sent(request)
+    await env.runs.record_answer(sent, Attempts(count=1, is_accepted=True), {"status": 204})
+    env.clock.advance(30)
+    listed = [restore_job(**changes) for changes in jobs]
+    listing = Listing(
+        project_id=PROJECT, cluster=REF.cluster_name, jobs=listed, read_at=env.clock.now
+    )
+    await env.downloads.record_listing(listing, POLICY)
+    env.atlas.gets.extend([error] * 9)
+
+    ended = await env.run(request)
+
+    assert (ended.state, env.atlas.calls) == (state, ["GET"])
 
 
 async def test_warm_cancel_is_three_calls_and_each_delete_is_recorded_before_and_after(
