@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-COMMAND = "python -m pytest -n 4"
+COMMAND = "python -m pytest -n 6"
 
 
 def test_command_for_the_tests_is_that_of_ci() -> None:

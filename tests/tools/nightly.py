@@ -98,7 +98,7 @@ def run_model() -> Part:
 def measure_coverage() -> Part:
     """Run the tests; write the report as text and JSON."""
     python("-m", "coverage", "erase")
-    python("-m", "coverage", "run", "-m", "pytest", "-q", "-n4", "--timeout=0", *TESTS)
+    python("-m", "coverage", "run", "-m", "pytest", "-q", "-n6", "--timeout=0", *TESTS)
     python("-m", "coverage", "combine", "--quiet")
     report = REPORTS / "coverage.json"
     python("-m", "coverage", "json", "--quiet", "-o", str(report))

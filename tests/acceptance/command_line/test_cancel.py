@@ -297,11 +297,14 @@ async def test_request_that_waits_in_slack_is_left_waiting_without_the_option(
     assert atlas.deletes() == []
 
 
-@pytest.mark.parametrize("is_beside_bot", [False, True], ids=["alone", "beside a bot"])
 @pytest.mark.parametrize(
-    ("policy", "options", "event"),
-    [({}, YES, "request:approved"), (APPROVALS, ALONE, "request:acted_alone")],
-    ids=["no approvals today", "without approval"],
+    ("policy", "options", "event", "is_beside_bot"),
+    [
+        ({}, YES, "request:approved", False),
+        (APPROVALS, ALONE, "request:acted_alone", False),
+        (APPROVALS, ALONE, "request:acted_alone", True),
+    ],
+    ids=["no approvals today", "without approval", "beside a bot"],
 )
 async def test_operator_decides_the_request_that_waits_in_slack(
     with_slack: Environ,
