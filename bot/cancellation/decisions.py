@@ -59,21 +59,15 @@ class SubmitResult(StrEnum):
     ACTED_ALONE = "acted_alone"  #: the open request becomes, or stays, approved
 
 
-def approvals_needed(policy: Policy, download: Download, person: Person) -> int:
-    """Return how many other people must approve what this person asks now.
+def approvals_needed(policy: Policy, download: Download, person: Person | None = None) -> int:
+    """Return how many other people must approve what this person asks now, or what waits already.
 
     While an auto-cancel time stands, one decision of somebody who may approve is enough. Where none
     is needed, a submit also starts a request that waits since the policy wanted more.
     """
     if policy.approvals == 0 or download.auto_cancel(policy) is None:
         return policy.approvals
-    return 0 if person in policy.approvers else 1
-
-
-def approvals_wanted(policy: Policy, download: Download) -> int:
-    """Return how many approvals a waiting request needs by this policy."""
-    has_time = download.auto_cancel(policy) is not None
-    return min(policy.approvals, 1) if has_time else policy.approvals
+    return 0 if person and person in policy.approvers else 1
 
 
 def submit(

@@ -223,7 +223,7 @@ class RequestStore(Store):
             outcome = Outcome(is_read_only=True)
             self._end(uow, policy, download, request, state=State.WITHDRAWN, outcome=outcome)
         elif request.state is State.AWAITING and request.expires_at > uow.now:
-            needed = decisions.approvals_wanted(policy, download)
+            needed = decisions.approvals_needed(policy, download)
             if len(request.approved_by) >= needed and not download.ended:
                 request_rows.move(uow, request, State.APPROVED, needed=needed)
             elif needed != request.needed:
