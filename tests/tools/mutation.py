@@ -51,7 +51,7 @@ ON_POSTGRESQL = ("-k", "postgresql and not life_cycle", "tests/integration/stora
 EQUIVALENT = Path("tests/tools/equivalent.toml")
 #: Seconds of the processor after which a mutant that never ends counts as found: in this session,
 #: and in one of its own; and how many times longer that may take.
-LIMIT, LIMIT_OF_SESSION, PATIENCE = 20, 120, 5
+LIMIT, LIMIT_OF_SESSION, PATIENCE = 60, 120, 10
 JOBS = "MUTATION_JOBS"  #: the variable with the number of processes; else one for each processor
 LOAD = "--load"  #: how this program is called for a mutant of what runs when a module is loaded
 MEMORY = 4 << 30
