@@ -117,19 +117,21 @@ class OutboxStore(Store):
         return min(filter(None, moments), default=None)
 
     def _delivery(self, uow: UnitOfWork, row: Any) -> Delivery:  # noqa: ANN401 - a database row
+        of = (replies.c.project_id == row.project_id, replies.c.job_id == row.job_id)
+        unposted = select(replies).where(*of, replies.c.posted_at.is_(None)).order_by(replies.c.id)
+        # Before the requests: the reply of an end, read after them, would meet one that goes on.
+        reply_rows = uow.execute(unposted).all()
         found = request_rows.of_download(uow, row.project_id, row.job_id)
         with_ids = {request.id: request for request in found}
-        of = (replies.c.project_id == row.project_id, replies.c.job_id == row.job_id)
-        waiting = select(replies).where(*of, replies.c.posted_at.is_(None)).order_by(replies.c.id)
-        unposted = [_reply(item, with_ids) for item in uow.execute(waiting)]
+        waiting = [_reply(item, with_ids) for item in reply_rows]
         return Delivery(
             download=download_from_row(row),
             requests=sorted(found, key=lambda request: not request.is_open),
             wanted_version=row.wanted_version,
             shown_version=row.shown_version,
             posts=row.posts,
-            replies=unposted,
-            since=min([row.changed_at, *(item.at for item in unposted)]),
+            replies=waiting,
+            since=min([row.changed_at, *(item.at for item in waiting)]),
         )
 
 

@@ -735,7 +735,7 @@ async def test_live_link_that_nobody_has_decided_about_is_told_once(record: Reco
         later = record.wait(5)
         await record.env.downloads.record_job(REF, restore_job(**LINK), later, POLICY)
 
-    assert [kind for kind, _, _ in await record.replies()] == [ReplyKind.LINK_LIVE]
+        assert [kind for kind, _, _ in await record.replies()] == [ReplyKind.LINK_LIVE]
 
 
 @pytest.mark.parametrize(

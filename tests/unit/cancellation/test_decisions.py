@@ -361,6 +361,7 @@ JUDGEMENTS = [
     (POLICY, request(State.APPROVED, alone="U0GIL"), PEOPLE, (True, False, set(), 0)),
     (POLICY, request(State.APPROVED, alone="U0ADA"), PEOPLE, (False, False, {"U0ADA"}, 1)),
     (POLICY, replace(APPROVED_BY_ADA, alone="U0ADA"), PEOPLE, (False, False, {"U0ADA"}, 1)),
+    (POLICY, replace(TWO, alone="U0ADA"), PEOPLE, (False, False, {"U0ADA"}, 1)),
     (POLICY, request(requester="U0ADA", alone="U0ADA"), PEOPLE, (False, True, set(), 0)),
     (POLICY, request(State.APPROVED, alone="cli:root"), {}, (True, False, set(), 0)),
     (POLICY, request(State.APPROVED, is_automatic=True), {}, (True, False, set(), 0)),

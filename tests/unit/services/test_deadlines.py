@@ -368,10 +368,13 @@ async def test_one_approval_is_wanted_at_a_start_while_the_auto_cancel_time_stan
     await env.list_new()
     waiting = await env.ask()
     with_policy(env, replace(policy, approvals=2))
+    (before,) = await env.outbox.due(10)
 
-    await Step(env).deadlines.apply_settings()
+    await env.requests.apply_policy(waiting.id, env.policy)
 
+    (after,) = await env.outbox.due(10)
     assert (await env.requests.get(waiting.id)).missing == missing
+    assert (after.wanted_version > before.wanted_version) is (missing == 2)
 
 
 async def test_request_whose_download_has_ended_is_not_approved_at_a_start(
