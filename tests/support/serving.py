@@ -133,8 +133,10 @@ class Serving:
         return value
 
     def shown(self) -> str:
-        """Return the channel as text, for a failing test."""
-        found = self.slack.state.messages(CHANNEL)[-5:]
+        """Return the channel and the private sentences as text, for a failing test."""
+        people = self.slack.world.workspace.users
+        private = [item for who in people for item in self.slack.state.ephemerals(who)]
+        found = [*self.slack.state.messages(CHANNEL)[-5:], *private]
         return "\n---\n".join(map(self.slack.state.text_of, found))
 
     def find(self, job: RestoreJob, channel: str = CHANNEL) -> Json | None:
