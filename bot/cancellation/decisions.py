@@ -229,6 +229,23 @@ def auto_cancel(
     return AutoCancelStep.APPROVE if request else AutoCancelStep.CREATE
 
 
+def state_at_start(
+    policy: Policy, download: Download, request: Request, now: datetime
+) -> tuple[State, int]:
+    """Return the state of an open request by the policy of a start, and the approvals it needs.
+
+    It ends where the project is read-only now. One that waits is approved where it has the
+    approvals that this policy wants.
+    """
+    if policy.read_only:
+        return State.WITHDRAWN, request.needed
+    if request.state is not State.AWAITING or request.expires_at <= now or download.ended:
+        return request.state, request.needed
+    needed = approvals_needed(policy, download)
+    is_enough = len(request.approved_by) >= needed
+    return State.APPROVED if is_enough else State.AWAITING, needed
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
     """What today's policy and members say about a request, right before its DELETE."""
@@ -272,7 +289,7 @@ def judge(
     if _needs_nobody(request):
         return Judgement()
     if request.alone:
-        return _judge_alone(policy, request, people[request.alone])
+        return _judge_alone(policy, download, request, people[request.alone])
     requester = people[request.requester or ""]
     voided = frozenset(
         user
@@ -291,13 +308,13 @@ def judge(
     )
 
 
-def _judge_alone(policy: Policy, request: Request, person: Person) -> Judgement:
+def _judge_alone(policy: Policy, download: Download, request: Request, person: Person) -> Judgement:
     """Judge a request on which a person acted alone; that of another person waits on."""
     if may(policy, Act.ASK, person) and may(policy, Act.ACT_ALONE, person):
         return Judgement()
     if person.id == request.requester:
         return Judgement(has_lost_right=True)
-    needed = max(request.needed, policy.approvals)
+    needed = max(request.needed, approvals_needed(policy, download))
     given = len(request.approved_by - {person.id})
     return Judgement(voided=frozenset({person.id}), needed=needed, missing=needed - given)
 
@@ -306,5 +323,5 @@ def judge_without_slack(policy: Policy, download: Download, request: Request) ->
     """Judge a request while Slack does not answer: its people count as they did at the decision."""
     if policy.read_only or request.alone or download.auto_cancel(policy) is not None:
         return Judgement(is_read_only=policy.read_only)
-    needed = max(request.needed, policy.approvals)
+    needed = max(request.needed, approvals_needed(policy, download))
     return Judgement(needed=needed, missing=max(0, needed - len(request.approved_by)))

@@ -210,25 +210,21 @@ class RequestStore(Store):
 
     @writes
     def apply_policy(self, uow: UnitOfWork, request_id: str, policy: Policy) -> None:
-        """Judge an open request by the policy of this start.
-
-        It ends where the project is read-only now: no DELETE is sent. One that waits needs the
-        approvals of this policy, and is approved where it has them.
-        """
+        """Judge an open request by the policy of this start."""
         request = request_rows.get(uow, request_id)
         download = download_rows.get(uow, request.ref)
         if not request.is_open:
             return
-        if policy.read_only:
-            outcome = Outcome(is_read_only=True)
-            self._end(uow, policy, download, request, state=State.WITHDRAWN, outcome=outcome)
-        elif request.state is State.AWAITING and request.expires_at > uow.now:
-            needed = decisions.approvals_needed(policy, download)
-            if len(request.approved_by) >= needed and not download.ended:
-                request_rows.move(uow, request, State.APPROVED, needed=needed)
-            elif needed != request.needed:
-                request_rows.change(uow, request, needed=needed)
-                uow.show(request.ref)
+        state, needed = decisions.state_at_start(policy, download, request, uow.now)
+        if state is State.WITHDRAWN:
+            self._end(
+                uow, policy, download, request, state=state, outcome=Outcome(is_read_only=True)
+            )
+        elif state is not request.state:
+            request_rows.move(uow, request, state, needed=needed)
+        elif needed != request.needed:
+            request_rows.change(uow, request, needed=needed)
+            uow.show(request.ref)
 
     @reads
     def due(self, uow: UnitOfWork) -> DueRequests:

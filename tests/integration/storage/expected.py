@@ -110,17 +110,14 @@ class Expected:
         self.bot_saw_end = self.has_ended
 
     def replaced(self, policy_name: str, now: datetime) -> None:
-        self.policy_name, opened = policy_name, self.opened
-        if opened is None:
-            return
-        if self.policy.read_only:
+        self.policy_name, request = policy_name, self.opened
+        if request and self.policy.read_only:
             self.end(State.WITHDRAWN)
-        elif opened.is_waiting and opened.expires_at > now:
-            opened.needed = int(self.policy.approvals)
-            if self.time:
-                opened.needed = min(1, opened.needed)
-            if len(opened.approved) >= opened.needed and not self.bot_saw_end:
-                opened.state = State.APPROVED
+        elif request and request.is_waiting and request.expires_at > now and not self.bot_saw_end:
+            wanted = int(self.policy.approvals)
+            request.needed = min(1, wanted) if self.time else wanted
+            if len(request.approved) >= request.needed:
+                request.state = State.APPROVED
 
     def deadlines(self, now: datetime) -> None:
         opened = self.opened

@@ -348,6 +348,43 @@ def test_auto_cancel_does_not_wait_longer_because_the_clock_was_set_back(
     assert decisions.auto_cancel(AUTO_CANCEL, TIMED, None, now, feed_is_fresh=False) is step
 
 
+MINUTE, LIFETIME = timedelta(minutes=1), timedelta(minutes=30)
+AT_START = [
+    # approvals of the policy, download, request, time since it → state and approvals
+    (1, PLAIN, TWO, MINUTE, (State.APPROVED, 1)),
+    (2, PLAIN, TWO, MINUTE, (State.AWAITING, 2)),
+    (3, PLAIN, TWO, MINUTE, (State.AWAITING, 3)),
+    (0, PLAIN, request(needed=1), MINUTE, (State.APPROVED, 0)),
+    (2, TIMED, request(needed=1), MINUTE, (State.AWAITING, 1)),
+    (0, TIMED, request(needed=1), MINUTE, (State.APPROVED, 0)),
+    (1, PLAIN, TWO, LIFETIME, (State.AWAITING, 2)),  # it expires
+    (1, download(failed=True), TWO, MINUTE, (State.AWAITING, 2)),
+    (2, PLAIN, request(State.APPROVED, needed=1), MINUTE, (State.APPROVED, 1)),
+]
+
+
+@pytest.mark.parametrize(("approvals", "stored", "opened", "after", "answer"), AT_START)
+def test_open_request_at_a_start(
+    approvals: int,
+    stored: Download,
+    opened: Request,
+    after: timedelta,
+    *,
+    answer: tuple[State, int],
+) -> None:
+    policy = replace(AUTO_CANCEL, approvals=approvals)
+
+    assert decisions.state_at_start(policy, stored, opened, START + after) == answer
+
+
+@pytest.mark.parametrize("state", [State.AWAITING, State.APPROVED, State.CANCELLING])
+def test_open_request_of_a_read_only_project_ends_at_a_start(state: State) -> None:
+    policy = replace(POLICY, read_only=True)
+
+    found, _ = decisions.state_at_start(policy, PLAIN, request(state), START)
+    assert found is State.WITHDRAWN
+
+
 APPROVED_BY_ADA = request(State.APPROVED, approvals=(Approval(user="U0ADA", at=START),))
 PEOPLE = {"U0RINA": RINA, "U0ADA": ADA, "U0GIL": GIL}
 NO_RINA = {**PEOPLE, "U0RINA": person("U0RINA2")}

@@ -138,10 +138,10 @@ def test_answer_after_the_clock_was_set_back_counts() -> None:
 
 @pytest.mark.parametrize("later", [timedelta(0), MINUTE])
 def test_download_that_atlas_lists_again_goes_on(later: timedelta) -> None:
-    lost = replace(download(), is_gone=True)
+    stored = replace(download(), is_gone=True)
 
-    assert lost.ended is Ended.GONE
-    assert lost.observed(restore_job(), lost.read_at + later).ended is None
+    assert stored.ended is Ended.GONE
+    assert stored.observed(restore_job(), stored.read_at + later).ended is None
 
 
 NEW = START - MINUTE

@@ -337,56 +337,27 @@ async def test_open_requests_of_a_read_only_project_end_as_withdrawn(env: CoreEn
 
 
 @pytest.mark.parametrize(
-    ("approvals", "minutes", "state", "missing"),
+    ("approvals", "state", "missing", "is_shown"),
     [
-        (1, 5, State.APPROVED, 0),
-        (2, 5, State.AWAITING, 1),
-        (3, 5, State.AWAITING, 2),
-        (0, 5, State.APPROVED, 0),
-        (1, 30, State.AWAITING, 1),  # its time is over
+        (1, State.APPROVED, 0, True),
+        (2, State.AWAITING, 1, False),
+        (3, State.AWAITING, 2, True),
     ],
 )
-async def test_request_with_one_approval_waits_for_those_that_the_policy_of_this_start_wants(
-    approvals: int, minutes: int, state: State, missing: int, env: CoreEnvironment
+async def test_waiting_request_is_judged_by_the_policy_of_this_start(
+    approvals: int, state: State, missing: int, *, is_shown: bool, env: CoreEnvironment
 ) -> None:
     with_policy(env, replace(POLICY, approvals=2))
     waiting = await env.approved()
-    env.clock.advance(60 * minutes)
+    (before,) = await env.outbox.due(10)
     with_policy(env, replace(POLICY, approvals=approvals))
 
     await Step(env).deadlines.apply_settings()
 
     found = await env.requests.get(waiting.id)
-    assert (found.state, found.missing, found.is_automatic) == (state, missing, False)
-
-
-@pytest.mark.parametrize(("policy", "missing"), [(EXEMPT, 1), (POLICY, 2)])
-async def test_one_approval_is_wanted_at_a_start_while_the_auto_cancel_time_stands(
-    policy: Policy, missing: int, env: CoreEnvironment
-) -> None:
-    with_policy(env, AUTO_CANCEL)
-    await env.list_new()
-    waiting = await env.ask()
-    with_policy(env, replace(policy, approvals=2))
-    (before,) = await env.outbox.due(10)
-
-    await env.requests.apply_policy(waiting.id, env.policy)
-
     (after,) = await env.outbox.due(10)
-    assert (await env.requests.get(waiting.id)).missing == missing
-    assert (after.wanted_version > before.wanted_version) is (missing == 2)
-
-
-async def test_request_whose_download_has_ended_is_not_approved_at_a_start(
-    env: CoreEnvironment,
-) -> None:
-    waiting = await env.ask()
-    await env.downloads.record_job(REF, restore_job(failed=True), env.clock.now, POLICY)
-    with_policy(env, replace(POLICY, approvals=0))
-
-    await Step(env).deadlines.apply_settings()
-
-    assert (await env.requests.get(waiting.id)).state is State.AWAITING
+    assert (found.state, found.missing, found.is_automatic) == (state, missing, False)
+    assert (after.wanted_version > before.wanted_version) is is_shown
 
 
 class FailsOnce(Database):
