@@ -166,6 +166,7 @@ CASES: Mapping[str, tuple[Download, list[Request], Policy]] = {
         RUNS, [replace(NOT_ALLOWED, attempts=UNKNOWN)], replace(POLICY, read_only=True),
     ),
     "withdrawn_right_lost": (RUNS, [LOST_RIGHT], POLICY),
+    "withdrawn_right_to_act_alone_lost": (RUNS, [replace(LOST_RIGHT, alone=RINA.id)], POLICY),
     "withdrawn_read_only": (RUNS, [NOT_ALLOWED], READ_ONLY),
     "expired": (RUNS, [EXPIRED], POLICY),
     "expired_link_live": (LIVE, [EXPIRED], POLICY),
