@@ -1,0 +1,47 @@
+"""What the outbox reads while another process writes, which only PostgreSQL lets it do."""
+
+import asyncio
+from typing import Any
+
+from sqlalchemy import event
+
+from bot.cancellation.replies import ReplyKind
+from bot.cancellation.request import Ending, Request, State
+from bot.storage.database import Database
+from bot.storage.migrate import ensure_current
+from bot.storage.outbox_store import OutboxStore
+from tests.support.core import CoreEnvironment
+from tests.support.domain import POLICY
+from tests.support.postgres import PostgresServer
+
+READS = ("ORDER BY replies.id", "FROM requests")  #: the two statements about one message
+
+
+async def test_reply_of_an_end_is_never_read_with_a_request_that_goes_on(
+    postgres: PostgresServer,
+) -> None:
+    url, loop = postgres.emptied_database(), asyncio.get_running_loop()
+    await ensure_current(url)
+    reader, writer = Database(url), Database(url)
+    env = CoreEnvironment(writer)
+    assert await env.lease.take()
+    running = await env.runs.begin((await env.approved()).id)
+    read: set[str] = set()
+    ended: list[Request] = []
+
+    @event.listens_for(reader.engine, "before_cursor_execute")
+    def end_between_the_reads(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        read.update(part for part in READS if part in statement)
+        if len(read) == len(READS) and not ended:
+            ending = env.runs.settle(running, Ending(State.OVER), POLICY)
+            ended.append(asyncio.run_coroutine_threadsafe(ending, loop).result(20).request)
+
+    outbox = OutboxStore(reader, env.clock, None)
+    deliveries = [*await outbox.due(10), *await outbox.due(10)]
+    for database in (reader, writer):
+        await database.close()
+
+    assert [request.state for request in ended] == [State.OVER]
+    replies = [reply for delivery in deliveries for reply in delivery.replies]
+    ends = [reply.request for reply in replies if reply.kind is ReplyKind.ENDED]
+    assert [request and request.state for request in ends] == [State.OVER]
