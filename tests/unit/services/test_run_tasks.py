@@ -123,6 +123,7 @@ def test_stop_records_the_answer_of_a_delete_that_is_out_and_begins_no_other() -
         hang(env, DELETE)
         async with running(env):
             await wait_until(lambda: env.atlas.delete_count)
+            assert env.runner.is_sending
             hang(env, GET)
             reading = await env.ask(key="V2", ref=SECOND)
             await wait_until(lambda: env.atlas.calls == [GET, DELETE, GET])
@@ -171,6 +172,7 @@ def test_stop_waits_only_for_an_answer_to_a_delete_and_not_for_long(
             began = asyncio.get_running_loop().time()
             await env.runner.stop()
             waited = asyncio.get_running_loop().time() - began
+            assert not [task for task in asyncio.all_tasks() if "run " in task.get_name()]
         assert waited < STOP_WITHIN
         assert (waited > 0) is waits
         assert (await env.requests.get(request.id)).attempts == attempts
