@@ -95,7 +95,8 @@ def cancel_download(
     try:
         raise typer.Exit(asyncio.run(command.run()))
     except KeyboardInterrupt:
-        typer.echo(STOPPED, err=True)
+        has_looked_up = bool(command.steps.fields)
+        typer.echo(STOPPED if has_looked_up else f"Interrupted. {NOT_BEGUN}", err=True)
         raise typer.Exit(output.INTERRUPTED) from None
 
 

@@ -56,6 +56,7 @@ async def _list(settings: Settings, cluster: str | None, project: str, form: Out
     async with opened_core(settings) as core:
         lookup, problem = await lookup_of(core)
         running = await lookup.running(chosen_projects(core, project), cluster)
+        problem = problem or _no_record(running)
         problems = [*_unread(running), *([f"{NO_RECORD}: {problem}"] if problem else [])]
         if cluster and not problems and not _has_cluster(running, cluster):
             names = ", ".join(running.clusters) or "none"
@@ -114,6 +115,12 @@ def fields_of(details: JobDetails, now: datetime) -> dict[str, Any]:
 
 def _has_cluster(running: Running, cluster: str) -> bool:
     return cluster.casefold() in {name.casefold() for name in running.clusters}
+
+
+def _no_record(running: Running) -> str | None:
+    """Say why what is stored about a download could not be read; None where it was read."""
+    errors = (item.no_record for item in (*running.downloads, *running.others))
+    return next((database_problem(error) for error in errors if error), None)
 
 
 def _unread(running: Running) -> list[str]:

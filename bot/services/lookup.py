@@ -47,6 +47,7 @@ class JobDetails:
     read_at: datetime
     download: Download
     requests: Sequence[Request] = ()  #: newest first
+    no_record: StorageError | None = None  #: why what the bot has stored could not be read
 
     @property
     def policy(self) -> Policy:
@@ -191,7 +192,7 @@ class Lookup:
         self, project: Project, ref: JobRef, job: RestoreJob, read_at: datetime
     ) -> JobDetails:
         """Add what the bot has stored, and the starters where it has none."""
-        stored, requests = await self._stored(ref)
+        stored, requests, no_record = await self._stored(ref)
         if stored:
             download = stored.observed(job, max(read_at, stored.read_at))
         else:
@@ -205,16 +206,19 @@ class Lookup:
             read_at=read_at,
             download=download,
             requests=requests,
+            no_record=no_record,
         )
 
-    async def _stored(self, ref: JobRef) -> tuple[Download | None, Sequence[Request]]:
+    async def _stored(
+        self, ref: JobRef
+    ) -> tuple[Download | None, Sequence[Request], StorageError | None]:
         if self.downloads is None or self.requests is None:
-            return None, ()
+            return None, (), None
         try:
             stored = await self.downloads.get(ref.project_id, ref.job_id)
-            return stored, await self.requests.of_download(ref.project_id, ref.job_id)
-        except StorageError:  # what Atlas has is shown without it
-            return None, ()
+            return stored, await self.requests.of_download(ref.project_id, ref.job_id), None
+        except StorageError as error:  # what Atlas has is shown without it
+            return None, (), error
 
     async def _starters(self, project: Project, ref: JobRef) -> Starters:
         try:

@@ -222,6 +222,19 @@ async def test_interrupted_command_ends_quietly_and_says_that_a_delete_may_be_se
     assert "Traceback" not in err.decode()
 
 
+async def test_command_interrupted_while_it_reads_the_download_says_that_nothing_was_recorded(
+    environ: Environ, atlas: FakeAtlasServer
+) -> None:
+    atlas.faults.add(Fault(kind=Kind.HANG))
+    command = await execute(environ, "cancel", *RUNNING, *YES)
+    await wait_until(lambda: not atlas.faults.active)
+    os.kill(command.pid, signal.SIGINT)
+    _, err = await asyncio.wait_for(command.communicate(), 20)
+
+    assert command.returncode == 130
+    assert err.decode() == "Interrupted. Nothing was recorded, and nothing was sent.\n"
+
+
 async def test_active_bot_runs_the_request_of_the_command_and_shows_it(
     with_slack: Environ, environ: Environ, atlas: FakeAtlasServer, slack: FakeSlackServer
 ) -> None:

@@ -1,5 +1,7 @@
 """Commands over a database that is missing, locked away, read-only or full."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -88,6 +90,19 @@ async def test_list_needs_no_database_and_says_that_it_could_not_be_read(environ
 
     assert (ran.code, len(lines(ran.out))) == (1, 3)
     assert ran.err.startswith("What the bot has stored is missing from the list: ")
+
+
+async def test_list_says_that_what_is_stored_cannot_be_read_where_a_table_is_missing(
+    environ: Environ,
+) -> None:
+    assert (await run(environ, "cancel", *RUNNING, "--yes")).code == 0
+    with closing(sqlite3.connect(environ["DATABASE_URL"].removeprefix("sqlite:///"))) as database:
+        database.execute("DROP TABLE requests")
+    ran = await run(environ, "list", "prod-eu")
+
+    assert ran.code == 1
+    assert "missing from the list" in ran.err
+    assert "no such table: requests" in ran.err
 
 
 @pytest.mark.parametrize(
