@@ -13,7 +13,7 @@ from tests.support.serving import OPEN, Serving, buttons, pause, resume, serving
 from tests.tools.kills.campaign import run
 from tests.tools.kills.chaos import Size
 
-ADA, RINA = "U0ADA00001", "U0RINA0001"
+ADA, ABE, RINA = "U0ADA00001", "U0ABE00001", "U0RINA0001"
 #: Seconds from SIGTERM to the end: five in the contract, and one of a busy machine.
 ENDED_WITHIN = 6.0
 #: Calls of Slack whose answers are open at SIGTERM.
@@ -162,6 +162,28 @@ async def test_open_requests_of_a_project_that_is_read_only_now_end_as_withdrawn
     await bot.until(lambda: buttons(bot.find(other) or {"blocks": []}) == [])
 
     assert bot.deletes(job) == 0
+
+
+async def test_open_request_with_enough_approvals_by_the_settings_of_a_restart_runs(
+    bot: Serving,
+) -> None:
+    bot.settings |= {"BOT_APPROVALS": "2", "BOT_APPROVERS": f"{ADA},{ABE}"}
+    process = await bot.start()
+    approved, undecided = bot.download(), bot.download("prod-us")
+    for job in (approved, undecided):
+        await bot.asks("rina", job)
+    await bot.approves("ada", approved)
+    await bot.reply(approved, "approves (1 of 2)")
+    assert await process.stop(ENDED_WITHIN) == 0
+
+    await bot.start(BOT_APPROVALS="1")
+    await bot.message(approved, "cancelled")
+    await bot.approves("abe", undecided)
+    await bot.message(undecided, "cancelled")
+
+    names = await bot.events(approved)
+    assert names[:3] == ["request:created", "request:approval_given", "request:approved"]
+    assert (await bot.events(undecided))[:2] == ["request:created", "request:approved"]
 
 
 async def test_short_campaign_of_kills_breaks_no_rule(tmp_path: Path) -> None:
