@@ -12,6 +12,7 @@ import gc
 import importlib.abc
 import importlib.util
 import json
+import math
 import os
 import re
 import resource
@@ -49,9 +50,10 @@ STORES = "bot/storage/"
 ON_POSTGRESQL = ("-k", "postgresql and not life_cycle", "tests/integration/storage")
 #: The changes that alter nothing, each with its reason.
 EQUIVALENT = Path("tests/tools/equivalent.toml")
-#: Seconds of the processor after which a mutant that never ends counts as found: in this session,
-#: and in one of its own; and how many times longer that may take.
-LIMIT, LIMIT_OF_SESSION, PATIENCE = 60, 120, 10
+#: A mutant that never ends counts as found after these seconds of the processor, and so many times
+#: those that its tests take without it; in a session of its own after `LIMIT_OF_SESSION`. One that
+#: waits counts after `PATIENCE` seconds.
+LIMIT, TIMES, LIMIT_OF_SESSION, PATIENCE = 5, 3, 120, 600
 JOBS = "MUTATION_JOBS"  #: the variable with the number of processes; else one for each processor
 LOAD = "--load"  #: how this program is called for a mutant of what runs when a module is loaded
 MEMORY = 4 << 30
@@ -111,6 +113,7 @@ class _Session:
         self.results: list[Result] = []
         self.explanations = Explanations()
         self.items: dict[str, pytest.Item] = {}
+        self.seconds: dict[str, float] = {}  #: of the processor, by test
         self._running: dict[int, Mutant] = {}
         self._failures: list[str] = []
 
@@ -129,7 +132,8 @@ class _Session:
             if code != PASSED:
                 why = found.read_text(encoding="utf-8") if code == FAILED else f"exit {code}"
                 raise pytest.UsageError(f"The tests fail without any mutant: {why}")
-            lines = json.loads(found.read_text(encoding="utf-8"))
+            measured = json.loads(found.read_text(encoding="utf-8"))
+            lines, self.seconds = measured["lines"], measured["seconds"]
         for module in self.modules:  # the other way of running them passes without a change too
             unchanged = Mutant("", 0, "nothing", Path(module).read_text(encoding="utf-8"))
             if _test_module(module, unchanged, self._files(lines[module])) != PASSED:
@@ -165,7 +169,7 @@ class _Session:
         return sorted(counts, key=counts.__getitem__, reverse=True) or list(TESTS)
 
     def _measure(self, session: pytest.Session, found: Path) -> int:
-        """Run all tests; write which of them run each line of each module, fast ones first.
+        """Run all tests; write their seconds, and which run each line of a module, fast ones first.
 
         Where tests fail, write how instead.
         """
@@ -188,7 +192,7 @@ class _Session:
             }
             for module in self.modules
         }
-        found.write_text(json.dumps(lines), encoding="utf-8")
+        found.write_text(json.dumps({"lines": lines, "seconds": seconds}), encoding="utf-8")
         return PASSED
 
     def _survivors(
@@ -200,19 +204,21 @@ class _Session:
     ) -> Iterator[Mutant]:
         """Yield the mutants with which all tests still pass."""
         files = self._files(lines)
-        seconds = {name: rank for names in lines.values() for rank, name in enumerate(names)}
-        all_tests = sorted(seconds, key=seconds.__getitem__)
+        all_tests = sorted(
+            {name for names in lines.values() for name in names}, key=self.seconds.__getitem__
+        )
         for mutant in mutants:
             while len(self._running) >= self.jobs:
                 yield from self._ended()
+            tests = lines.get(str(mutant.line), ()) if mutant.function else all_tests
             if mutant.function:
-                tests = lines.get(str(mutant.line), ())
                 work = partial(self._test_function, session, module, mutant, tests, files)
             elif mutant.constant:
-                work = partial(self._test_constant, session, module, mutant, all_tests, files)
+                work = partial(self._test_constant, session, module, mutant, tests, files)
             else:
                 work = partial(_test_module, module, mutant, files)
-            self._running[_fork(work, LIMIT)] = mutant
+            limit = LIMIT + TIMES * sum(self.seconds[name] for name in tests)
+            self._running[_fork(work, math.ceil(limit))] = mutant
         while self._running:
             yield from self._ended()
 
@@ -366,7 +372,7 @@ class _Loader(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 def _test_module(module: str, mutant: Mutant, tests: Sequence[str]) -> int:
     """Run tests in a new interpreter, which loads the mutant."""
-    signal.alarm(PATIENCE * LIMIT_OF_SESSION if signal.alarm(0) else 0)
+    signal.alarm(PATIENCE if signal.alarm(0) else 0)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "mutant.py"
         path.write_text(mutant.source, encoding="utf-8")
@@ -388,7 +394,7 @@ def _fork(work: Callable[[], int], seconds: int) -> int:
     code = BROKEN
     try:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(PATIENCE * seconds)
+        signal.alarm(PATIENCE)
         resource.setrlimit(resource.RLIMIT_CPU, (seconds, max(seconds, LIMIT_OF_SESSION)))
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         null = os.open(os.devnull, os.O_WRONLY)

@@ -1,11 +1,12 @@
 """Runs what takes too long for each change, and writes its page: `python -m tests.tools.nightly`.
 
 A campaign of kills on each database, the model of requests with many examples, the branches of the
-bot that tests run, and the tests against wrong changes of the security core: hours on two cores.
+bot that tests run, and beside them the tests against wrong changes of the security core.
 `python -m tests.tools.nightly kills model` runs these parts alone.
 """
 
 import asyncio
+import fcntl
 import json
 import os
 import re
@@ -186,8 +187,12 @@ def measure(name: str) -> str:
         ["git", "log", "-1", "--format=%h of %cs"], stdout=subprocess.PIPE, text=True, check=True
     )
     how = f"Commit {commit.stdout.strip()}, {os.cpu_count()} cores, {minutes:.0f} minutes."
-    page = PAGE.read_text(encoding="utf-8")
-    PAGE.write_text(updated(page, name, [how, "", *part.table]), encoding="utf-8")
+    with PAGE.open("r+", encoding="utf-8") as page:
+        fcntl.flock(page, fcntl.LOCK_EX)  # mutation writes its section at its own time
+        text = updated(page.read(), name, [how, "", *part.table])
+        page.seek(0)
+        page.truncate()
+        page.write(text)
     return part.problem
 
 
@@ -196,7 +201,15 @@ def main() -> None:
     if unknown := set(names) - PARTS.keys():
         raise SystemExit(f"There is no part {', '.join(sorted(unknown))}: {', '.join(PARTS)}.")
     REPORTS.mkdir(parents=True, exist_ok=True)
+    mutation = None
+    if "mutation" in names and len(names) > 1:
+        # Kills wait most of the time: mutation takes what the other parts leave of the processors.
+        names.remove("mutation")
+        command = ("nice", "-n", "10", sys.executable, "-m", "tests.tools.nightly", "mutation")
+        mutation = subprocess.Popen(command)
     problems = [f"{name}: {problem}" for name in names if (problem := measure(name))]
+    if mutation and mutation.wait():
+        problems.append("mutation failed.")
     if problems:
         raise SystemExit("\n\n".join(problems))
 
