@@ -122,7 +122,7 @@ class RateLimited(AtlasUnavailable):
 
 
 class Maintenance(AtlasUnavailable):
-    sentence = "Atlas is under maintenance and takes no changes."
+    sentence = "Atlas is under maintenance."
     advice = "Try again later."
 
 

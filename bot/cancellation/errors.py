@@ -36,7 +36,7 @@ class NotAllowed(CancellationError):
 
 
 class ReadOnly(NotAllowed):
-    sentence = "This bot only watches this project. Cancel the download in Atlas, on the cluster's Backup page."  # noqa: E501 - shown as it stands
+    sentence = "This bot only watches here. Cancel it in Atlas: Backup page of the cluster."
 
 
 class MayNotAsk(NotAllowed):
@@ -105,7 +105,10 @@ class ReasonMissing(CancellationError):
 class TooEarly(CancellationError):
     """Renderers show `counts_from` as a time."""
 
-    sentence = "Atlas has not yet shown who started it. Your click counts from {counts_from:%H:%M:%S} UTC on."  # noqa: E501 - shown as it stands
+    sentence = (
+        "Atlas has not yet shown everybody who may have started it. "
+        "Your click counts from {counts_from} on."
+    )
 
     counts_from: datetime
 

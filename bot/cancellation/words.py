@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from bot.cancellation.download import Download, Ended, Link, LinkPhase
+from bot.cancellation.errors import ReadOnly
 from bot.cancellation.facts import Facts
 from bot.cancellation.request import Request, State
 from bot.cancellation.starter import Starters
@@ -11,7 +12,7 @@ from bot.cancellation.text import Moment, Quote, Text, Untrusted, User, joined
 
 TELL_SECURITY = "Tell your security team."
 IN_ATLAS = "Cancel it in Atlas: Backup page of the cluster."
-ONLY_WATCHES = f"This bot only watches here. {IN_ATLAS}"
+ONLY_WATCHES = ReadOnly.sentence
 COPY_MAY_BE_TAKEN = "a copy may have been taken"
 MAY_HAVE_TAKEN_EFFECT = "A DELETE may have taken effect."
 NO_COPY = "no copy comes of it"

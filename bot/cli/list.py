@@ -14,7 +14,7 @@ from bot.cancellation.download import is_download
 from bot.cancellation.facts import Phase, facts_of, list_fields
 from bot.cancellation.phase_words import headline
 from bot.cancellation.text import plain
-from bot.cancellation.words import IN_ATLAS, link_line, starter_line
+from bot.cancellation.words import ONLY_WATCHES, link_line, starter_line
 from bot.cli import output
 from bot.cli.common import (
     chosen_projects,
@@ -32,7 +32,6 @@ from bot.wiring import Core
 HEADERS = ("Cluster", "Project", "Job", "Type", "Started", "Link", "Cancel", "Note")
 NOT_A_DOWNLOAD = "Atlas cancels downloads only, and this is another restore."
 ENDED = "The download has ended."
-READ_ONLY = f"This project is read-only for the bot. {IN_ATLAS}"
 NO_RECORD = "What the bot has stored is missing from the list"
 
 
@@ -92,7 +91,7 @@ def why_not(details: JobDetails) -> str | None:
         return NOT_A_DOWNLOAD
     if details.download.ended:
         return ENDED
-    return READ_ONLY if details.policy.read_only else None
+    return ONLY_WATCHES if details.policy.read_only else None
 
 
 def may_cancel(details: JobDetails, now: datetime) -> str:

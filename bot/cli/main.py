@@ -93,7 +93,9 @@ def demo(
     script: Annotated[
         bool, typer.Option("--script", help="Play the first scenario in the terminal.")
     ] = False,
-    every: Annotated[bool, typer.Option("--all", help="With --script: every scenario.")] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="With --script: every scenario of the menu.")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Write the addresses as a JSON line.")
     ] = False,

@@ -23,10 +23,10 @@ SENTENCES: Mapping[EventName, str] = {
     EventName.CREATED: "The request is recorded.",
     EventName.ACTED_ALONE: "It runs without approval.",
     EventName.APPROVAL_GIVEN: "Somebody approved it.",
-    EventName.APPROVED: "It may run.",
+    EventName.APPROVED: "It is approved.",
     EventName.AWAITING: "The request waits for approval.",
     EventName.REMINDED: "The approvers were reminded.",
-    EventName.CANCELLING: "The download is being read.",
+    EventName.CANCELLING: "The bot reads the job in Atlas.",
     EventName.CANCEL_SENT: "The DELETE is being sent.",
     EventName.CANCEL_ANSWERED: "Atlas answered the DELETE:",
 }

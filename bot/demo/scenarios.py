@@ -31,7 +31,7 @@ class Scenario:
     """One situation that the demo sets up.
 
     Attributes:
-        name: as `--fault` and the page's address name it.
+        name: as `--fault` names it.
         title: its label in the menu.
         hint: what to try.
         approvals: the least number of other people who must approve.
@@ -102,7 +102,8 @@ MORE_SCENARIOS = (
         title="Auto-cancel",
         hint=(
             "Nobody needs to ask: the bot cancels this download 30 seconds after it was seen, "
-            "unless Ada or Abe presses “Let it run” and says why."
+            "unless Ada or Abe presses “Let it run” and says why. Their click counts once it is "
+            "20 seconds old."
         ),
         without_approval=True,
         second="ada",
@@ -207,7 +208,7 @@ MENU: Mapping[str, tuple[Scenario, ...]] = {
     "More": MORE_SCENARIOS,
 }
 
-#: Every scenario that `--fault` and the page's address may name.
+#: Every scenario that `--fault` may name.
 SCENARIOS: Mapping[str, Scenario] = {
     scenario.name: scenario for scenario in (*FIRST_SCENARIOS, *MORE_SCENARIOS, *FAULTS)
 }

@@ -175,7 +175,7 @@ class ProjectChecks:
             if jobs.unread:
                 sentence = f"{jobs.unread_text('job')} of {cluster.name}."
                 return subject.warning(sentence, "Update this program, and report it.")
-            return subject.ok(f"Those of {cluster.name} can be read ({len(jobs)}).")
+            return subject.ok(f"The {len(jobs)} jobs of {cluster.name} can be read.")
         return subject.unchecked("No cluster was found that can have restore jobs.")
 
     async def _check_feed(self) -> Result:

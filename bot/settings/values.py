@@ -141,7 +141,7 @@ def _check_postgresql(host: str, database: str | None, port: int | None) -> None
     if find_spec("psycopg") is None:
         raise ValueError(
             "needs the PostgreSQL driver: install the bot with its extra postgres, "
-            "as in pip install 'cancel-restore[postgres]'"
+            "as in .venv/bin/pip install '.[postgres]'"
         )
 
 

@@ -22,7 +22,7 @@ def sentence(error: Exception) -> str:
             return f"{error} {_who_may(people)}"
         case errors.TooEarly(counts_from=counts_from):
             time = mrkdwn.date(Moment(counts_from, has_seconds=True))
-            return f"Atlas has not yet shown who started it. Your click counts from {time} on."
+            return error.sentence.format(counts_from=time)
         case errors.WrongCluster(cluster=cluster, typed=typed):
             return (
                 f"This download belongs to the cluster {mrkdwn.code(cluster)}, not to "

@@ -12,6 +12,7 @@ from bot.cancellation.events import EventName
 from bot.cancellation.request import State
 from bot.cli.main import app
 from bot.settings.load import VARIABLES
+from bot.settings.projects import ProjectEntry
 from bot.web.metrics import Metrics
 
 PAGES = [Path("README.md"), *sorted(Path("docs").glob("*.md")), Path("CHANGELOG.md")]
@@ -79,6 +80,12 @@ def options_of_commands() -> dict[str, set[str]]:
 
 
 OPTIONS = options_of_commands()
+
+
+def test_page_of_settings_names_every_key_of_a_projects_file() -> None:
+    keys = set(ProjectEntry.model_fields)
+    page = TEXTS[Path("docs/settings.md")]
+    assert [key for key in keys if f"`{key}`" not in page and f".{key}]]`" not in page] == []
 
 
 def test_readme_shows_every_command() -> None:

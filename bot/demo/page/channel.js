@@ -75,7 +75,7 @@ function scenarioBar() {
     h("div", { class: "scenario-text" }, h("h2", {}, now.title), h("p", {}, now.hint), demo.fault ? h("p", { class: "fault" }, icon("bolt"), demo.fault) : null),
     clock,
     h("div", { class: "scenario-buttons" },
-      now.second && now.second !== state.me ? h("a", { class: "button", href: `?as=${now.second}`, target: "_blank" }, `Open a tab as ${nameOf(now.second)}`) : null,
+      now.second && nameOf(now.second) !== state.about.users[state.me].name ? h("a", { class: "button", href: `?as=${now.second}`, target: "_blank" }, `Open a tab as ${nameOf(now.second)}`) : null,
       demo.fault ? h("button", { type: "button", class: "button", onclick: () => postDemo("clear-faults"), "data-key": "clear-faults" }, icon("tool"), "Clear the fault") : null),
   ];
 }

@@ -52,7 +52,7 @@ export class Composer {
   async send() {
     const line = this.box.value.trim();
     if (!line) return;
-    if (!line.startsWith("/")) return toast(`The demo takes commands alone: type ${state.about.command.name} help`);
+    if (!line.startsWith("/")) return toast(`The demo takes only commands: type ${state.about.command.name} help`);
     if (isExternal()) return toast(`${person(state.me).name} is from another organization and cannot use this workspace's commands.`);
     this.box.value = "";
     this.changed();

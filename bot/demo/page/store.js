@@ -86,8 +86,8 @@ export function channels() {
   return state.about.channels.filter((one) => one.kind !== "im" && !one.archived && one.members.includes(state.me));
 }
 
-/** The messages of a place before the current scenario are shown on request only. */
-export const isEarlier = (message) => Number(message.ts) < Number(state.demo.since);
+/** The messages of a place before the current scenario, and replies to them, are shown on request only. */
+export const isEarlier = (message) => Number(message.thread_ts ?? message.ts) < Number(state.demo.since);
 export const hasEarlier = (place) => [...(state.messages.get(place)?.values() ?? [])].some(isEarlier);
 
 /** The messages that the current person sees in a channel, or in one of its threads, oldest first. */

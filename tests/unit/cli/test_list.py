@@ -114,7 +114,7 @@ def test_line_has_exactly_the_fields_of_the_contract(
         (details(), None),
         (details(job=restore_job(**LINK)), None),
         (details(job=restore_job(cancelled=True)), "has ended"),
-        (details(replace(POLICY, read_only=True)), "read-only"),
+        (details(replace(POLICY, read_only=True)), "only watches"),
     ],
 )
 def test_reason_why_a_download_cannot_be_cancelled_is_given(

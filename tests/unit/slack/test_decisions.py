@@ -206,7 +206,7 @@ async def test_reason_that_comes_after_the_decision_changes_nothing_and_says_so(
 @pytest.mark.parametrize(
     ("starters", "is_readable", "email", "sentence"),
     [
-        (None, True, "ada@shop.example", "Atlas has not yet shown who started it."),
+        (None, True, "ada@shop.example", "Atlas has not yet shown everybody who may"),
         (None, False, "ada@shop.example", None),
         (("ADA@shop.example",), True, "ada@shop.example", "You may have started this download"),
         (("dana@shop.example",), True, "ada@shop.example", None),
