@@ -11,7 +11,7 @@ from bot.doctor.results import Result
 from bot.settings import ProjectSettings
 from bot.slack.client import Identity, SlackClient
 from bot.slack.directory import read_person
-from bot.slack.errors import SlackError, UnknownPerson
+from bot.slack.errors import NoUserGroups, SlackError, UnknownPerson
 
 MAX_CONCURRENT_CALLS = 5  #: Slack limits calls by the minute
 MAX_PEOPLE = 100  #: people of one policy who are looked up
@@ -23,7 +23,6 @@ CHECK_ID = (
 )
 MORE = "Name more people or a larger group (BOT_APPROVERS), or require fewer approvals."
 NAME_APPROVERS = "Name people or a user group in BOT_APPROVERS."
-NO_GROUPS = "plan_upgrade_required"
 
 
 @dataclass
@@ -75,13 +74,12 @@ class WorkspaceChecks:
         try:
             async with self._slots:
                 answer = await self.client.usergroups_users_list(usergroup=group)
+        except NoUserGroups:
+            return subject.problem(NoUserGroups.sentence, "Name people by their own ids instead.")
         except UnknownPerson:
             fix = "Check the id: in Slack under People & user groups, Copy group ID."
             return subject.problem("It does not exist, or it is disabled.", fix)
         except SlackError as error:
-            if error.code == NO_GROUPS:
-                fix = "Name people by their own ids instead."
-                return subject.problem("The workspace's plan has no user groups.", fix)
             return subject.problem(f"Its people cannot be read. {error}", "Try again in a minute.")
         members = self._groups[group] = [str(user) for user in answer.get("users") or ()]
         if not members:

@@ -169,8 +169,8 @@ class Directory:
     async def _read_group(self, group: str) -> frozenset[str]:
         try:
             answer = await self.client.usergroups_users_list(usergroup=group)
-        except UnknownPerson:
-            log.warning("user group does not exist", group=group)
+        except UnknownPerson as error:
+            log.warning("user group does not exist", group=group, why=error.code)
             return frozenset()
         return frozenset(map(str, answer.get("users") or ()))
 

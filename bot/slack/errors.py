@@ -67,6 +67,10 @@ class UnknownPerson(SlackError):
     sentence = "Slack does not know this person or group."
 
 
+class NoUserGroups(UnknownPerson):
+    sentence = "The workspace's plan has no user groups."
+
+
 class SlackRejected(SlackError):
     sentence = (
         "Slack refused what the bot sent. Try again, and tell an admin of the bot if this stays so."
@@ -118,6 +122,7 @@ ERROR_CODES: Mapping[type[SlackError], tuple[str, ...]] = {
         "user_not_found", "users_not_found", "user_not_visible", "no_such_subteam",
         "subteam_not_found",
     ),
+    NoUserGroups: ("plan_upgrade_required",),
 }  # fmt: skip
 _BY_CODE = {code: kind for kind, codes in ERROR_CODES.items() for code in codes}
 

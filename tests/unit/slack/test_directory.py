@@ -13,7 +13,7 @@ from bot.cancellation.errors import RightsNotChecked
 from bot.cancellation.people import EVERYONE, Kind, People, Person
 from bot.slack.context import ACK_TIMEOUT
 from bot.slack.directory import Directory, read_person
-from bot.slack.errors import RateLimited, SlackUnavailable
+from bot.slack.errors import NoUserGroups, RateLimited, SlackUnavailable
 from bot.tasks import cancel_and_wait
 from tests.support.clock import FakeClock, SimulatedLoop, most_in, simulate
 from tests.support.domain import TEAM
@@ -184,6 +184,16 @@ async def test_group_that_cannot_be_read_gives_no_right(
 
     with pytest.raises(RightsNotChecked):
         await directory.person("U0RINA", [GROUP])
+
+
+async def test_workspace_without_user_groups_takes_no_right_from_people_named_by_id(
+    directory: Directory, slack: FakeSlack
+) -> None:
+    slack.failures["usergroups.users.list"] = [NoUserGroups("plan_upgrade_required")]
+    person = await directory.person("U0RINA", [GROUP])
+
+    assert person in People(users=frozenset({"U0RINA"}), groups=frozenset({GROUP}))
+    assert person not in POLICY
 
 
 @pytest.mark.parametrize("account", [{"deleted": True}, {"is_bot": True}])

@@ -41,6 +41,7 @@ def test_each_code_has_one_meaning() -> None:
         (Answer("", 503), errors.SlackUnavailable),
         (Answer("not_in_channel", 503), errors.CannotPost),
         (Answer("missing_scope"), errors.MissingScope),
+        (Answer("plan_upgrade_required"), errors.NoUserGroups),
         (SimpleNamespace(status=502, headers={}), errors.SlackUnavailable),
     ],
 )
