@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import KW_ONLY, dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TypeAlias
 
 import structlog
@@ -28,10 +28,9 @@ from bot.tasks import log_errors, wait_up_to
 
 FEED_INTERVAL = 8.0  #: seconds between two reads of a project's activity feed
 CONCURRENT_READS = 8  #: clusters of one project that are read side by side
-#: A cluster that is read this long after an event lists the job of the event.
-LISTED_AFTER = timedelta(seconds=3)
-#: After an event all clusters are read again until its job is listed, at most so often.
-SWEEPS_FOR_EVENT = 4
+#: After an event of a start all clusters are read until its job is listed: seconds before each
+#: sweep over them.
+SWEEPS_AFTER = (0.0, 3.0, 6.0, 9.0)
 RETRY = 5.0  #: seconds before the watch is started again, if the database does not answer
 
 _Signature: TypeAlias = tuple[object, ...]
@@ -55,11 +54,12 @@ class Watch:
     monotonic: Callable[[], float] = time.monotonic
     _clusters: frozenset[str] = field(default=frozenset(), init=False)
     _signatures: dict[str, _Signature] = field(default_factory=dict, init=False)
-    _job_times: set[datetime] = field(default_factory=set, init=False)
+    #: When the jobs of the last list of each cluster were started.
+    _starts: dict[str, set[datetime]] = field(default_factory=dict, init=False)
     _failing: set[str] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
-        self._events: list[datetime] = []  # restore requests whose jobs are not listed yet
+        self._events: list[datetime] = []  # restore requests for which no sweep has begun yet
         self._has_events = asyncio.Event()
         self._wants_feed = asyncio.Event()
 
@@ -106,22 +106,22 @@ class Watch:
         while True:
             await self._has_events.wait()
             self._has_events.clear()
-            for number in range(SWEEPS_FOR_EVENT):
+            events, self._events = self._events, []
+            for pause in SWEEPS_AFTER:
+                await self.sleep(pause)
                 with log_errors("watch sweep failed", project=self.project.id):
                     await self._read_all(Priority.WATCH)
-                self._events = [event for event in self._events if not self._is_listed(event)]
-                if not self._events:
+                events = [event for event in events if not self._is_listed(event)]
+                if not events:
                     break
-                await self.sleep(LISTED_AFTER.total_seconds() * (number + 1))
-            self._events = []
 
     def _is_listed(self, event: datetime) -> bool:
-        return any(abs(event - moment) <= TOLERANCE for moment in self._job_times)
+        starts = (start for known in self._starts.values() for start in known)
+        return any(abs(event - start) <= TOLERANCE for start in starts)
 
     async def _read_all(self, priority: Priority) -> bool:
         """Read the list of clusters, and each cluster; whether all could be read."""
         is_complete = await self._list_clusters(priority)
-        self._job_times = {at for at in self._job_times if at > self.now() - timedelta(hours=1)}
         limit = asyncio.Semaphore(CONCURRENT_READS)
 
         async def read(cluster: str) -> bool:
@@ -161,7 +161,7 @@ class Watch:
 
     async def _record(self, cluster: str, jobs: ReadItems[RestoreJob], read_at: datetime) -> None:
         """Store a list of jobs, unless it shows the same as the last one."""
-        self._job_times |= {created_at(job.id) for job in jobs}
+        self._starts[cluster] = {created_at(job.id) for job in jobs}
         signature = _signature(jobs, jobs.unread, read_at)
         if self._signatures.get(cluster) == signature:
             return

@@ -2,6 +2,7 @@
 
 import asyncio
 import heapq
+import inspect
 import math
 import selectors
 from collections.abc import Callable, Coroutine, Sequence
@@ -83,17 +84,21 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
     """An event loop whose time passes at once when everything waits for it.
 
     Work of threads takes no time, and is done in the loop's own thread.
+
+    Attributes:
+        clock: the wall clock, which goes with the time of the loop.
     """
 
     def __init__(self) -> None:
         self.elapsed = 0.0
+        self.clock = FakeClock()
         super().__init__(_SkippingSelector(self))
 
     def time(self) -> float:
         return self.elapsed
 
     def wall(self) -> datetime:
-        return NOON + timedelta(seconds=self.elapsed)
+        return self.clock.now
 
     def run_in_executor(
         self, executor: object, func: Callable[[Unpack[Ts]], T], *args: *Ts
@@ -104,6 +109,19 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         except Exception as error:  # noqa: BLE001 - the caller gets it, as from a thread
             done.set_exception(error)
         return done
+
+
+def simulated(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Let a test, whose first argument is the loop, run in simulated time."""
+
+    def run(**values: Any) -> None:
+        simulate(lambda loop: test(loop, **values))
+
+    signature = inspect.signature(test)
+    others = list(signature.parameters.values())[1:]
+    run.__signature__ = signature.replace(parameters=others)  # type: ignore[attr-defined]
+    run.__name__ = test.__name__
+    return run
 
 
 def simulate(work: Callable[[SimulatedLoop], Coroutine[Any, Any, T]]) -> T:
@@ -124,6 +142,7 @@ class _SkippingSelector(selectors.DefaultSelector):
         if not ready:
             assert timeout is not None, "nothing would ever happen again"
             self._loop.elapsed += timeout
+            self._loop.clock.advance(timeout)
         return ready
 
 

@@ -37,11 +37,13 @@ class FakeAtlas(AtlasGateway, AtlasCanceller):
         jobs_now: what Atlas says of each job besides that it is a download in progress.
         empty_clusters: the names of clusters without jobs.
         unread: the ids of jobs that cannot be read, in every list.
+        unread_clusters: the names of clusters that cannot be read.
         events: the restore requests of the activity feed.
         gets: the next answers to reads of a job; after them `jobs_now` holds. `TimedOut` comes
             when the time limit of the read is over.
         deletes: the next answers to DELETEs: a status, or an error.
         lost_delete_works: whether a DELETE whose answer is lost cancels the job.
+        seconds: that each call takes, where the loop sleeps.
         faults: what every call of a name raises.
         gates: what every call of a name waits for.
         calls: the names of the calls in their order.
@@ -62,10 +64,12 @@ class FakeAtlas(AtlasGateway, AtlasCanceller):
         self.jobs_now: dict[JobRef, Mapping[str, Any]] = {ref: {} for ref in downloads}
         self.empty_clusters: list[str] = []
         self.unread: list[str] = []
+        self.unread_clusters: list[str] = []
         self.events: list[ActivityEvent] = []
         self.gets: deque[Answer] = deque()
         self.deletes: deque[int | AtlasError] = deque()
         self.lost_delete_works = True
+        self.seconds = 0.0
         self.faults: dict[str, Exception] = {}
         self.gates: dict[str, asyncio.Event] = {}
         self.calls: list[str] = []
@@ -81,7 +85,7 @@ class FakeAtlas(AtlasGateway, AtlasCanceller):
     async def clusters(self, priority: Priority, *, max_age: float = 0.0) -> ReadItems[str]:
         read_at = await self._read(CLUSTERS, priority)
         names = {ref.cluster_name for ref in self.jobs_now} | {*self.empty_clusters}
-        return ReadItems(sorted(names), read_at=read_at)
+        return ReadItems(sorted(names), self.unread_clusters, read_at)
 
     async def jobs(
         self, cluster: str, priority: Priority, *, max_age: float = 0.0
@@ -138,7 +142,7 @@ class FakeAtlas(AtlasGateway, AtlasCanceller):
         self.on_call(name)
         self.calls.append(name)
         self.called_at.append((self.clock.now - START).total_seconds())
-        await asyncio.sleep(0)
+        await asyncio.sleep(self.seconds)
         if gate := self.gates.get(name):
             await gate.wait()
         if fault := self.faults.get(name):

@@ -1,209 +1,488 @@
-"""The watch: new downloads by rounds and by the feed, and what it does while Atlas fails."""
+"""The watch in simulated time: when it looks, what it stores, and what it does while Atlas fails.
+
+The watch begins five seconds after `START`, at which the download `REF` was started. Times are in
+seconds since `START`.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
-from bot.atlas import Unavailable
+from bot.atlas import JobRef, Unavailable, WrongClusterKind
+from bot.cancellation.download import Download
+from bot.cancellation.errors import NotRecorded
+from bot.cancellation.policy import Policy
+from bot.services.feed import Feed
 from bot.services.observations import Observations
-from bot.services.watch import FEED_INTERVAL, Watch
-from tests.support.core import CoreEnvironment
-from tests.support.domain import AUTO_CANCEL, REF, START, job_ref
-from tests.support.fake_atlas import CANCELLED, CLUSTERS, restore_event
+from bot.services.watch import Watch
+from bot.storage.download_store import Changes, DownloadStore, Listing
+from tests.support.clock import SimulatedLoop, simulated
+from tests.support.core import CoreEnvironment, core_environment
+from tests.support.domain import AUTO_CANCEL, POLICY, REF, START, job_ref
+from tests.support.fake_atlas import CANCELLED, CLUSTERS, EVENTS, restore_event
 
 INTERVAL = 60.0
+CLUSTER = REF.cluster_name
+FAILED = Unavailable(status=503)
 
 
-@pytest.fixture
-def env(env: CoreEnvironment) -> CoreEnvironment:
-    """The watch begins some seconds after the start of the first download."""
-    env.clock.advance(5)
-    return env
+class NotingStore(DownloadStore):
+    """A store that notes the lists that it gets, and fails as often as it is told."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.failures = 0
+        self.listed: list[str] = []
+
+    async def start_watch(self, project_id: str, at: datetime) -> datetime:
+        self._fail()
+        return await super().start_watch(project_id, at)
+
+    async def record_listing(self, listing: Listing, policy: Policy) -> Changes:
+        self._fail()
+        self.listed.append(listing.cluster)
+        return await super().record_listing(listing, policy)
+
+    def _fail(self) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise NotRecorded
 
 
 @dataclass
 class Watched:
-    """A watch whose rounds and reads of the feed a test lets begin."""
+    """A project that is watched, and what the watch has reported."""
 
     env: CoreEnvironment
-    rounds: list[datetime] = field(default_factory=list)
-    seen: int = 0
+    store: NotingStore
+    rounds: list[float] = field(default_factory=list)
+    seen: list[str] = field(default_factory=list)
     detected: list[float] = field(default_factory=list)
-    looks: asyncio.Queue[float] = field(default_factory=asyncio.Queue)
-    next_round: asyncio.Event = field(default_factory=asyncio.Event)
-    next_feed: asyncio.Event = field(default_factory=asyncio.Event)
-    feed_pauses: asyncio.Queue[float] = field(default_factory=asyncio.Queue)
 
-    def count(self, _project: str) -> None:
-        self.seen += 1
+    @property
+    def now(self) -> float:
+        return (self.env.clock.now - START).total_seconds()
 
-    async def sleep(self, seconds: float) -> None:
-        """Wait for the next round; a sweep goes on at once."""
-        if seconds < INTERVAL / 2:
-            await asyncio.sleep(0)
-            return
-        await self.looks.put(seconds)
-        await self.next_round.wait()
-        self.next_round.clear()
+    async def until(self, seconds: float) -> None:
+        """Let time pass until so many seconds after `START`."""
+        await asyncio.sleep(seconds - self.now)
 
-    async def wait_for_feed(self, seconds: float, _event: asyncio.Event) -> None:
-        await self.feed_pauses.put(seconds)
-        await self.next_feed.wait()
-        self.next_feed.clear()
+    def starts(self, at: float, *, cluster: str = CLUSTER) -> JobRef:
+        """Start a download, which Atlas lists from now on."""
+        ref = job_ref(START + timedelta(seconds=at), number=abs(round(at)) + 2, cluster=cluster)
+        self.env.atlas.jobs_now[ref] = {}
+        return ref
 
-    async def finish_round(self) -> float:
-        """Wait until a round is done, and return the seconds until the next one."""
-        async with asyncio.timeout(5):
-            return await self.looks.get()
+    def reads(self, name: str = CLUSTER) -> list[float]:
+        """Return when something of Atlas was read."""
+        atlas = self.env.atlas
+        calls = zip(atlas.calls, atlas.called_at, strict=True)
+        return [round(at, 3) for call, at in calls if call == name]
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator["Watched"]:
-        """Run the watch; its first round is done."""
+    async def stored(self, ref: JobRef) -> Download | None:
+        return await self.env.downloads.get(ref.project_id, ref.job_id)
+
+    def watch(self) -> Watch:
         env = self.env
         observations = Observations(
             projects=env.projects,
             now=env.clock,
-            on_seen=self.count,
+            on_seen=self.seen.append,
             on_detected=self.detected.append,
-            on_round=lambda _project, at: self.rounds.append(at),
+            on_round=lambda _name, at: self.rounds.append((at - START).total_seconds()),
         )
-        watch = Watch(
-            env.project,
-            env.feed(),
-            env.downloads,
-            observations,
-            INTERVAL,
-            env.clock,
-            sleep=self.sleep,
-            wait_up_to=self.wait_for_feed,
-            monotonic=env.clock.monotonic,
+        feed = Feed(env.project, self.store, env.clock)
+        monotonic = asyncio.get_running_loop().time
+        return Watch(
+            env.project, feed, self.store, observations, INTERVAL, env.clock, monotonic=monotonic
         )
-        await watch.start(env.clock.now)
+
+
+@asynccontextmanager
+async def project(loop: SimulatedLoop, policy: Policy = POLICY) -> AsyncIterator[Watched]:
+    """A project five seconds after the start of its first download."""
+    async with core_environment(policy) as env:
+        loop.clock = env.clock
+        store = NotingStore(env.database, env.clock, env.lease)
+        scene = Watched(env, store)
+        await scene.until(5)
+        yield scene
+
+
+@asynccontextmanager
+async def watched(loop: SimulatedLoop, policy: Policy = POLICY) -> AsyncIterator[Watched]:
+    """Let the watch of a project run; its first round is done."""
+    async with project(loop, policy) as scene:
+        watch = scene.watch()
+        await watch.start(scene.env.clock.now)
         task = asyncio.create_task(watch.run())
+        await scene.until(5.5)
         try:
-            await self.finish_round()
-            yield self
+            yield scene
         finally:
             task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            await asyncio.gather(task, return_exceptions=True)
 
 
-async def stored(env: CoreEnvironment, *, count: int) -> None:
-    """Wait until so many downloads are stored."""
-    async with asyncio.timeout(5):
-        for _ in range(1000):
-            if len(await env.downloads.going_on()) >= count:
-                return
-    raise AssertionError("not stored")
+# Rounds
 
 
+@simulated
 async def test_first_round_stores_downloads_that_ran_before_without_a_time(
-    env: CoreEnvironment,
+    loop: SimulatedLoop,
 ) -> None:
-    env.policy = AUTO_CANCEL
-    async with Watched(env).running() as watched:
-        download = await env.download()
+    async with watched(loop, AUTO_CANCEL) as scene:
+        download = await scene.env.download()
 
-    assert download.channel == env.policy.channel
+    assert download.channel == AUTO_CANCEL.channel
     assert download.auto_cancel_at is None
-    assert (watched.seen, watched.detected) == (1, [])
-    assert watched.rounds == [env.clock.now]
+    assert (scene.seen, scene.detected, scene.rounds) == (["shop"], [], [5])
 
 
-async def test_later_download_is_new_and_gets_its_time(env: CoreEnvironment) -> None:
-    env.policy = AUTO_CANCEL
-    async with Watched(env).running() as watched:
-        env.clock.advance(20)
-        later = job_ref(env.clock.now - timedelta(seconds=10), number=2, cluster="added")
-        env.atlas.jobs_now[later] = {}
-        watched.next_round.set()
-        await watched.finish_round()
-        download = await env.download(later)
+@simulated
+async def test_later_download_is_new_and_gets_its_time(loop: SimulatedLoop) -> None:
+    async with watched(loop, AUTO_CANCEL) as scene:
+        await scene.until(40)
+        later = scene.starts(40, cluster="added")
+        await scene.until(65.5)
+        download = await scene.env.download(later)
 
-    assert download.auto_cancel_at == env.clock.now + timedelta(seconds=90)
-    assert watched.detected == [10]
-
-
-async def test_event_of_the_feed_makes_the_watch_look_at_once(env: CoreEnvironment) -> None:
-    async with Watched(env).running() as watched:
-        env.clock.advance(20)
-        later = job_ref(env.clock.now - timedelta(seconds=10), number=2)
-        env.atlas.jobs_now[later] = {}
-        env.atlas.events = [restore_event("dana@shop.example", later.started_at)]
-        watched.next_feed.set()
-        await stored(env, count=2)
-        watched.next_feed.set()
-        rounds = len(watched.rounds)
-
-    assert rounds == 1
+    assert download.auto_cancel_at == START + timedelta(seconds=65 + 90)
+    assert (scene.detected, scene.rounds) == ([25], [5, 65])
+    assert scene.reads(CLUSTERS) == [5, 65]
 
 
-async def test_feed_is_read_as_soon_as_it_is_to_have_the_event_of_a_start(
-    env: CoreEnvironment,
+@pytest.mark.parametrize(("seconds", "rounds"), [(0.0, [5, 65, 125]), (33.0, [5, 71, 137])])
+@simulated
+async def test_interval_is_from_start_to_start_of_a_round_and_a_late_round_is_followed_at_once(
+    loop: SimulatedLoop, seconds: float, rounds: list[float]
 ) -> None:
-    async with Watched(env).running() as watched:
-        async with asyncio.timeout(5):
-            first = await watched.feed_pauses.get()
-            env.clock.now = START + timedelta(seconds=14)
-            watched.next_feed.set()
-            second = await watched.feed_pauses.get()
+    """With 33 s a call the list of clusters and a cluster take 66 s."""
+    async with project(loop) as scene:
+        watch = scene.watch()
+        await watch.start(scene.env.clock.now)
+        scene.env.atlas.seconds = seconds
+        task = asyncio.create_task(watch.run())
+        await scene.until(210)
+        task.cancel()
 
-    assert (first, second) == (FEED_INTERVAL, 6)
-
-
-async def test_interval_is_from_start_to_start_of_a_round(env: CoreEnvironment) -> None:
-    watched = Watched(env)
-    async with watched.running():
-        watched.next_round.set()
-        pause = await watched.finish_round()
-
-    assert pause == INTERVAL
+    assert scene.rounds[:3] == rounds
 
 
-@pytest.mark.parametrize("broken", [CLUSTERS, "broken"])
-async def test_round_with_a_failed_read_is_no_complete_look_but_stores_the_rest(
-    env: CoreEnvironment, broken: str
+@simulated
+async def test_at_most_eight_clusters_of_a_project_are_read_side_by_side(
+    loop: SimulatedLoop,
 ) -> None:
-    env.atlas.empty_clusters = ["broken"]
-    async with Watched(env).running() as watched:
-        env.clock.advance(60)
-        env.atlas.faults[broken] = Unavailable(status=503)
-        later = job_ref(START + timedelta(seconds=30), number=2)
-        env.atlas.jobs_now[later] = {}
-        watched.next_round.set()
-        await watched.finish_round()
-        download = await env.download(later)
+    async with project(loop) as scene:
+        names = [f"cluster{number}" for number in range(20)]
+        scene.env.atlas.empty_clusters, scene.env.atlas.seconds = names, 1.0
+        watch = scene.watch()
+        await watch.start(scene.env.clock.now)
+        task = asyncio.create_task(watch.run())
+        await scene.until(12)
+        task.cancel()
 
-    assert download.ref == later
-    assert len(watched.rounds) == 1
+    began = sorted(at for name in (*names, CLUSTER) for at in scene.reads(name))
+    assert began == [*[6] * 8, *[7] * 8, *[8] * 5]
 
 
-async def test_download_that_is_cancelled_elsewhere_is_seen_as_ended(env: CoreEnvironment) -> None:
-    async with Watched(env).running() as watched:
-        env.clock.advance(60)
-        env.atlas.jobs_now[REF] = CANCELLED
-        watched.next_round.set()
-        await watched.finish_round()
-        download = await env.download()
+@simulated
+async def test_list_that_shows_the_same_is_stored_again_once_its_link_is_due(
+    loop: SimulatedLoop,
+) -> None:
+    """Then the message says that the link is expected any moment."""
+    async with watched(loop) as scene:
+        scene.env.atlas.jobs_now[scene.starts(5)] = CANCELLED  # over: it has no link to expect
+        await scene.until(400)
+
+    assert scene.rounds == [5, 65, 125, 185, 245, 305, 365]
+    at = [scene.rounds[index] for index in (0, 1, 3)]  # first, with the other one, due
+    assert len(scene.store.listed) == len(at)
+
+
+@simulated
+async def test_link_is_due_three_minutes_after_the_start(loop: SimulatedLoop) -> None:
+    async with project(loop) as scene:
+        del scene.env.atlas.jobs_now[REF]
+        scene.starts(5)
+        watch = scene.watch()
+        await watch.start(scene.env.clock.now)
+        task = asyncio.create_task(watch.run())
+        await scene.until(184)
+        before = len(scene.store.listed)
+        await scene.until(186)
+        task.cancel()
+
+    assert (before, len(scene.store.listed)) == (1, 2)
+
+
+@simulated
+async def test_download_that_is_cancelled_elsewhere_is_seen_as_ended(loop: SimulatedLoop) -> None:
+    async with watched(loop) as scene:
+        scene.env.atlas.jobs_now[REF] = CANCELLED
+        await scene.until(66)
+        download = await scene.env.download()
 
     assert download.ended == "cancelled"
 
 
 @pytest.mark.parametrize(("unread", "ended"), [([], "gone"), ([REF.job_id], None)])
+@simulated
 async def test_download_that_a_round_does_not_list_is_gone_unless_it_could_not_be_read(
-    unread: list[str], ended: str | None, env: CoreEnvironment
+    loop: SimulatedLoop, unread: list[str], ended: str | None
 ) -> None:
-    async with Watched(env).running() as watched:
-        env.clock.advance(60)
-        del env.atlas.jobs_now[REF]
-        env.atlas.empty_clusters, env.atlas.unread = [REF.cluster_name], unread
-        watched.next_round.set()
-        await watched.finish_round()
-        download = await env.download()
+    async with watched(loop) as scene:
+        del scene.env.atlas.jobs_now[REF]
+        scene.env.atlas.empty_clusters, scene.env.atlas.unread = [CLUSTER], unread
+        with capture_logs() as logs:
+            await scene.until(130)
+        download = await scene.env.download()
 
     assert download.ended == ended
+    left_out = [line for line in logs if line["event"] == "left out"]
+    assert [line["cluster"] for line in left_out] == ([CLUSTER] if unread else [])
+
+
+# Events of the activity feed
+
+
+@simulated
+async def test_event_of_the_feed_makes_the_watch_look_at_once(loop: SimulatedLoop) -> None:
+    async with watched(loop) as scene:
+        await scene.until(22)
+        later = scene.starts(22)
+        scene.env.atlas.events = [restore_event("dana@shop.example", later.started_at)]
+        await scene.until(60)
+        download = await scene.env.download(later)
+
+    assert scene.detected == [6]
+    assert download.starters.names == ("dana@shop.example",)
+    assert (scene.reads(), scene.rounds) == ([5, 28], [5])
+
+
+@pytest.mark.parametrize(
+    ("listed_at", "sweeps"), [(30, [28, 31]), (36, [28, 31, 37]), (64, [28, 31, 37, 46])]
+)
+@simulated
+async def test_watch_looks_again_until_the_job_of_an_event_is_listed_but_four_times_at_most(
+    loop: SimulatedLoop, listed_at: float, sweeps: list[float]
+) -> None:
+    async with watched(loop) as scene:
+        await scene.until(22)
+        scene.env.atlas.events = [restore_event("dana@shop.example", scene.env.clock.now)]
+        await scene.until(listed_at)
+        scene.starts(22)
+        await scene.until(65.5)
+
+    assert scene.reads() == [5, *sweeps, 65]
+    assert scene.detected == [sweeps[-1] - 22 if listed_at < sweeps[-1] else 65 - 22]
+
+
+@simulated
+async def test_event_during_sweeps_for_another_one_gets_sweeps_of_its_own(
+    loop: SimulatedLoop,
+) -> None:
+    async with watched(loop) as scene:
+        await scene.until(22)
+        scene.env.atlas.events = [restore_event("dana@shop.example", scene.env.clock.now)]
+        await scene.until(38)
+        scene.env.atlas.events += [restore_event("eve@shop.example", scene.env.clock.now)]
+        await scene.until(64.5)
+
+    assert scene.reads() == [5, 28, 31, 37, 46, 46, 49, 55, 64]
+
+
+@pytest.mark.parametrize(("apart", "sweeps"), [(5, [28]), (6, [28, 31, 37, 46])])
+@simulated
+async def test_job_within_five_seconds_of_an_event_is_the_job_of_the_event(
+    loop: SimulatedLoop, apart: float, sweeps: list[float]
+) -> None:
+    async with watched(loop) as scene:
+        await scene.until(22)
+        later = scene.starts(22 - apart)
+        event = restore_event("dana@shop.example", START + timedelta(seconds=22))
+        scene.env.atlas.events = [event]
+        await scene.until(64)
+
+        assert await scene.stored(later)
+    assert scene.reads() == [5, *sweeps]
+
+
+@simulated
+async def test_feed_is_read_every_eight_seconds_and_at_once_where_a_download_was_seen(
+    loop: SimulatedLoop,
+) -> None:
+    """From 20 s after a start on the feed is to have its event, so that *Let it run* counts."""
+    async with watched(loop) as scene:
+        await scene.until(64)
+        later = scene.starts(60)
+        await scene.until(95)
+        download = await scene.env.download(later)
+
+    # REF is seen at 5, and its event is to be there at 20; the other one at 65, and at 80.
+    assert scene.reads(EVENTS) == [5, 5, 13, 20, 28, 36, 44, 52, 60, 65, 73, 80, 88]
+    assert download.starters.read_at is not None
+
+
+@simulated
+async def test_event_that_was_there_before_is_no_new_start(loop: SimulatedLoop) -> None:
+    """A restart finds the events of the last minutes; later reads of the feed show them again."""
+    async with project(loop) as scene:
+        scene.env.atlas.events = [restore_event("dana@shop.example")]
+        watch = scene.watch()
+        await watch.start(scene.env.clock.now)
+        task = asyncio.create_task(watch.run())
+        await scene.until(64)
+        task.cancel()
+
+    assert scene.reads() == [5, 5]  # the round, and the sweep for the event
+
+
+@pytest.mark.parametrize(("minutes", "sweeps"), [(2.9, 4), (3.1, 0)])
+@simulated
+async def test_feed_is_read_back_three_minutes(
+    loop: SimulatedLoop, minutes: float, sweeps: int
+) -> None:
+    async with project(loop) as scene:
+        at = scene.env.clock.now - timedelta(minutes=minutes)
+        scene.env.atlas.jobs_now, scene.env.atlas.empty_clusters = {}, [CLUSTER]
+        scene.env.atlas.events = [restore_event("dana@shop.example", at)]
+        watch = scene.watch()
+        await watch.start(scene.env.clock.now)
+        task = asyncio.create_task(watch.run())
+        await scene.until(30)
+        task.cancel()
+
+    assert len(scene.reads()) == 1 + sweeps
+
+
+@simulated
+async def test_feed_is_read_back_to_the_start_of_a_download_whose_starter_is_not_known(
+    loop: SimulatedLoop,
+) -> None:
+    async with project(loop) as scene:
+        old = scene.starts(-600)
+        event = restore_event("dana@shop.example", old.started_at - timedelta(seconds=4))
+        scene.env.atlas.events = [event]
+        watch = scene.watch()
+        await watch.start(scene.env.clock.now)
+        task = asyncio.create_task(watch.run())
+        await scene.until(6)
+        task.cancel()
+        download = await scene.env.download(old)
+
+    assert download.starters.names == ("dana@shop.example",)
+
+
+# Failures
+
+
+@pytest.mark.parametrize("broken", [CLUSTERS, "broken"])
+@simulated
+async def test_round_with_a_failed_read_is_no_complete_look_but_stores_the_rest(
+    loop: SimulatedLoop, broken: str
+) -> None:
+    async with watched(loop) as scene:
+        scene.env.atlas.empty_clusters = ["broken"]
+        await scene.until(70)
+        scene.env.atlas.faults[broken] = FAILED
+        later = scene.starts(100)
+        await scene.until(126)
+
+        assert await scene.stored(later)
+        assert scene.rounds == [5, 65]
+        scene.env.atlas.faults.clear()
+        await scene.until(190)
+
+    assert scene.rounds == [5, 65, 185]
+
+
+@pytest.mark.parametrize(
+    ("broken", "cluster"), [(CLUSTERS, None), (CLUSTER, CLUSTER)], ids=["list", "cluster"]
+)
+@simulated
+async def test_failed_read_is_a_warning_once_until_it_was_read_again(
+    loop: SimulatedLoop, broken: str, cluster: str | None
+) -> None:
+    async with watched(loop) as scene:
+        with capture_logs() as logs:
+            scene.env.atlas.faults[broken] = FAILED
+            await scene.until(130)
+            scene.env.atlas.faults.clear()
+            await scene.until(190)
+            scene.env.atlas.faults[broken] = FAILED
+            await scene.until(250)
+
+    failed = [line for line in logs if line["event"] == "watch read failed"]
+    assert [line["log_level"] for line in failed] == ["warning", "info", "warning"]
+    assert {(line["project"], line["cluster"]) for line in failed} == {(REF.project_id, cluster)}
+    assert {line["why"] for line in failed} == {str(FAILED)}
+
+
+@simulated
+async def test_cluster_without_such_jobs_is_no_failure(loop: SimulatedLoop) -> None:
+    async with watched(loop) as scene:
+        scene.env.atlas.empty_clusters = ["shared"]
+        scene.env.atlas.faults["shared"] = WrongClusterKind(status=400)
+        await scene.until(66)
+
+    assert scene.rounds == [5, 65]
+
+
+@simulated
+async def test_list_of_clusters_with_unread_ones_keeps_those_that_were_known(
+    loop: SimulatedLoop,
+) -> None:
+    async with watched(loop) as scene:
+        del scene.env.atlas.jobs_now[REF]  # and with it the cluster
+        scene.env.atlas.unread_clusters = [CLUSTER]
+        await scene.until(66)
+        scene.env.atlas.unread_clusters = []
+        await scene.until(126)
+
+    assert scene.reads() == [5, 65]
+    assert scene.rounds == [5, 125]
+
+
+@simulated
+async def test_watch_goes_on_where_the_database_fails(loop: SimulatedLoop) -> None:
+    async with project(loop) as scene:
+        scene.store.failures = 2
+        watch = scene.watch()
+        await watch.start(scene.env.clock.now)
+        assert scene.now == 15  # two pauses of five seconds
+        task = asyncio.create_task(watch.run())
+        await scene.until(16)
+        scene.store.failures = 1
+        later = scene.starts(40)
+        await scene.until(76)
+        assert await scene.stored(later) is None
+        await scene.until(136)
+        task.cancel()
+
+        assert await scene.stored(later)
+    assert scene.rounds == [15, 135]
+
+
+@simulated
+async def test_feed_that_fails_is_a_warning_once_until_it_was_read_again(
+    loop: SimulatedLoop,
+) -> None:
+    async with watched(loop) as scene:
+        with capture_logs() as logs:
+            scene.env.atlas.faults[EVENTS] = FAILED
+            await scene.until(40)
+            scene.env.atlas.faults.clear()
+            await scene.until(50)
+            scene.env.atlas.faults[EVENTS] = FAILED
+            await scene.until(55)
+
+    failed = [line for line in logs if line["event"] == "activity feed not read"]
+    assert [line["log_level"] for line in failed] == ["warning", "info", "info", "info", "warning"]
+    assert {(line["project"], line["why"]) for line in failed} == {(REF.project_id, str(FAILED))}
