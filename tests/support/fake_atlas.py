@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
 from bot.atlas import (
@@ -44,6 +44,7 @@ class FakeAtlas(AtlasGateway, AtlasCanceller):
         deletes: the next answers to DELETEs: a status, or an error.
         lost_delete_works: whether a DELETE whose answer is lost cancels the job.
         seconds: that each call takes, where the loop sleeps.
+        age: of the answers to reads of lists, which another caller has read before.
         faults: what every call of a name raises.
         gates: what every call of a name waits for.
         calls: the names of the calls in their order.
@@ -70,6 +71,7 @@ class FakeAtlas(AtlasGateway, AtlasCanceller):
         self.deletes: deque[int | AtlasError] = deque()
         self.lost_delete_works = True
         self.seconds = 0.0
+        self.age = timedelta(0)
         self.faults: dict[str, Exception] = {}
         self.gates: dict[str, asyncio.Event] = {}
         self.calls: list[str] = []
@@ -133,7 +135,7 @@ class FakeAtlas(AtlasGateway, AtlasCanceller):
 
     async def _read(self, name: str, priority: Priority) -> datetime:
         """Note a read, and let it wait or fail; return when it began."""
-        began = self.clock.now
+        began = self.clock.now - self.age
         self.priorities.append(priority)
         await self._call(name)
         return began

@@ -1,9 +1,12 @@
 """The activity feed: what a read about one download returns and stores."""
 
+from datetime import timedelta
+
 import pytest
 
 from bot.atlas import Unavailable
 from tests.support.core import CoreEnvironment
+from tests.support.domain import REF, START, job_ref
 from tests.support.fake_atlas import EVENTS, restore_event
 
 
@@ -32,3 +35,37 @@ async def test_feed_that_cannot_be_read_now_gives_none_also_where_it_was_read_be
     env.atlas.faults[EVENTS] = Unavailable(status=503)
 
     assert await env.feed().read_starters(await env.download()) is None
+
+
+async def test_event_of_another_download_names_nobody_for_this_one(env: CoreEnvironment) -> None:
+    """Eve's event is near enough to both, but the second download has no other one."""
+    second = job_ref(START + timedelta(seconds=8), number=2)
+    env.atlas.events = [
+        restore_event("dana@shop.example", START + timedelta(seconds=1)),
+        restore_event("eve@shop.example", START + timedelta(seconds=5)),
+    ]
+    env.atlas.jobs_now = {REF: {}, second: {}}
+    env.clock.advance(10)
+    await env.downloads.start_watch(REF.project_id, START - timedelta(minutes=1))
+    await env.see(REF, second)
+    feed = env.feed()
+
+    near = await feed.starters_near(REF.job_id, START, [second.job_id])
+    about_one = await feed.read_starters(await env.download())
+    await feed.read()
+
+    assert about_one is not None
+    stored = (await env.download(), await env.download(second))
+    assert near.names == about_one.names == stored[0].starters.names == ("dana@shop.example",)
+    assert stored[1].starters.names == ("eve@shop.example",)
+
+
+async def test_answer_that_another_reader_got_counts_from_that_read(env: CoreEnvironment) -> None:
+    download = await env.list_new()
+    env.clock.advance(30)
+    env.atlas.age = timedelta(seconds=7)
+
+    starters = await env.feed().read_starters(download)
+
+    assert starters is not None
+    assert starters.read_at == START + timedelta(seconds=23)

@@ -223,6 +223,20 @@ async def test_link_is_due_three_minutes_after_the_start(loop: SimulatedLoop) ->
 
 
 @simulated
+async def test_list_that_another_reader_got_counts_from_that_read(loop: SimulatedLoop) -> None:
+    async with project(loop) as scene:
+        scene.env.atlas.age = timedelta(seconds=3)
+        watch = scene.watch()
+        await watch.start(scene.env.clock.now)
+        task = asyncio.create_task(watch.run())
+        await scene.until(6)
+        task.cancel()
+        download = await scene.env.download()
+
+    assert download.read_at == START + timedelta(seconds=2)
+
+
+@simulated
 async def test_download_that_is_cancelled_elsewhere_is_seen_as_ended(loop: SimulatedLoop) -> None:
     async with watched(loop) as scene:
         scene.env.atlas.jobs_now[REF] = CANCELLED
