@@ -56,12 +56,12 @@ class Attempts:
     """What is known about the DELETEs of a request."""
 
     count: int = 0  #: how many were recorded before they were sent
-    is_accepted: bool = False  #: whether Atlas accepted one (2xx)
+    accepted_at: datetime | None = None  #: when Atlas last accepted one (2xx)
     is_unknown: bool = False  #: whether the answer to one is missing, so that it may have effect
 
     @property
     def may_have_taken_effect(self) -> bool:
-        return self.is_accepted or self.is_unknown
+        return self.accepted_at is not None or self.is_unknown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

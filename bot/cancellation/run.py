@@ -11,13 +11,16 @@ from bot.cancellation.request import Attempts, Ending, Outcome, Request, State
 #: A run ends this long after its start, which is stored: a download is over by then.
 RUN_LIMIT = timedelta(minutes=70)
 LONGEST_PAUSE = 60.0  #: seconds between two tries
+#: For so long an accepted DELETE is only read back. If the job still goes on then, the answer may
+#: have come from a proxy, and another DELETE is sent.
+ACCEPTED_HOLDS = timedelta(seconds=60)
 
 
 class Step(StrEnum):
     """The next step of a run, after a GET."""
 
     SEND = "send"  #: judge, record and send the DELETE
-    READ = "read"  #: Atlas accepted a DELETE; read again until the job reads cancelled
+    READ = "read"  #: a DELETE was accepted or may have effect; read until the job reads cancelled
     END = "end"  #: the state is known
 
 
@@ -27,7 +30,7 @@ class NextStep:
     ending: Ending | None = None
 
 
-def next_step(request: Request, job: RestoreJob) -> NextStep:
+def next_step(request: Request, job: RestoreJob, now: datetime) -> NextStep:
     """Decide from a fresh GET, and from nothing else.
 
     The order matters. A cancelled job counts as cancelled by this request only if one of its
@@ -43,7 +46,9 @@ def next_step(request: Request, job: RestoreJob) -> NextStep:
     if changes and not attempts.may_have_taken_effect:
         texts = {name: (_text(before), _text(after)) for name, (before, after) in changes.items()}
         return NextStep(Step.END, Ending(State.CHANGED, Outcome(changes=texts)))
-    return NextStep(Step.READ if changes or attempts.is_accepted else Step.SEND)
+    accepted_at = attempts.accepted_at
+    is_accepted = accepted_at is not None and abs(now - accepted_at) < ACCEPTED_HOLDS
+    return NextStep(Step.READ if changes or is_accepted else Step.SEND)
 
 
 def verdict(attempts: Attempts, *, cancelled: bool, failed: bool) -> State:

@@ -88,7 +88,7 @@ class Run:
                 await self._wait(error.fact, error.retry_after)
                 continue
             self._not_found = 0
-            step = next_step(self.request, job)
+            step = next_step(self.request, job, read_at)
             if ending := step.ending or self._ending_without_delete(step.step):
                 return await self._settle(ending, job, read_at)
             await self._store_link(job, read_at)
@@ -155,11 +155,9 @@ class Run:
         self, status: int | None, error: AtlasError | None, *, is_unknown: bool
     ) -> None:
         """Record the answer to a DELETE, or that none came."""
-        attempts = replace(
-            self.request.attempts,
-            is_accepted=self.request.attempts.is_accepted or error is None,
-            is_unknown=is_unknown,
-        )
+        attempts = replace(self.request.attempts, is_unknown=is_unknown)
+        if error is None:
+            attempts = replace(attempts, accepted_at=self.runner.now())
         answer = {"status": status, "code": error.code if error else None}
         if error:
             answer["error"] = type(error).__name__

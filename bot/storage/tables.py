@@ -127,7 +127,7 @@ requests = Table(
     Column("reminded_at", Instant),
     Column("run_started_at", Instant),
     Column("delete_count", Integer, nullable=False),
-    Column("delete_accepted", Boolean, nullable=False),
+    Column("delete_accepted_at", Instant),
     Column("delete_unknown", Boolean, nullable=False),
     Column("trouble", Text, nullable=False),
     Column("outcome", Text, nullable=False),
@@ -296,7 +296,7 @@ _SAME_OF_REQUEST = (
 def attempts_to_row(attempts: Attempts) -> dict[str, Any]:
     return {
         "delete_count": attempts.count,
-        "delete_accepted": attempts.is_accepted,
+        "delete_accepted_at": attempts.accepted_at,
         "delete_unknown": attempts.is_unknown,
     }
 
@@ -324,7 +324,7 @@ def request_from_row(row: Any, given: Sequence[Any]) -> Request:  # noqa: ANN401
         approvals=tuple(Approval(user=item.user, at=item.at) for item in given),
         attempts=Attempts(
             count=row.delete_count,
-            is_accepted=row.delete_accepted,
+            accepted_at=row.delete_accepted_at,
             is_unknown=row.delete_unknown,
         ),
         outcome=_outcome.validate_json(row.outcome),

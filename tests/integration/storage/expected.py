@@ -50,10 +50,14 @@ class OpenRequest:
     is_alone: bool = False
     is_automatic: bool = False
     deletes: int = 0  #: those that may have taken effect
+    accepted_at: datetime | None = None  #: when the last one was accepted
 
     @property
     def is_waiting(self) -> bool:
         return self.state is State.AWAITING
+
+    def accepted_within_a_minute(self, now: datetime) -> bool:
+        return self.accepted_at is not None and now - self.accepted_at < timedelta(minutes=1)
 
 
 @dataclass(eq=False)

@@ -32,8 +32,9 @@ Draw: TypeAlias = Callable[..., Any]
 FIRST_POLICIES = ("two approvals", "two approvals", "one approval", "no approval", "no auto-cancel")
 NEXT_POLICIES = (*FIRST_POLICIES, *POLICIES, "Ada left", "Ada left", "Rina left")
 WHO_SUBMITS = (RINA, RINA, *PEOPLE)
-#: Of a DELETE; the last one: the process was killed between its record and the DELETE.
-ANSWERS = ("accepted", "accepted", "lost", "lost but done", "not sent")
+#: Of a DELETE; a proxy accepts what Atlas never gets; the last one: the process was killed between
+#: its record and the DELETE.
+ANSWERS = ("accepted", "accepted", "accepted by a proxy", "lost", "lost but done", "not sent")
 
 
 class Process:
@@ -248,12 +249,15 @@ class LifeCycle(RuleBasedStateMachine):
         (request,) = self.run(runs.running())
         running = self.run(runs.begin(request.id))
         opened.state = State.CANCELLING
-        step = next_step(running, job.read())
+        step = next_step(running, job.read(), self.now)
         if step.ending:
             assert job.has_ended
             self.run(runs.settle(running, step.ending, job.policy))
             job.end(job.end_of_download(opened))
-        elif step.step is Step.SEND:
+        elif opened.accepted_within_a_minute(self.now):
+            assert step.step is Step.READ
+        else:
+            assert step.step is Step.SEND
             people = {item.id: item for item in PEOPLE if item.id in people_to_judge(running)}
             judgement = judge(job.policy, self.run(runs.download_of(running)), running, people)
             assert judgement.allows_delete == job.may_delete(opened)
@@ -268,8 +272,9 @@ class LifeCycle(RuleBasedStateMachine):
         sent = self.run(runs.record_sent(running))
         if answer in {"accepted", "lost but done"}:
             self.job.flags |= {"cancelled": True}
-        if answer == "accepted":
-            attempts = Attempts(count=sent.attempts.count, is_accepted=True, is_unknown=before)
+        if answer.startswith("accepted"):
+            opened.accepted_at = self.now
+            attempts = Attempts(count=sent.attempts.count, accepted_at=self.now, is_unknown=before)
             self.run(runs.record_answer(sent, attempts, {"status": 204, "code": None}))
 
     def stop_run(self, running: Request, opened: OpenRequest, judgement: Judgement) -> None:

@@ -361,7 +361,7 @@ async def test_each_attempt_and_its_answer_are_recorded(record: Record) -> None:
     request = await running(record)
 
     sent = await record.env.runs.record_sent(request)
-    attempts = replace(sent.attempts, is_accepted=True, is_unknown=False)
+    attempts = replace(sent.attempts, accepted_at=record.env.clock.now, is_unknown=False)
     answer = {"status": 204, "code": None}
     await record.env.runs.record_answer(sent, attempts, answer)
 

@@ -31,7 +31,7 @@ TIMED = download(auto_cancel_at=START + timedelta(seconds=90))
 LET_RUN = replace(TIMED, let_run=LetRun(by="U0ADA", at=LATER))
 READ_ONLY = replace(POLICY, read_only=True)
 CANCEL, APPROVE, GO_ON = Button.CANCEL, Button.APPROVE, Button.LET_RUN
-SENT = Attempts(count=1, is_accepted=True)
+SENT = Attempts(count=1, accepted_at=START)
 
 
 def ended(of: Download = RUNS, /, **flags: bool) -> Download:

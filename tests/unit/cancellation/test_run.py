@@ -12,8 +12,12 @@ from bot.cancellation.run import Step, end_of_download, is_over_time, next_step,
 from tests.support.domain import LINK, START, download, request, restore_job
 
 NONE = Attempts()
+#: The clock was set back since the last one.
+LONG_ACCEPTED, ACCEPTED_LATER = (
+    Attempts(count=1, accepted_at=START + timedelta(seconds=seconds)) for seconds in (-60, 60)
+)
 UNKNOWN = Attempts(count=1, is_unknown=True)
-ACCEPTED = Attempts(count=1, is_accepted=True)
+ACCEPTED = Attempts(count=1, accepted_at=START)
 OTHER = {"snapshotId": "5b622f7087d9d6039fafe0ff"}
 
 STEPS = [
@@ -21,6 +25,9 @@ STEPS = [
     (NONE, {}, Step.SEND, None),
     (UNKNOWN, {}, Step.SEND, None),
     (ACCEPTED, {}, Step.READ, None),
+    (LONG_ACCEPTED, {}, Step.SEND, None),
+    (LONG_ACCEPTED, OTHER, Step.READ, None),
+    (ACCEPTED_LATER, {}, Step.SEND, None),
     (NONE, LINK, Step.SEND, None),
     (NONE, OTHER, Step.END, State.CHANGED),
     (UNKNOWN, OTHER, Step.READ, None),
@@ -38,7 +45,8 @@ STEPS = [
 def test_next_step_after_a_get(
     attempts: Attempts, changes: dict[str, Any], step: Step, state: State | None
 ) -> None:
-    found = next_step(request(State.CANCELLING, attempts=attempts), restore_job(**changes))
+    running = request(State.CANCELLING, attempts=attempts)
+    found = next_step(running, restore_job(**changes), START)
 
     assert found.step is step
     assert (found.ending.state if found.ending else None) is state
@@ -48,11 +56,11 @@ def test_value_that_was_absent_and_is_present_now_is_no_change() -> None:
     shown = Fingerprint(delivery_type="download", snapshot_id="", snapshot_time=None)
     running = request(State.CANCELLING, shown=shown)
 
-    assert next_step(running, restore_job()).step is Step.SEND
+    assert next_step(running, restore_job(), START).step is Step.SEND
 
 
 def test_changed_request_says_what_changed() -> None:
-    ending = next_step(request(State.CANCELLING), restore_job(**OTHER)).ending
+    ending = next_step(request(State.CANCELLING), restore_job(**OTHER), START).ending
 
     assert ending is not None
     assert ending.outcome.changes == {
@@ -78,7 +86,7 @@ def test_run_and_watch_give_the_same_verdict(
 
     assert verdict(attempts, **ended) is state
     assert end_of_download(waiting, download(**flags)) is state
-    ending = next_step(waiting, restore_job(**flags)).ending
+    ending = next_step(waiting, restore_job(**flags), START).ending
     assert ending is not None
     assert ending.state is state
 
@@ -86,7 +94,7 @@ def test_run_and_watch_give_the_same_verdict(
 def test_changed_snapshot_time_is_named_as_iso_8601() -> None:
     moved = {"timestamp": START - timedelta(hours=1)}
 
-    ending = next_step(request(State.CANCELLING), restore_job(**moved)).ending
+    ending = next_step(request(State.CANCELLING), restore_job(**moved), START).ending
 
     assert ending is not None
     assert ending.outcome.changes == {

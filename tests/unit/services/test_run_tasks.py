@@ -134,7 +134,7 @@ def test_stop_records_the_answer_of_a_delete_that_is_out_and_begins_no_other() -
             await stopping
         assert env.atlas.calls == [GET, DELETE, GET]
         sent, unsent = [await env.requests.get(request.id) for request in (sending, reading)]
-        assert sent.attempts == Attempts(count=1, is_accepted=True)
+        assert sent.attempts == Attempts(count=1, accepted_at=START)
         assert unsent.attempts == Attempts()
 
     in_simulated_time(stop)
@@ -153,7 +153,7 @@ def hang_after_delete(env: CoreEnvironment) -> None:
     [
         (lambda env: hang(env, GET), [GET], Attempts(), False),
         (lambda env: hang(env, DELETE), [GET, DELETE], Attempts(count=1, is_unknown=True), True),
-        (hang_after_delete, [GET, DELETE, GET], Attempts(count=1, is_accepted=True), False),
+        (hang_after_delete, [GET, DELETE, GET], Attempts(count=1, accepted_at=START), False),
     ],
     ids=["before the DELETE", "while the DELETE is out", "after its answer"],
 )

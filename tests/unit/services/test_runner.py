@@ -23,12 +23,12 @@ from bot.cancellation.errors import NotActive
 from bot.cancellation.events import EventName
 from bot.cancellation.people import ActingPerson
 from bot.cancellation.request import Attempts, State
-from bot.cancellation.run import RUN_LIMIT
+from bot.cancellation.run import LONGEST_PAUSE, RUN_LIMIT
 from bot.storage.download_store import Listing
 from bot.storage.lease import Lease
 from tests.support.core import CoreEnvironment
 from tests.support.domain import GIL, LINK, OPERATOR, POLICY, PROJECT, REF, START, restore_job
-from tests.support.fake_atlas import CANCELLED, Answer
+from tests.support.fake_atlas import CANCELLED, DELETE, Answer
 
 OTHER = {"snapshotId": "5b622f7087d9d6039fafe0ff"}
 NOT_FOUND, DENIED = JobNotFound(status=404), RoleMissing(status=403, code="USER_UNAUTHORIZED")
@@ -128,7 +128,7 @@ async def test_run_ends_by_the_lists_where_its_job_cannot_be_read(
 ) -> None:
     request = await env.runs.begin((await env.approved()).id)
     sent = await env.runs.record_sent(request)
-    await env.runs.record_answer(sent, Attempts(count=1, is_accepted=True), {"status": 204})
+    await env.runs.record_answer(sent, Attempts(count=1, accepted_at=START), {"status": 204})
     env.clock.advance(30)
     listed = [restore_job(**changes) for changes in jobs]
     listing = Listing(
@@ -161,7 +161,7 @@ async def test_warm_cancel_is_three_calls_and_each_delete_is_recorded_before_and
         "GET",
         "request:cancelled",
     ]
-    assert ended.attempts == Attempts(count=1, is_accepted=True)
+    assert ended.attempts == Attempts(count=1, accepted_at=env.clock.now)
     assert set(env.atlas.priorities) == {Priority.CANCEL}
     assert (await env.replies())[-1] == "ended"
 
@@ -296,20 +296,41 @@ async def test_short_fault_is_not_shown(env: CoreEnvironment) -> None:
     assert len(message_changes(env)) == 1
 
 
-@pytest.mark.parametrize("deletes_sent", [0, 1])
+@pytest.mark.parametrize("is_readable", [False, True])
 async def test_run_fails_seventy_minutes_after_its_start(
-    deletes_sent: int, env: CoreEnvironment
+    env: CoreEnvironment, *, is_readable: bool
 ) -> None:
-    env.atlas.gets.extend([{}] * deletes_sent)
     request = await env.approved()
-    env.atlas.on_call = lambda _method: env.atlas.gets.append({} if deletes_sent else DOWN)
+    env.atlas.on_call = lambda _method: env.atlas.gets.append({} if is_readable else DOWN)
 
     ended = await env.run(request)
 
-    assert (ended.state, env.atlas.delete_count) == (State.FAILED, deletes_sent)
+    assert ended.state is State.FAILED
+    assert bool(env.atlas.delete_count) is is_readable
     answer = (ended.outcome.status, ended.outcome.code)
-    assert answer == ((None, None) if deletes_sent else (503, "UNEXPECTED_ERROR"))
+    assert answer == ((None, None) if is_readable else (503, "UNEXPECTED_ERROR"))
     assert RUN_LIMIT <= env.clock.now - START <= RUN_LIMIT + timedelta(seconds=60)
+
+
+async def test_accepted_delete_without_effect_is_sent_again_after_a_minute(
+    env: CoreEnvironment,
+) -> None:
+    """A proxy on the way may answer in Atlas's place."""
+    request = await env.approved()
+    went_on = iter([True, False])
+
+    def answer(name: str) -> None:
+        if name == DELETE and next(went_on):
+            env.atlas.gets.extend([{}] * 13)  # for more than a minute
+
+    env.atlas.on_call = answer
+
+    ended = await env.run(request)
+
+    calls = zip(env.atlas.calls, env.atlas.called_at, strict=True)
+    first, second = [at for name, at in calls if name == DELETE]
+    assert ended.state is State.CANCELLED
+    assert 60 <= second - first <= 60 + LONGEST_PAUSE
 
 
 # A process that dies or loses the lease.

@@ -64,7 +64,7 @@ ALONE = replace(POLICY, approvals=0)
 
 RUNS = replace(new_download(REF, restore_job(), read_at=START, now=START), starters=DANA)
 TIMED = replace(RUNS, auto_cancel_at=at(90))
-SENT = Attempts(count=1, is_accepted=True)
+SENT = Attempts(count=1, accepted_at=START)
 UNKNOWN = Attempts(count=1, is_unknown=True)
 APPROVED = (Approval(user=ADA.id, at=at(80)),)
 
