@@ -124,12 +124,16 @@ class Database:
 
 
 def _write_something(db: Connection) -> None:
-    """Write a page without changing anything that is read."""
+    """Write a page without changing anything that is read.
+
+    On PostgreSQL that is the row that every writer locks: if another program locks it, nothing can
+    be written.
+    """
     if db.dialect.name == "sqlite":  # an UPDATE to the same value would write nothing
         version = db.exec_driver_sql("PRAGMA user_version").scalar_one()
         db.exec_driver_sql(f"PRAGMA user_version = {(version + 1) % 2**31}")
     else:
-        db.exec_driver_sql("UPDATE alembic_version SET version_num = version_num")
+        db.exec_driver_sql("UPDATE lease SET number = number")
 
 
 def first_cause(error: BaseException) -> str:

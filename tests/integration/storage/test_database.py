@@ -401,3 +401,15 @@ async def test_lock_of_another_program_is_reported_until_its_end(
 
         assert problem in {"database is locked", "it does not answer in time"}
         assert await database.check_writable() is None
+
+
+@pytest.mark.usefixtures("each_check_writes")
+async def test_lease_that_another_program_locks_is_reported_until_its_end(on_postgres: str) -> None:
+    """Each write of the bot takes this lock."""
+    async with opened(on_postgres, timeout=1.0) as database:
+        with psycopg.connect(on_postgres) as other:
+            other.execute("SELECT * FROM lease FOR UPDATE")
+            problem = await database.check_writable()
+
+        assert problem
+        assert await database.check_writable() is None
