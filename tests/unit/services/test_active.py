@@ -18,7 +18,8 @@ from bot.storage.download_store import DownloadStore
 from bot.storage.lease import Lease
 from bot.storage.migrate import create_tables
 from bot.tasks import cancel_and_wait
-from tests.support.clock import SimulatedTime
+from tests.support.clock import SimulatedLoop, SimulatedTime, simulated
+from tests.support.core import core_environment
 from tests.support.domain import PROJECT, START
 from tests.support.polling import wait_until
 
@@ -295,3 +296,32 @@ async def test_command_holds_the_lease_again_and_again_where_no_bot_waits(
         held += lease.is_held
 
     assert held > 150
+
+
+# The end of a process
+
+
+@pytest.mark.parametrize(("parts", "released"), [(2.0, 2.0), (60.0, 3.0)])
+@simulated
+async def test_lease_is_released_when_the_active_parts_have_ended_but_after_three_seconds(
+    loop: SimulatedLoop, parts: float, released: float
+) -> None:
+    async def run_active() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(parts)
+
+    async with core_environment() as env:
+        await env.lease.release()
+        keeper = RoleKeeper(env.lease, run_active)
+        assert not keeper.has_asked
+        task = asyncio.create_task(keeper.run())
+        await asyncio.sleep(1)
+        assert (keeper.has_asked, keeper.role, env.lease.is_held) == (True, Role.ACTIVE, True)
+        began = loop.time()
+        await cancel_and_wait(task)
+        assert loop.time() - began == pytest.approx(released)
+
+    assert not env.lease.is_held
+    assert not [task for task in asyncio.all_tasks() if task.get_name() == "lease"]

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from bot.atlas import AtlasRejected, ClusterNotFound, JobNotFound, JobRef, Unavailable
-from bot.cancellation.errors import WrongCluster
+from bot.cancellation.errors import NotRead, WrongCluster
 from bot.services.lookup import Lookup, NotFoundInAtlas
 from bot.services.projects import Project
 from bot.storage.database import Database
@@ -148,6 +148,26 @@ async def test_list_has_the_other_downloads_beside_one_that_cannot_be_read(
     assert (unread.cluster, unread.why) == ("prod-eu", "1 job could not be read")
 
 
+async def test_list_says_that_a_cluster_could_not_be_read(env: CoreEnvironment) -> None:
+    env.atlas.unread_clusters = ["5" * 24]
+    running = await lookup(env).running([env.project])
+
+    assert [item.ref for item in running.downloads] == [REF]
+    (unread,) = running.unread
+    assert (unread.cluster, unread.why) == (None, "1 cluster could not be read")
+
+
+async def test_job_that_is_not_found_is_told_with_the_project_that_could_not_be_read(
+    env: CoreEnvironment,
+) -> None:
+    other = another_project(env, REF, fault=CLUSTERS)
+    with pytest.raises(NotFoundInAtlas) as refused:
+        await lookup(env).find([env.project, other], None, job_id(number=9))
+
+    assert "Not everything could be read: billing: " in str(refused.value)
+    assert "shop" not in str(refused.value)
+
+
 async def test_download_that_ended_since_the_list_was_read_is_left_out(
     env: CoreEnvironment,
 ) -> None:
@@ -169,7 +189,9 @@ async def test_atlas_is_shown_where_the_database_cannot_be_read(env: CoreEnviron
     running = await unreadable.running([env.project])
     await without_tables.close()
 
-    assert [item.ref for item in running.downloads] == [REF]
+    (found,) = running.downloads
+    assert found.ref == REF
+    assert isinstance(found.no_record, NotRead)
 
 
 async def test_starter_is_not_known_where_the_feed_cannot_be_read(env: CoreEnvironment) -> None:

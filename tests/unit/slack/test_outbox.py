@@ -3,14 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
 from bot.cancellation.policy import Policy
 from bot.cancellation.starter import Starters
 from bot.services.projects import Projects
-from bot.slack import outbox as outbox_module
 from bot.slack.errors import (
     AlreadyPosted,
     CannotPost,
@@ -19,10 +19,13 @@ from bot.slack.errors import (
     RateLimited,
     SlackError,
     SlackRejected,
+    SlackUnavailable,
     ThreadClosed,
 )
 from bot.slack.outbox import CHANNEL_PAUSE, ERROR_PAUSE, REFUSED_PAUSE, Outbox
+from bot.storage.outbox_store import Delivery
 from bot.tasks import cancel_and_wait
+from tests.support.clock import SimulatedLoop, simulated
 from tests.support.core import CoreEnvironment, core_environment
 from tests.support.domain import (
     ADA,
@@ -34,7 +37,6 @@ from tests.support.domain import (
     START,
     job_ref,
 )
-from tests.support.polling import wait_until
 from tests.unit.slack.block_text import as_text
 from tests.unit.slack.fake_slack import FakeSlack
 from tests.unit.slack.samples import LINKS
@@ -98,7 +100,7 @@ async def test_download_has_one_message_that_is_edited_and_its_replies_in_order(
     await bot.look()
     request = await bot.core.ask()
     await bot.core.requests.approve(request.id, ADA, POLICY)
-    await bot.look(3)
+    await bot.look(2)
 
     (root,) = bot.slack.roots
     assert bot.slack.states == ["approved"]
@@ -106,6 +108,7 @@ async def test_download_has_one_message_that_is_edited_and_its_replies_in_order(
     assert root["channel"] == "C0OPS"
     asked, approved = bot.slack.replies
     assert "asks to cancel" in asked["text"]
+    assert "<@U0ADA>" in asked["text"]
     assert "approves" in approved["text"]
     assert {item["thread_ts"] for item in bot.slack.replies} == {"1.0"}
     assert [item["reply_broadcast"] for item in bot.slack.replies] == [True, False]
@@ -152,15 +155,32 @@ async def test_change_during_an_edit_is_shown_by_the_next_one(bot: PostingBot) -
     assert bot.slack.states == ["approved"]
 
 
-async def test_commit_wakes_the_outbox(bot: PostingBot, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outbox_module, "POLL", 3600.0)
-    running = asyncio.create_task(bot.outbox.run())
-    await bot.core.see()
-    await wait_until(lambda: bot.slack.roots)
-    bot.core.clock.advance(CHANNEL_PAUSE)
-    await bot.core.see(REF, job_ref(START, 2))
-    await wait_until(lambda: len(bot.slack.roots) == 2)
-    await cancel_and_wait(running)
+@simulated
+async def test_commit_wakes_the_outbox_which_else_looks_every_second(loop: SimulatedLoop) -> None:
+    async with core_environment() as core:
+        loop.clock = core.clock
+        bot = PostingBot(core)
+        looks: list[datetime] = []
+        due = core.outbox.due
+
+        async def noted(limit: int) -> list[Delivery]:
+            looks.append(core.clock.now)
+            return await due(limit)
+
+        core.outbox.due = noted  # type: ignore[method-assign]
+        running = asyncio.create_task(bot.outbox.run())
+        await asyncio.sleep(10.5)
+        quiet = len(looks)
+        await core.see()
+        await asyncio.sleep(0.1)
+        assert len(bot.slack.roots) == 1
+        bot.slack.gates[POST] = asyncio.Event()
+        await core.see(REF, job_ref(START, 2))
+        await asyncio.sleep(0.1)
+        await cancel_and_wait(running)
+
+    assert quiet == 11
+    assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("deliver")]
 
 
 @pytest.mark.parametrize("number", [1, 2], ids=["message", "reply"])
@@ -267,13 +287,32 @@ async def test_message_that_a_reply_finds_deleted_is_posted_anew_and_then_replie
     assert len(bot.slack.roots) == len(bot.slack.replies) == 1
 
 
-async def test_reply_that_a_present_message_cannot_have_is_dropped_and_counted(
+async def test_deleted_message_of_which_a_reply_alone_is_missing_is_posted_anew(
     bot: PostingBot,
 ) -> None:
     await bot.core.see()
+    await bot.look(2)
+    await bot.core.ask()
+    bot.slack.failures[POST] += [RateLimited("ratelimited", 1)]
+    await bot.look()
+    bot.slack.messages.clear()
+    await bot.look(4, after=2)
+
+    assert len(bot.slack.roots) == len(bot.slack.replies) == 1
+
+
+@pytest.mark.parametrize("is_posted_before", [False, True], ids=["post", "edit"])
+async def test_reply_that_a_present_message_cannot_have_is_dropped_and_counted(
+    bot: PostingBot, *, is_posted_before: bool
+) -> None:
+    await bot.core.see()
+    if is_posted_before:
+        await bot.look(2)
     request = await bot.core.ask()
     await bot.core.requests.approve(request.id, ADA, POLICY)
-    bot.slack.failures[POST] += [None, MessageGone("cannot_reply_to_message")]
+    if not is_posted_before:
+        bot.slack.failures[POST].append(None)
+    bot.slack.failures[POST].append(MessageGone("cannot_reply_to_message"))
     await bot.look(2)
 
     assert bot.dropped == 1
@@ -291,17 +330,24 @@ async def test_id_that_slack_knows_without_a_message_is_replaced(bot: PostingBot
 
 
 async def test_channel_that_takes_no_post_is_tried_every_30_seconds(bot: PostingBot) -> None:
-    bot.slack.failing_channels["C0OPS"] = CannotPost("not_in_channel")
+    bot.slack.failing_channels["C0OPS"] = error = CannotPost("not_in_channel")
     await bot.core.see()
-    for _ in range(60):
-        await bot.look(after=1)
-    tries = len(bot.slack.calls)
-    del bot.slack.failing_channels["C0OPS"]
-    await bot.look(after=CHANNEL_PAUSE)
+    with capture_logs() as logs:
+        for _ in range(60):
+            await bot.look(after=1)
+        tries = len(bot.slack.calls)
+        del bot.slack.failing_channels["C0OPS"]
+        await bot.look(after=CHANNEL_PAUSE)
+        bot.slack.failing_channels["C0OPS"] = error
+        await bot.core.see(REF, job_ref(number=2))
+        await bot.look(after=CHANNEL_PAUSE)
 
     assert tries == 2
     assert bot.slack.states == ["announced"]
     assert bot.dropped == 0
+    failed = [line for line in logs if line["event"] == "channel takes no post: tried again"]
+    assert [line["log_level"] for line in failed] == ["error", "info", "error"]
+    assert {(line["channel"], line["why"]) for line in failed} == {("C0OPS", str(error))}
 
 
 async def test_thread_that_takes_no_reply_holds_no_other_download_up(bot: PostingBot) -> None:
@@ -362,6 +408,33 @@ async def test_message_whose_short_text_is_refused_too_holds_no_other_one_up(
     assert len(bot.slack.roots) == 2
 
 
+@pytest.mark.parametrize(
+    "error", [SlackUnavailable("internal_error"), ValueError("a bug")], ids=["Slack", "bug"]
+)
+async def test_message_that_failed_is_tried_again_after_two_seconds(
+    bot: PostingBot, error: Exception
+) -> None:
+    await bot.core.see()
+    bot.slack.failures[POST] += [error]  # type: ignore[list-item]
+    await bot.look()
+    await bot.look(after=1.9)
+    early = len(bot.slack.called(POST))
+    await bot.look(after=0.1)
+
+    assert (early, len(bot.slack.called(POST))) == (1, 2)
+
+
+async def test_replies_do_not_wait_for_an_edit_that_slack_refuses(bot: PostingBot) -> None:
+    await bot.core.see()
+    await bot.look(2)
+    await bot.core.ask()
+    bot.slack.failures[EDIT] += [ContentRefused("invalid_blocks")] * 2
+    await bot.look()
+
+    assert bot.slack.states == ["announced"]
+    assert len(bot.slack.replies) == 1
+
+
 async def test_reply_that_slack_refuses_is_dropped_and_the_next_one_posted(
     bot: PostingBot,
 ) -> None:
@@ -413,11 +486,21 @@ async def test_direct_message_is_edited_in_the_channel_that_slack_gave_it(
 
 
 async def test_message_of_a_project_that_is_not_named_any_more_waits(bot: PostingBot) -> None:
-    await bot.core.see()
+    await bot.core.see(REF, job_ref(number=2))
     bot.start_outbox(Projects([]))
-    await bot.look(2)
+    with capture_logs() as logs:
+        await bot.look(2)
 
     assert bot.slack.calls == []
+    assert [(line["log_level"], line["project"]) for line in logs] == [("warning", PROJECT)]
+
+
+async def test_first_post_of_a_request_leaves_the_mention_to_its_reply(bot: PostingBot) -> None:
+    await bot.core.ask()
+    await bot.look()
+
+    assert "<@U0ADA>" not in bot.slack.roots[0]["text"]
+    assert "<@U0ADA>" in bot.slack.replies[0]["text"]
 
 
 @pytest.mark.parametrize("policy", [POLICY, AUTO_CANCEL], ids=["announced", "auto_cancel"])
