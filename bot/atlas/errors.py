@@ -257,16 +257,19 @@ def _leaf_of_status(
     not_found: type[AtlasError],
     payload: object,
 ) -> type[AtlasError]:
-    if status == HTTPStatus.NOT_FOUND:
-        if not_found is ProjectNotFound and not isinstance(payload, Mapping):
-            return UnreadableAnswer  # another server: Atlas answers in JSON
+    is_not_found = status == HTTPStatus.NOT_FOUND
+    is_login = status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
+    if is_login and _BOT_LOGIN.match(headers.get("WWW-Authenticate", "")):
+        return _BY_STATUS[status]
+    if not isinstance(payload, Mapping) and code_of(headers, payload) is None:
+        # A proxy's, or that of another server: Atlas answers in JSON, and names a missing project.
+        is_about_all = is_login or (is_not_found and not_found is ProjectNotFound)
+        if payload is not None or is_about_all:
+            return UnreadableAnswer
+    if is_not_found:
         return not_found
     if call.startswith("DELETE ") and status == HTTPStatus.METHOD_NOT_ALLOWED:
         return NotCancellable
-    is_login = status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
-    is_challenge = _BOT_LOGIN.match(headers.get("WWW-Authenticate", ""))
-    if is_login and not (is_challenge or isinstance(payload, Mapping)):
-        return UnreadableAnswer  # a proxy's: Atlas answers in JSON
     return _BY_STATUS.get(status, OtherRefusal)
 
 

@@ -77,13 +77,13 @@ _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 def parse_body(body: bytes) -> object:
-    """Parse JSON; None for an invalid body (empty, HTML, unpaired surrogates)."""
+    """Parse JSON; None for an empty body, the text for another one (HTML, unpaired surrogates)."""
     try:
         payload: object = json.loads(body)
         if _SURROGATE.search(body):
             json.dumps(payload, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
-        return None
+        return body.decode(errors="replace") or None
     return payload
 
 

@@ -27,7 +27,8 @@ from bot.atlas import (
     VersionGone,
     WrongClusterKind,
 )
-from bot.atlas.errors import error_for
+from bot.atlas.errors import NotFoundToCancel, error_for
+from bot.atlas.protocol import parse_body
 from tests.support.atlas_client import AtlasClient
 from tests.unit.atlas.strict_server import CLUSTER, PROJECT, REF, client
 
@@ -97,12 +98,23 @@ def test_maintenance_may_be_tried_again_and_changed_nothing() -> None:
     assert not error.may_have_taken_effect
 
 
-@pytest.mark.parametrize("status", [401, 403])
-def test_refusal_without_json_is_a_proxys_and_not_atlas_own(status: int) -> None:
-    error = error_for(status, {}, "<html>Forbidden</html>", "DELETE /api/atlas/v2/x")
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 407, 409, 410])
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+def test_refusal_without_json_is_a_proxys_and_not_atlas_own(status: int, method: str) -> None:
+    page = parse_body(b"<html>Forbidden</html>")
+    error = error_for(status, {}, page, f"{method} /api/atlas/v2/x", JobNotFound)
 
     assert type(error) is UnreadableAnswer
-    assert error.may_have_taken_effect
+    assert error.may_have_taken_effect is (method == "DELETE")
+
+
+@pytest.mark.parametrize(
+    ("status", "leaf"), [(400, OtherRefusal), (404, NotFoundToCancel), (405, NotCancellable)]
+)
+def test_refusal_without_a_body_goes_by_its_status(status: int, leaf: type[AtlasError]) -> None:
+    error = error_for(status, {}, parse_body(b""), "DELETE /api/atlas/v2/x", JobNotFound)
+
+    assert type(error) is leaf
 
 
 @pytest.mark.parametrize("login", ['Digest realm="MMS", nonce="n"', 'Bearer realm="Atlas"'])
