@@ -53,7 +53,7 @@ URGENT_BURST = 0.8  #: the part of a burst that rounds leave for other calls of 
 #: Calls in flight, of persons and of the watch each; a run finds a free connection beside them.
 MAX_IN_FLIGHT = 8
 RATE_LIMIT_PAUSE = 10.0  #: seconds after a 429 without Retry-After, as Atlas's documentation says
-LONGEST_PAUSE = 600.0  #: seconds of a Retry-After that count
+LONGEST_PAUSE = 60.0  #: seconds of a Retry-After that count
 RESOLUTION = 1e-6  #: seconds by which a turn may be early: a sum of floats is not exact
 
 
@@ -114,8 +114,8 @@ class _Waiting:
 class CallLimiter:
     """Gives calls their turns; one for all projects of a process.
 
-    CANCEL never waits. PERSON waits for a free place in flight, for its share of the project's
-    limit and for the end of a Retry-After; WATCH and ROUND besides for their pace. Where several
+    CANCEL never waits. PERSON waits for a free place in flight, and for its share of the project's
+    limit; WATCH and ROUND besides for their pace and for the end of a Retry-After. Where several
     may go, the lowest priority goes first, and then who waits longer.
     """
 
@@ -137,7 +137,7 @@ class CallLimiter:
         """Wait for a turn, and hold it for one call.
 
         Raises `RateLimited` or `TimedOut` where there is no turn before the deadline. A 429 of the
-        call pauses these paths of the project.
+        call pauses the watch's calls of these paths of the project.
         """
         if demand.priority is Priority.CANCEL:
             self._move_pace(self.monotonic())
@@ -210,8 +210,12 @@ class CallLimiter:
         if is_watch and self._pace_free_at > now + RESOLUTION:
             return self._pace_free_at
         reserve = URGENT_BURST if waiting.demand.priority is Priority.ROUND else 0.0
-        paused_until = self._paused_until.get((waiting.demand.project_id, waiting.paths), -math.inf)
-        return max(paused_until, self._bucket(waiting).ready_at(reserve=reserve))
+        ready_at = self._bucket(waiting).ready_at(reserve=reserve)
+        if not is_watch:
+            return ready_at
+        return max(
+            ready_at, self._paused_until.get((waiting.demand.project_id, waiting.paths), now)
+        )
 
     def _bucket(self, waiting: _Waiting) -> TokenBucket:
         key = waiting.demand.project_id, waiting.paths, waiting.is_watch
