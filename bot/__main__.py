@@ -21,6 +21,7 @@ gc.enable()
 def main() -> None:
     """Run the command line; errors of the operating system end in one sentence."""
     out = sys.stdout = open_stdout(sys.stdout)
+    sys.stderr = open_stderr(sys.stderr)
     try:
         try:
             app()
@@ -40,6 +41,13 @@ def open_stdout(stdout: TextIO | None) -> TextIO:
     if isinstance(stdout, io.TextIOWrapper):
         stdout.reconfigure(errors="backslashreplace")
     return stdout
+
+
+def open_stderr(stderr: TextIO | None) -> TextIO:
+    """Drop what is written to a closed output: the work is done all the same."""
+    if stderr is None:
+        return open(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8", closefd=False)
+    return stderr
 
 
 def status_of(error: OSError, out: TextIO) -> str | int:

@@ -52,7 +52,7 @@ NEEDS_APPROVAL = (
     "This needs approval in Slack. In an emergency, add --without-approval and --reason TEXT."
 )
 WAITS = "The request waits for approval in Slack. In an emergency, add --without-approval."
-GO_ON = "Call the same command again: it continues with the same request."
+GO_ON = "Call the same command again: it continues with the request, if that is recorded."
 NOT_BEGUN = "Nothing was recorded, and nothing was sent."
 STOPPED = f"Interrupted. A DELETE may have been sent. {GO_ON}"
 NOT_RUN = (

@@ -58,7 +58,8 @@ def with_mentions(built: dict[str, Any], mentioned: People) -> dict[str, Any]:
         return built
     mentions = mrkdwn.people(mentioned)
     text = blockkit.cut(f"{mentions}: {built['text']}", blockkit.FALLBACK)
-    blocks = [built["blocks"][0], blockkit.section(mentions), *built["blocks"][1:]]
+    first, rest = built["blocks"][:1], built["blocks"][1:]
+    blocks = [*first, blockkit.section(mentions), *rest] if first else []  # a short text has none
     return {**built, "text": text, "blocks": blocks}
 
 

@@ -28,7 +28,7 @@ from bot.slack.errors import (
 )
 from bot.slack.links import Links
 from bot.slack.pace import Pace
-from bot.slack.replies import reply_message
+from bot.slack.replies import is_late, reply_message
 from bot.storage.outbox_store import Delivery, OutboxStore, Reply
 from bot.tasks import cancel_and_wait, log_errors, wait_up_to
 
@@ -150,7 +150,8 @@ class Outbox:
         short = {**message.short_message(facts, project), "blocks": []}
         try:
             if place:
-                shown = await self._edit(place, built, short)
+                has_moved = facts.policy.channel not in {None, place.channel}
+                shown = await self._edit(place, built, short, has_moved=has_moved)
             else:
                 is_new_id = download.ref in self._new_ids
                 self._new_ids.discard(download.ref)
@@ -181,16 +182,19 @@ class Outbox:
         mentioned = message.mentioned_at_post(facts, is_repost=delivery.posts > 0)
         key = f"message {ref.project_id} {ref.job_id} {delivery.posts}"
         where = {"channel": channel, "client_msg_id": _id(key)}
-        built = message.with_mentions(built, mentioned)
-        answer = await self._call("chat.postMessage", built | where, short | where)
+        texts = (message.with_mentions(text, mentioned) | where for text in (built, short))
+        answer = await self._call("chat.postMessage", *texts)
         if answer is None:
             return None
         # A direct message gets a channel of its own.
         return Place(str(answer.get("channel") or channel), str(answer["ts"]), is_confirmed=True)
 
-    async def _edit(self, place: Place, built: Arguments, short: Arguments) -> Place | None:
+    async def _edit(
+        self, place: Place, built: Arguments, short: Arguments, *, has_moved: bool
+    ) -> Place | None:
         where = {"channel": place.channel, "ts": place.ts}
-        answer = await self._call("chat.update", built | where, short | where)
+        texts = (built | where, short | where)
+        answer = await self._call("chat.update", *texts, has_moved=has_moved)
         return None if answer is None else replace(place, is_confirmed=True)
 
     async def _reply(self, place: Place, reply: Reply, facts: Facts) -> bool:
@@ -198,7 +202,7 @@ class Outbox:
         where = {
             "channel": place.channel,
             "thread_ts": place.ts,
-            "reply_broadcast": reply.is_broadcast,
+            "reply_broadcast": reply.is_broadcast and not is_late(reply),
             "client_msg_id": _id(f"reply {reply.id}"),
         }
         built = reply_message(reply, facts, self.now()) | where
@@ -228,10 +232,11 @@ class Outbox:
         return True
 
     async def _call(
-        self, method: str, arguments: Arguments, short: Arguments
+        self, method: str, arguments: Arguments, short: Arguments, *, has_moved: bool = False
     ) -> Mapping[str, Any] | None:
         """Call Slack unless the channel or the thread must wait; None for later.
 
+        `has_moved` says that today's settings name another channel than that of the message.
         Raises `MessageGone`, `AlreadyPosted`, and `REFUSALS` where also the short text is refused.
         """
         channel, thread = str(arguments["channel"]), str(arguments.get("thread_ts") or "")
@@ -245,6 +250,8 @@ class Outbox:
             log.warning("thread takes no reply: tried again", channel=channel, why=str(error))
             self._pace.pause(method, channel, CHANNEL_PAUSE, thread)
         except CannotPost as error:
+            if has_moved:
+                raise MessageGone(error.code) from error
             self._report_failing(channel, error)
             self._pace.pause(method, channel, CHANNEL_PAUSE)
         except (MessageGone, AlreadyPosted, *REFUSALS):

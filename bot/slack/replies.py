@@ -35,9 +35,15 @@ TOO_LATE = f"too late: the download ended and its link was live. {TELL_SECURITY}
 def reply_message(reply: Reply, facts: Facts, now: datetime) -> dict[str, Any]:
     """Return text and blocks of a reply; mentions stand in both."""
     sentence = mrkdwn.render(reply_text(reply, facts, now))
-    mentions = mrkdwn.people(reply.people) if reply.people else ""
+    mentions = mrkdwn.people(reply.people) if reply.people and not is_late(reply) else ""
     text = f"{mentions}: {sentence}" if mentions else sentence[:1].upper() + sentence[1:]
     return {"text": blockkit.cut(text, blockkit.FALLBACK), "blocks": [blockkit.section(text)]}
+
+
+def is_late(reply: Reply) -> bool:
+    """Whether a reply that calls for approvals could be posted only after its request has ended."""
+    is_call = reply.kind in {ReplyKind.WAITS, ReplyKind.WAITS_AGAIN, ReplyKind.REMINDER}
+    return is_call and _request(reply).state.has_ended
 
 
 def reply_text(reply: Reply, facts: Facts, now: datetime) -> Text:
@@ -48,6 +54,8 @@ def reply_text(reply: Reply, facts: Facts, now: datetime) -> Text:
 def _waits(reply: Reply, facts: Facts, _now: datetime) -> Text:
     request = _request(reply)
     asks = (*_person(request.requester), " asks to cancel this download")
+    if _is_decided(reply):
+        return (*asks, *because(request.reason), ".")
     if facts.auto_cancel_at and not facts.is_exempt:
         time = Moment(facts.auto_cancel_at, has_seconds=True)
         return (*asks, *because(request.reason), ". Approve above; else it begins at ", time, ".")
@@ -61,14 +69,18 @@ def _waits_again(reply: Reply, _facts: Facts, _now: datetime) -> Text:
         for user in voided
     ]
     reasons = why or [("by today's policy this needs more approvals. ",)]
-    return (
-        *(part for reason in reasons for part in reason),
-        "Approve above, until ",
-        *_expiry(request),
-    )
+    until_when = () if _is_decided(reply) else ("Approve above, until ", *_expiry(request))
+    return (*(part for reason in reasons for part in reason), *until_when)
+
+
+def _is_decided(reply: Reply) -> bool:
+    """Whether a reply that calls for approvals comes after the decision."""
+    return _request(reply).state is not State.AWAITING
 
 
 def _reminder(reply: Reply, facts: Facts, now: datetime) -> Text:
+    if _is_decided(reply):
+        return ("this waited for an approval, and is decided.",)
     missing = max(1, _request(reply).missing)
     noun = "approval" if missing == 1 else "approvals"
     link = link_line(facts.download.link(now))

@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -220,6 +221,23 @@ async def test_interrupted_command_ends_quietly_and_says_that_a_delete_may_be_se
     assert command.returncode == 130
     assert err.decode().startswith("Interrupted. A DELETE may have been sent.")
     assert "Traceback" not in err.decode()
+
+
+async def test_command_without_standard_error_cancels(
+    environ: Environ, atlas: FakeAtlasServer
+) -> None:
+    words = [sys.executable, "-P", "-m", "bot", "cancel", *RUNNING, *YES]
+    command = await asyncio.create_subprocess_exec(
+        "/bin/sh",
+        "-c",
+        f"exec {shlex.join(words)} 2>&-",
+        env={**surroundings(), **environ},
+        cwd=EMPTY_FOLDER,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    out, _ = await asyncio.wait_for(command.communicate(), 20)
+
+    assert (command.returncode, lines(out.decode())[-1]["state"]) == (0, "cancelled")
 
 
 async def test_command_interrupted_while_it_reads_the_download_says_that_nothing_was_recorded(

@@ -114,6 +114,29 @@ async def test_download_has_one_message_that_is_edited_and_its_replies_in_order(
     assert [item["reply_broadcast"] for item in bot.slack.replies] == [True, False]
 
 
+async def test_call_for_approvals_that_comes_after_the_end_calls_nobody(bot: PostingBot) -> None:
+    await bot.core.see()
+    await bot.look(2)
+    request = await bot.core.ask()
+    bot.slack.failures[POST].append(RateLimited("ratelimited", 75))
+    await bot.look()
+    bot.core.clock.advance(61)
+    await bot.core.requests.remind(request.id, POLICY)
+    await bot.core.requests.let_run(
+        REF, request.id, ADA, POLICY, reason="a test", feed_is_readable=True
+    )
+    await bot.look(3, after=15)
+
+    asked, reminded, ended = bot.slack.replies
+    assert "asks to cancel" in asked["text"]
+    assert "is decided" in reminded["text"]
+    for late in (asked, reminded):
+        assert "Approve above" not in late["text"]
+        assert "<@U0ADA>" not in late["text"]
+        assert not late["reply_broadcast"]
+    assert "let" in ended["text"]
+
+
 async def test_changes_before_a_look_are_one_edit(bot: PostingBot) -> None:
     await bot.core.see()
     await bot.look()
@@ -246,6 +269,20 @@ async def test_message_that_the_old_channel_does_not_take_goes_to_that_of_the_ne
     assert {item["channel"] for item in (*bot.slack.roots, *bot.slack.replies)} == {"C0NEW"}
     assert (len(bot.slack.roots), len(bot.slack.replies)) == (1, 1)
     assert (await bot.core.download()).channel == "C0NEW"
+
+
+async def test_message_of_a_channel_that_the_bot_lost_moves_to_that_of_the_new_policy(
+    bot: PostingBot,
+) -> None:
+    await bot.core.see()
+    await bot.look(2)
+    bot.slack.failing_channels["C0OPS"] = CannotPost("channel_not_found")
+    bot.restart(replace(POLICY, channel="C0NEW"))
+    await bot.core.ask()
+    await bot.look(3)
+
+    assert [item["channel"] for item in bot.slack.roots] == ["C0OPS", "C0NEW"]
+    assert [item["channel"] for item in bot.slack.replies] == ["C0NEW"]
 
 
 async def test_message_that_takes_no_edit_is_posted_anew_once_for_each_change(
@@ -389,6 +426,18 @@ async def test_message_that_slack_refuses_is_sent_as_a_short_text(
 
     (root,) = bot.slack.roots
     assert root["text"] == f"Download {REF.job_id} of prod-eu in shop: announced"
+    assert root["blocks"] == []
+
+
+async def test_short_text_with_an_auto_cancel_time_mentions_the_approvers(bot: PostingBot) -> None:
+    bot.restart(AUTO_CANCEL)
+    await bot.core.downloads.start_watch(PROJECT, START)
+    await bot.core.see()
+    bot.slack.failures[POST].append(ContentRefused("invalid_blocks"))
+    await bot.look()
+
+    (root,) = bot.slack.roots
+    assert "<@U0ADA>" in root["text"]
     assert root["blocks"] == []
 
 
