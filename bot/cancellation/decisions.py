@@ -163,6 +163,7 @@ def let_run(
 
     Where the feed cannot be read, only the starters that it named before are refused. Where Slack
     does not tell the e-mail address, only the right is checked. The requester needs no `reason`.
+    A stored time ends also where today's policy has no auto-cancel: a later one may have it again.
     """
     if download.ended:
         raise errors.DownloadEnded(request)
@@ -175,9 +176,9 @@ def let_run(
     if error := refusal(policy, Act.LET_RUN, person, requester):
         raise error
     is_own = request is not None and person.id == requester
-    ends_auto_cancel = has_time and may(policy, Act.LET_RUN, person)
+    ends_auto_cancel = download.open_time is not None and may(policy, Act.LET_RUN, person)
     if ends_auto_cancel and (why := _starter_refusal(download, person, now, feed_is_readable)):
-        if not (is_own and isinstance(why, errors.MayBeStarter)):
+        if has_time and not (is_own and isinstance(why, errors.MayBeStarter)):
             raise why
         ends_auto_cancel = False  # the starter may still withdraw an own request
     if not is_own and is_blank(reason):

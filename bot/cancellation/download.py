@@ -164,10 +164,15 @@ class Download:
             link, phase=LinkPhase.EXPECTED if now < link.expected else LinkPhase.ANY_MOMENT
         )
 
+    @property
+    def open_time(self) -> datetime | None:
+        """The stored time of auto-cancel that was not used, and that nobody has ended."""
+        is_open = self.let_run is None and self.auto_cancelled_at is None and self.ended is None
+        return self.auto_cancel_at if is_open else None
+
     def auto_cancel(self, policy: Policy) -> datetime | None:
         """Return the time at which it is cancelled unless somebody lets it run, or None."""
-        is_open = self.let_run is None and self.auto_cancelled_at is None and self.ended is None
-        return self.auto_cancel_at if is_open and policy.auto_cancels else None
+        return self.open_time if policy.auto_cancels else None
 
     def is_due(self, policy: Policy, now: datetime) -> bool:
         """Whether the time has come: at once where the clock was set back, else it would be late.

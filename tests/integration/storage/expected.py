@@ -223,7 +223,7 @@ class Expected:
             return "NothingChanged"
         if not (is_own or self.is_approver(person.id)):
             return "MayNotLetRun"
-        if time and self.is_approver(person.id):
+        if self.is_approver(person.id):
             self.stored_time = None
         if opened is None:
             return "let_run"

@@ -263,6 +263,17 @@ def test_let_run(
 
 
 @pytest.mark.parametrize(
+    ("stored", "someone", "ends"), [(SEEN, ADA_OF_SLACK, True), (SEEN, DANA, False)]
+)
+def test_let_run_ends_a_stored_time_also_where_the_policy_of_today_has_no_auto_cancel(
+    stored: Download, someone: ActingPerson, *, ends: bool
+) -> None:
+    decision = decisions.let_run(POLICY, stored, request(), someone, now=LATER, reason="test")
+
+    assert decision == LetRunDecision(DENIED, ends)
+
+
+@pytest.mark.parametrize(
     ("seconds", "counts_from"),
     [(1, 20), (10, 20), (11, 21), (40, 50)],  # after the start; a read that is late comes next
 )

@@ -226,6 +226,23 @@ async def test_after_ten_minutes_the_run_waits_and_ends_at_its_limit(env: CoreEn
     assert "Slack did not answer." in ended.outcome.error
 
 
+async def test_run_does_not_wait_for_slack_once_its_auto_cancel_time_has_come(
+    env: CoreEnvironment,
+) -> None:
+    """Auto-cancel asks nobody: a person's request must not make it later."""
+    env.policy = AUTO_CANCEL
+    env.build()
+    await env.list_new()
+    request = await env.approved()
+    env.directory.is_silent = True
+    env.clock.advance(DECISION_HOLDS.total_seconds())
+
+    ended = await env.run(request)
+
+    assert (ended.state, env.atlas.delete_count) == (State.CANCELLED, 1)
+    assert env.clock.now < START + DECISION_HOLDS + timedelta(seconds=10)
+
+
 async def test_run_that_begins_long_after_the_decision_goes_on_when_slack_answers(
     env: CoreEnvironment,
 ) -> None:
