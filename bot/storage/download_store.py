@@ -46,6 +46,8 @@ class Changes:
     new: tuple[Download, ...] = ()  #: those that started after the watch of the project
     ended: tuple[Download, ...] = ()
     link_seen: tuple[Download, ...] = ()
+    #: Those that the list lacks, but a read had so lately that the list may be stale.
+    missing: tuple[Download, ...] = ()
 
     @classmethod
     def between(
@@ -156,7 +158,9 @@ class DownloadStore(Store):
         for download in download_rows.unlisted(going, listing.cluster, ids, listing.unread):
             before[download.ref.job_id] = download
             after.append(self._lose(uow, download, listing.read_at))
-        return self._follow(uow, policy, before, after, start)
+        changes = self._follow(uow, policy, before, after, start)
+        missing = (item for item in after if item.ref.job_id not in ids and not item.ended)
+        return replace(changes, missing=tuple(missing))
 
     @writes
     def record_job(
