@@ -126,6 +126,11 @@ class Maintenance(AtlasUnavailable):
     advice = "Try again later."
 
 
+class TokenLimit(AtlasUnavailable):
+    sentence = "The bot's service account has as many live tokens as Atlas allows."
+    advice = "Give the bot a service account of its own."
+
+
 class NotFoundToCancel(AtlasUnavailable):
     """A 404 for the DELETE of a job that was just read."""
 

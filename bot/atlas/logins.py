@@ -18,6 +18,7 @@ from bot.atlas.errors import (
     AtlasError,
     KeyRefused,
     OtherRefusal,
+    TokenLimit,
     UnreadableAnswer,
     build_error,
     code_of,
@@ -27,6 +28,8 @@ from bot.atlas.protocol import TOKEN_PATH, parse_body
 
 #: OAuth's codes for wrong credentials (RFC 6749, 5.2).
 _BAD_CLIENT = frozenset({"invalid_client", "unauthorized_client", "invalid_grant"})
+#: Atlas's answer where the service account has 100 live tokens.
+_TOKEN_LIMIT = re.compile(r"token limit", re.IGNORECASE)
 MAX_NONCES = 64  #: whose counts are known, if the server issues one of them again
 #: The algorithms of RFC 7616 that httpx computes.
 ALGORITHMS = frozenset({"MD5", "MD5-SESS", "SHA-256", "SHA-256-SESS"})
@@ -76,9 +79,10 @@ class Nonce:
 
 
 class PooledDigestAuth(httpx.Auth):
-    """Lends each call a nonce, which comes back after a success only.
+    """Lends each call a nonce, which comes back unless it was refused.
 
-    A refused nonce leads to one new handshake.
+    A refused nonce leads to one new handshake. A call that had no answer keeps its nonce for the
+    next one: where Atlas is slow, a handshake may leave no time for the call itself.
     """
 
     def __init__(self, key: DigestKey) -> None:
@@ -94,7 +98,12 @@ class PooledDigestAuth(httpx.Auth):
         for attempt in (1, 2):
             if nonce:
                 nonce.sign(request)
-            response = yield request
+            try:
+                response = yield request
+            except GeneratorExit:  # no answer came
+                if nonce:
+                    self._free.append(nonce)
+                raise
             if response.status_code != httpx.codes.UNAUTHORIZED:
                 if nonce:
                     self._free.append(nonce)
@@ -260,4 +269,6 @@ def _token_error(status: int, headers: Mapping[str, str], payload: object) -> At
     named = {"errorCode": fields.get("error"), "detail": fields.get("error_description")}
     refused = status == HTTPStatus.UNAUTHORIZED or code_of(headers, named) in _BAD_CLIENT
     leaf = temporary_leaf(status) or (KeyRefused if refused else OtherRefusal)
+    if _TOKEN_LIMIT.search(str(named["detail"])):
+        leaf = TokenLimit
     return build_error(leaf, status, headers, named, _CALL)

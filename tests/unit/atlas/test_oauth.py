@@ -20,6 +20,7 @@ from bot.atlas import (
     Unavailable,
     UnreadableAnswer,
 )
+from bot.atlas.errors import TokenLimit
 from bot.atlas.logins import Token
 from tests.support.atlas_client import AtlasClient
 from tests.support.atlas_facts import atlas_answer
@@ -28,6 +29,7 @@ from tests.unit.atlas.strict_server import REF, answer_job, refusal
 
 ACCOUNT = ServiceAccount("mdb_sa_id_123", SecretStr("mdb_sa_sk_s3cr3t"))
 REFUSED = atlas_answer("token-refused").body
+LIMITED = {"error": "access_denied", "error_description": "Access Token limit reached for …"}
 ENDED_TOKEN = httpx.Response(200, json={"access_token": "t0k3n", "expires_in": -1})
 BASIC = "Basic " + base64.b64encode(b"mdb_sa_id_123:mdb_sa_sk_s3cr3t").decode()
 
@@ -133,6 +135,7 @@ async def test_lasting_401_does_not_use_up_tokens() -> None:
         (httpx.Response(401), KeyRefused, None),
         (httpx.Response(400, json={"error": "invalid_request"}), OtherRefusal, "invalid_request"),
         (httpx.Response(403, json={"error": "access_denied"}), OtherRefusal, "access_denied"),
+        (httpx.Response(403, json=LIMITED), TokenLimit, "access_denied"),
         (httpx.Response(429, headers={"Retry-After": "3"}), RateLimited, None),
         (httpx.Response(500), Unavailable, None),
         (httpx.Response(302), UnreadableAnswer, None),
