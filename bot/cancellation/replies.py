@@ -13,7 +13,7 @@ class ReplyKind(StrEnum):
     """What a reply says; each has one sentence in the table of words."""
 
     WAITS = "waits"  #: a request waits for approvals
-    WAITS_AGAIN = "waits_again"  #: an approval does not count any more
+    WAITS_AGAIN = "waits_again"  #: for approvals that do not count any more, or for more
     REMINDER = "reminder"
     ACTED_ALONE = "acted_alone"
     APPROVAL = "approval"

@@ -19,7 +19,7 @@ from bot.services.projects import Project
 from bot.slack import blockkit, dialog_view, private
 from bot.slack.blockkit import View
 from bot.slack.context import EXPECTED, LOOKUP_TIMEOUT, SLOW_ATLAS, SlackContext, channel_of
-from bot.slack.errors import SlackError, SlackUnavailable
+from bot.slack.errors import DialogExpired, SlackError, SlackUnavailable
 from bot.slack.values import ALONE, REASON
 from bot.storage.request_store import Submitted
 
@@ -58,10 +58,10 @@ async def open_dialog(
     view_id = str((answer.get("view") or {}).get("id"))
     try:
         await _update(context, view_id, view)
-    except SlackUnavailable as error:
-        await context.tell_error(body, error)
-    except SlackError as error:  # the person has closed it
+    except DialogExpired as error:  # the person has closed it
         log.info("dialog not updated", why=str(error))
+    except SlackError as error:
+        await context.tell_error(body, error)
 
 
 async def _filled(context: SlackContext, wanted: Wanted, choose: Choose, channel: str) -> View:

@@ -68,6 +68,8 @@ def _waits_again(reply: Reply, _facts: Facts, _now: datetime) -> Text:
         ("the approval of ", User(user), " does not count any more, by today's policy. ")
         for user in voided
     ]
+    if reply.detail.get("is_exempt"):
+        why = [("auto-cancel does not act, since the starter may download. ",)]
     reasons = why or [("by today's policy this needs more approvals. ",)]
     until_when = () if _is_decided(reply) else ("Approve above, until ", *_expiry(request))
     return (*(part for reason in reasons for part in reason), *until_when)

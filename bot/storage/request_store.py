@@ -173,6 +173,8 @@ class RequestStore(Store):
                 # One approval was enough while the time stood.
                 needed = max(request.needed, policy.approvals)
                 request_rows.change(uow, request, needed=needed)
+                detail = {"is_exempt": True}
+                uow.reply(ReplyKind.WAITS_AGAIN, policy, download, request, detail=detail)
         elif step is not AutoCancelStep.WAIT:
             download = replace(download, auto_cancelled_at=uow.now)
             uow.update_download(download)
@@ -226,6 +228,8 @@ class RequestStore(Store):
         elif needed != request.needed:
             request_rows.change(uow, request, needed=needed)
             uow.show(request.ref)
+            if needed > request.needed:
+                uow.reply(ReplyKind.WAITS_AGAIN, policy, download, request)
 
     @reads
     def due(self, uow: UnitOfWork) -> DueRequests:

@@ -44,6 +44,7 @@ TESTS = (
 OPTIONS = (
     *("-q", "-x", "-o", "addopts=", "--import-mode=importlib", "--timeout=0"),
     *("-p", "no:cacheprovider", "-p", "no:xdist", "-k", "not postgresql and not life_cycle"),
+    *("-W", "ignore::pytest.PytestAssertRewriteWarning"),  # the night has imported plugins before
 )
 #: What runs where these notice nothing: only PostgreSQL needs locks and a clock of its own.
 STORES = "bot/storage/"

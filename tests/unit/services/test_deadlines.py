@@ -312,6 +312,7 @@ async def test_waiting_request_about_an_exempt_download_waits_on(env: CoreEnviro
 
     request = await env.requests.get(waiting.id)
     assert (request.state, request.needed) == (State.AWAITING, 2)
+    assert (await env.replies())[-1] == "waits_again"  # nobody would see the edit of the message
 
 
 # After a take-over.
@@ -358,6 +359,7 @@ async def test_waiting_request_is_judged_by_the_policy_of_this_start(
     (after,) = await env.outbox.due(10)
     assert (found.state, found.missing, found.is_automatic) == (state, missing, False)
     assert (after.wanted_version > before.wanted_version) is is_shown
+    assert ((await env.replies())[-1] == "waits_again") is (approvals > waiting.needed)
 
 
 class FailsOnce(Database):

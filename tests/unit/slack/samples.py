@@ -241,6 +241,7 @@ def replies() -> Mapping[str, Json]:
         "waits_for_everybody": _reply(kind.WAITS, "waiting_everybody_may_approve"),
         "waits_again": _reply(kind.WAITS_AGAIN, "waiting", voided=[ADA.id]),
         "waits_again_for_more": _reply(kind.WAITS_AGAIN, "waiting_for_two", voided=[]),
+        "waits_again_for_exempt": _reply(kind.WAITS_AGAIN, "waiting", is_exempt=True),
         "reminder": _reply(kind.REMINDER, "waiting"),
         "reminder_for_two": _reply(kind.REMINDER, "waiting_for_two"),
         "acted_alone": _reply(

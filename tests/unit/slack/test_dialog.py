@@ -9,7 +9,7 @@ import pytest
 from bot.cancellation.errors import CannotCancel
 from bot.cancellation.request import State
 from bot.slack import context
-from bot.slack.errors import DialogExpired, SlackUnavailable
+from bot.slack.errors import ContentRefused, DialogExpired, SlackError, SlackUnavailable
 from bot.slack.values import ALONE, OPEN, REASON
 from tests.support.clock import SimulatedLoop, simulate
 from tests.support.domain import ADA, EVE, GIL, POLICY, REF, RINA
@@ -88,14 +88,22 @@ def test_dialog_is_updated_when_slack_answers_again_soon() -> None:
     assert REF.job_id in simulate(open_while_slack_is_silent)
 
 
-def test_dialog_that_slack_does_not_update_is_said_privately() -> None:
+@pytest.mark.parametrize("error", [SlackUnavailable(), ContentRefused("invalid_blocks")])
+def test_dialog_that_slack_does_not_update_is_said_privately(error: SlackError) -> None:
     async def open_while_slack_updates_nothing(_loop: SimulatedLoop) -> str:
         async with slack_bot() as bot:
-            bot.slack.failures["views.update"] += [SlackUnavailable(), SlackUnavailable()]
+            bot.slack.failures["views.update"] += [error, error]
             await bot.opens(RINA)
             return bot.told
 
-    assert simulate(open_while_slack_updates_nothing) == SlackUnavailable.sentence
+    assert simulate(open_while_slack_updates_nothing) == str(error)
+
+
+async def test_dialog_that_the_person_has_closed_is_no_error(bot: SlackBot) -> None:
+    bot.slack.failures["views.update"].append(DialogExpired("not_found"))
+    await bot.opens(RINA)
+
+    assert not bot.slack.private
 
 
 async def test_bug_in_the_look_up_is_said_in_the_dialog(bot: SlackBot) -> None:
