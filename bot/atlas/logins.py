@@ -79,10 +79,10 @@ class Nonce:
 
 
 class PooledDigestAuth(httpx.Auth):
-    """Lends each call a nonce, which comes back unless it was refused.
+    """Lends each call a nonce, which comes back after a success only.
 
-    A refused nonce leads to one new handshake. A call that had no answer keeps its nonce for the
-    next one: where Atlas is slow, a handshake may leave no time for the call itself.
+    A refused nonce leads to one new handshake. Where a call gets no answer after its handshake, the
+    next one has its nonce: a slow Atlas may leave a handshake no time for the call itself.
     """
 
     def __init__(self, key: DigestKey) -> None:
@@ -101,7 +101,7 @@ class PooledDigestAuth(httpx.Auth):
             try:
                 response = yield request
             except GeneratorExit:  # no answer came
-                if nonce:
+                if nonce and attempt > 1:
                     self._free.append(nonce)
                 raise
             if response.status_code != httpx.codes.UNAUTHORIZED:
