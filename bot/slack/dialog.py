@@ -194,13 +194,16 @@ def _read_submission(view: Mapping[str, Any]) -> Submission:
         raise errors.CannotCancel from error
     reason = str(blockkit.input_of(view, REASON).get("value") or "")
     chosen = blockkit.input_of(view, ALONE).get("selected_options") or []
+    alone = any(option.get("value") == ALONE for option in chosen)
     return Submission(
-        key=str(view.get("id")),
+        # Slack may deliver a submit again. The box makes another one of it: a dialog stays open
+        # where its acknowledgement was lost, and the person may tick the box then.
+        key=f"{view.get('id')}{' alone' * alone}",
         ref=ref,
         job=job,
         read_at=read_at,
         reason=without_secrets(reason),
-        alone=any(option.get("value") == ALONE for option in chosen),
+        alone=alone,
         asked_in=str(values.get("channel") or "") or None,
         channel=str(values.get("place") or "") or None,
     )

@@ -80,13 +80,12 @@ class RequestStore(Store):
     ) -> Submitted:
         """Create a request, or join or decide the open one; raises `CancellationError`.
 
-        The same key gives the same request, on which the person may act alone by another submit.
+        The same key gives the same request.
         """
         ref = submission.ref
         before = uow.download(ref.project_id, ref.job_id)
         download = download_rows.store_job(uow, ref, submission.job, submission.read_at, policy)
-        repeated = request_rows.with_key(uow, submission.key)
-        if repeated and not (submission.alone and repeated.state is State.AWAITING):
+        if repeated := request_rows.with_key(uow, submission.key):
             return Submitted(SubmitResult.CREATED, repeated, download)
         request = request_rows.open_one(uow, ref.project_id, ref.job_id)
         result = decisions.submit(policy, download, request, person, submission)

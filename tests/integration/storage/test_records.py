@@ -489,22 +489,6 @@ async def test_requests_are_deleted_with_their_old_download_and_no_other(record:
     assert (found.id, set(found.approved_by)) == (kept.id, {"U0ADA"})
 
 
-async def test_second_submit_of_the_same_dialog_acts_alone_where_its_box_is_ticked(
-    record: Record,
-) -> None:
-    """Slack keeps a dialog open whose acknowledgement it has not got."""
-    request = await record.submit(who=GIL)
-    results = [(await record.submitted(who=GIL, alone=True)).result for _ in range(2)]
-
-    assert results == [SubmitResult.ACTED_ALONE, SubmitResult.CREATED]
-    stored = await record.env.requests.get(request.id)
-    assert (stored.state, stored.alone) == (State.APPROVED, GIL.id)
-    assert [line["event"] for line in await record.lines()][-2:] == [
-        "request:acted_alone",
-        "request:approved",
-    ]
-
-
 async def test_submit_delivered_again_after_the_end_gives_the_same_request(record: Record) -> None:
     request = await record.submit()
     await record.let_run(ADA, request)

@@ -172,6 +172,25 @@ async def test_acting_alone_starts_the_run(bot: SlackBot) -> None:
     assert bot.runs
 
 
+@pytest.mark.parametrize("is_ended", [False, True])
+async def test_dialog_that_is_submitted_again_with_the_box_acts_alone(
+    bot: SlackBot, *, is_ended: bool
+) -> None:
+    """It stays open where its acknowledgement was lost."""
+    view = await bot.opens(GIL)
+    await bot.submits(GIL, view)
+    if is_ended:
+        (waiting,) = await bot.requests()
+        await bot.core.requests.let_run(
+            REF, waiting.id, ADA, POLICY, reason="a test", feed_is_readable=True
+        )
+    for _ in range(2):
+        assert await bot.submits(GIL, view, alone=True) == {}
+
+    found = {item.state: item.alone for item in await bot.requests()}
+    assert found == {State.APPROVED: "U0GIL", **({State.DENIED: None} if is_ended else {})}
+
+
 async def test_box_with_another_option_is_no_acting_alone(bot: SlackBot) -> None:
     await bot.submits(GIL, await bot.opens(GIL), alone="other")
 
