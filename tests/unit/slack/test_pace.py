@@ -24,6 +24,26 @@ def test_calls_stay_within_the_documented_rates(pauses: list[float]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("method", "burst", "interval"), [("chat.postMessage", 10, 1.0), ("chat.update", 20, 2.0)]
+)
+def test_burst_is_followed_by_one_call_in_each_interval(
+    method: str, burst: int, interval: float
+) -> None:
+    clock = FakeClock()
+    pace = Pace(clock.monotonic)
+    at_once = sum(pace.may_call(method, "C1") for _ in range(100))
+    calls = []
+    for _ in range(3):
+        clock.advance(interval - 0.1)
+        calls.append(pace.may_call(method, "C1"))
+        clock.advance(0.1)
+        calls += [pace.may_call(method, "C1"), pace.may_call(method, "C1")]
+
+    assert at_once == burst
+    assert calls == [False, True, False] * 3
+
+
+@pytest.mark.parametrize(
     ("method", "channel", "may"),
     [
         ("chat.postMessage", "C1", False),
