@@ -6,7 +6,7 @@ import math
 import pytest
 
 from bot.atlas import AtlasError, Priority, RateLimited, TimedOut
-from bot.atlas.limiter import MAX_IN_FLIGHT, Demand, PathSet, TokenBucket, set_of
+from bot.atlas.limiter import MAX_IN_FLIGHT, CallLimiter, Demand, PathSet, TokenBucket, set_of
 from tests.support.clock import most_in
 from tests.unit.atlas.simulation import Simulation
 
@@ -242,3 +242,26 @@ async def test_call_whose_priority_is_raised_overtakes_others() -> None:
 )
 def test_paths_belong_to_the_set_with_which_they_share_a_limit(path: str, paths: PathSet) -> None:
     assert set_of(path) is paths
+
+
+async def test_caller_that_is_cancelled_as_its_turn_comes_gives_it_back() -> None:
+    limiter = CallLimiter()
+    demand = Demand("p", Priority.PERSON)
+
+    async def call() -> None:
+        async with limiter.turn(demand, BACKUPS, math.inf):
+            pass
+
+    holders = [limiter.turn(demand, BACKUPS, math.inf) for _ in range(MAX_IN_FLIGHT)]
+    for holder in holders:
+        await holder.__aenter__()
+    waiting = asyncio.create_task(call())
+    await asyncio.sleep(0)
+    await holders.pop().__aexit__(None, None, None)  # the turn comes, and the task has not run
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+
+    async with asyncio.timeout(5):
+        await call()
+    for holder in holders:
+        await holder.__aexit__(None, None, None)
