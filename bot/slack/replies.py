@@ -96,7 +96,8 @@ def _acted_alone(reply: Reply, _facts: Facts, _now: datetime) -> Text:
 
 def _approval(reply: Reply, _facts: Facts, _now: datetime) -> Text:
     given, needed = reply.detail.get("given", 1), reply.detail.get("needed", 1)
-    return (*_person(reply.actor), f" approves ({given} of {needed}).")
+    reason = because(str(reply.detail.get("reason", "")))
+    return (*_person(reply.actor), f" approves ({given} of {needed})", *reason, ".")
 
 
 def _link_live(_reply: Reply, facts: Facts, now: datetime) -> Text:

@@ -93,9 +93,13 @@ class RequestStore(Store):
         if request is None:
             request = self._create(uow, policy, download, person, submission)
         elif result is SubmitResult.APPROVED:
-            request = self._approve(uow, policy, download, request, person)
+            request = self._approve(
+                uow, policy, download, request, person, reason=submission.reason.strip()
+            )
         elif result is SubmitResult.STARTED:
-            request = self._start(uow, policy, download, request, person)
+            request = self._start(
+                uow, policy, download, request, person, reason=submission.reason.strip()
+            )
         elif result is SubmitResult.ACTED_ALONE:
             request = self._act_alone(
                 uow, policy, download, request, person=person, reason=submission.reason
@@ -300,13 +304,22 @@ class RequestStore(Store):
         download: Download,
         request: Request,
         person: Person,
+        *,
+        reason: str = "",
     ) -> Request:
         is_complete = decisions.approve(policy, download, request, person)
-        given = self._add_approval(uow, policy, download, request, person)
+        given = self._add_approval(uow, policy, download, request, person, reason=reason)
         if is_complete:
-            needed = min(request.needed, given)
-            return request_rows.move(uow, request, State.APPROVED, actor=person, needed=needed)
-        uow.record(EventName.APPROVAL_GIVEN, request, actor=person)
+            return request_rows.move(
+                uow,
+                request,
+                State.APPROVED,
+                actor=person,
+                outcome=Outcome(reason=reason),
+                needed=min(request.needed, given),
+            )
+        detail = _with_reason(reason)
+        uow.record(EventName.APPROVAL_GIVEN, request, actor=person, detail=detail)
         uow.show(request.ref)
         return request_rows.get(uow, request.id)
 
@@ -317,11 +330,18 @@ class RequestStore(Store):
         download: Download,
         request: Request,
         person: Person,
+        *,
+        reason: str,
     ) -> Request:
         """Start a waiting request by a submit that needs no approval, and record who did it."""
         if person.id not in {request.requester, *request.approved_by}:
-            self._add_approval(uow, policy, download, replace(request, needed=0), person)
-        return request_rows.move(uow, request, State.APPROVED, actor=person, needed=0)
+            self._add_approval(
+                uow, policy, download, replace(request, needed=0), person, reason=reason
+            )
+        outcome = Outcome(reason=reason)
+        return request_rows.move(
+            uow, request, State.APPROVED, actor=person, outcome=outcome, needed=0
+        )
 
     def _add_approval(
         self,
@@ -330,11 +350,14 @@ class RequestStore(Store):
         download: Download,
         request: Request,
         person: Person,
+        *,
+        reason: str,
     ) -> int:
         """Add an approval with its reply, and return how many there are."""
         request_rows.add_approval(uow, request, person)
         given = len(request.approvals) + 1
-        detail = {"given": given, "needed": max(given, request.needed)}
+        counts = {"given": given, "needed": max(given, request.needed)}
+        detail = {**counts, **_with_reason(reason)}
         uow.reply(ReplyKind.APPROVAL, policy, download, request, actor=person.id, detail=detail)
         return given
 
@@ -388,6 +411,10 @@ class RequestStore(Store):
     ) -> None:
         ended = request_rows.move(uow, request, state, actor=actor, outcome=outcome)
         uow.reply(ReplyKind.ENDED, policy, download, ended, actor=actor.id if actor else None)
+
+
+def _with_reason(reason: str) -> dict[str, str]:
+    return {"reason": reason} if reason else {}
 
 
 def _new_request(

@@ -73,6 +73,18 @@ async def test_each_approval_is_recorded_under_its_approver(record: Record) -> N
     ]
 
 
+async def test_approval_by_a_submit_is_recorded_with_its_reason(record: Record) -> None:
+    await record.submit(TWO_APPROVALS)
+
+    await record.submit(TWO_APPROVALS, ADA, key="V2", reason="not ours")
+    await record.submit(TWO_APPROVALS, ALAN, key="V3", reason="nor mine")
+
+    lines = [(line["event"], line["reason"]) for line in (await record.lines())[1:]]
+    assert lines == [("request:approval_given", "not ours"), ("request:approved", "nor mine")]
+    reasons = [detail["reason"] for _, _, detail in (await record.replies())[1:]]
+    assert reasons == ["not ours", "nor mine"]
+
+
 async def test_one_approval_is_enough_while_the_time_stands(record: Record) -> None:
     await record.env.list_new()
     request = await record.submit(TWO_APPROVALS)
@@ -154,8 +166,13 @@ async def test_submit_that_needs_no_approval_starts_a_waiting_request_in_its_nam
 
     assert (started.state, started.needed, started.missing) == (State.APPROVED, 0, 0)
     assert (await record.actors())[1:] == [("request:approved", "U0GIL")]
-    told = (ReplyKind.APPROVAL, "U0GIL", {"given": 1, "needed": 1})
+    told = (
+        ReplyKind.APPROVAL,
+        "U0GIL",
+        {"given": 1, "needed": 1, "reason": "wrong cluster"},
+    )
     assert (await record.replies())[-1] == told
+    assert (await record.lines())[-1]["reason"] == "wrong cluster"
 
 
 async def test_let_run_without_a_request_is_recorded_and_told(record: Record) -> None:

@@ -248,6 +248,9 @@ def replies() -> Mapping[str, Json]:
             kind.ACTED_ALONE, "cancelling_alone", actor=GIL.id, reason="prod data, unknown starter"
         ),
         "approval": _reply(kind.APPROVAL, "waiting_for_two", actor=ADA.id, given=1, needed=2),
+        "approval_with_reason": _reply(
+            kind.APPROVAL, "waiting_for_two", actor=ADA.id, given=1, needed=2, reason="not ours"
+        ),
         "link_live": _reply(kind.LINK_LIVE, "announced_link_live"),
         "link_used": _reply(kind.LINK_LIVE, "announced_link_used"),
         "link_of_an_ended_download": _reply(kind.LINK_LIVE, "ended_link_live"),
