@@ -166,7 +166,10 @@ async def _submit(
 ) -> Submitted:
     context.check_active()
     person = await context.acting(body, context.policy_people(submission.ref))
-    return await context.requests.submit(person, submission)
+    submitted = await context.requests.submit(person, submission)
+    if submitted.request.state.has_ended:  # that of an earlier submit of this dialog
+        raise errors.NothingChanged(submitted.request)
+    return submitted
 
 
 def refused(error: CancellationError, problem: Callable[[str], View]) -> Mapping[str, Any]:

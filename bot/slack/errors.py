@@ -56,7 +56,7 @@ class AlreadyPosted(SlackError):
 
 
 class ContentRefused(SlackError):
-    sentence = "Slack refused the content of a message."
+    sentence = "Slack refused the content of a message. Tell an admin of the bot."
 
 
 class DialogExpired(SlackError):

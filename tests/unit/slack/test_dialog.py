@@ -172,6 +172,22 @@ async def test_acting_alone_starts_the_run(bot: SlackBot) -> None:
     assert bot.runs
 
 
+async def test_dialog_whose_request_has_ended_says_so_where_it_is_submitted_again(
+    bot: SlackBot,
+) -> None:
+    view = await bot.opens(RINA)
+    await bot.submits(RINA, view)
+    (waiting,) = await bot.requests()
+    await bot.core.requests.let_run(
+        REF, waiting.id, ADA, POLICY, reason="a test", feed_is_readable=True
+    )
+    answer = await bot.submits(RINA, view)
+
+    assert answer["response_action"] == "update"
+    assert "Your click changed nothing: <@U0ADA> let this download run" in as_text(answer["view"])
+    assert len(await bot.requests()) == 1
+
+
 @pytest.mark.parametrize("is_ended", [False, True])
 async def test_dialog_that_is_submitted_again_with_the_box_acts_alone(
     bot: SlackBot, *, is_ended: bool
