@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Callable, Collection
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime
 from typing import TypeAlias
@@ -49,8 +49,6 @@ class Watch:
     interval: float  #: seconds between the starts of two rounds
     now: Callable[[], datetime]
     _: KW_ONLY
-    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
-    wait_up_to: Callable[[float, asyncio.Event], Awaitable[object]] = wait_up_to
     monotonic: Callable[[], float] = time.monotonic
     _clusters: frozenset[str] = field(default=frozenset(), init=False)
     _signatures: dict[str, _Signature] = field(default_factory=dict, init=False)
@@ -75,7 +73,7 @@ class Watch:
             with log_errors("watch not started", project=self.project.id):
                 await self.downloads.start_watch(self.project.id, at)
                 return
-            await self.sleep(RETRY)
+            await asyncio.sleep(RETRY)
 
     async def _follow_feed(self) -> None:
         while True:
@@ -83,7 +81,7 @@ class Watch:
                 if events := await self.feed.read():
                     self._events += events
                     self._has_events.set()
-            await self.wait_up_to(self._until_next_feed(), self._wants_feed)
+            await wait_up_to(self._until_next_feed(), self._wants_feed)
             self._wants_feed.clear()
 
     def _until_next_feed(self) -> float:
@@ -99,7 +97,7 @@ class Watch:
             with log_errors("watch round failed", project=self.project.id):
                 if await self._read_all(Priority.ROUND):
                     self.observations.report_round(self.project.id, at)
-            await self.sleep(max(0.0, began + self.interval - self.monotonic()))
+            await asyncio.sleep(max(0.0, began + self.interval - self.monotonic()))
 
     async def _sweeps(self) -> None:
         """After a restore request in the feed, read all clusters until its job is listed."""
@@ -108,7 +106,7 @@ class Watch:
             self._has_events.clear()
             events, self._events = self._events, []
             for pause in SWEEPS_AFTER:
-                await self.sleep(pause)
+                await asyncio.sleep(pause)
                 with log_errors("watch sweep failed", project=self.project.id):
                     await self._read_all(Priority.WATCH)
                 events = [event for event in events if not self._is_listed(event)]
