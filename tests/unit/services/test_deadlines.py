@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from bot.cancellation.download import Download
 from bot.cancellation.policy import Policy
+from bot.cancellation.replies import ReplyKind
 from bot.cancellation.request import Request, State
 from bot.cancellation.starter import Starters
 from bot.services.deadlines import Deadlines, auto_cancel_result, is_cancelled_before_link
@@ -312,7 +313,8 @@ async def test_waiting_request_about_an_exempt_download_waits_on(env: CoreEnviro
 
     request = await env.requests.get(waiting.id)
     assert (request.state, request.needed) == (State.AWAITING, 2)
-    assert (await env.replies())[-1] == "waits_again"  # nobody would see the edit of the message
+    ((*_, call),) = [item.replies for item in await env.outbox.due(10)]
+    assert (call.kind, call.detail) == (ReplyKind.WAITS_AGAIN, {"is_exempt": True})
 
 
 # After a take-over.
