@@ -246,9 +246,11 @@ class Chaos:
         if code not in expected[slot.told]:
             what = f"code {code}, told to {slot.told}\n{slot.bot.log[-5000:]}"
             self.record.found.append(("exit that nobody asked for", name, what))
-        for line in slot.bot.log.splitlines():
+        lines = slot.bot.log.splitlines()
+        for number, line in enumerate(lines):
             if TRACEBACK in line and CLOSED not in line:
-                self.record.found.append(("traceback in a log", name, line))
+                what = "\n".join(lines[max(0, number - 5) : number + 60])
+                self.record.found.append(("traceback in a log", name, what))
 
     async def end_faults(self) -> None:
         """Take every fault away, and wait until one process is active and connected."""

@@ -63,8 +63,11 @@ class SocketMode:
             return web.Response(status=404, text="no such ticket")
         self._world.tickets.discard(ticket)
         socket = web.WebSocketResponse(autoping=False, timeout=1.0)
-        with suppress(ConnectionError):  # the app has closed its end
+        try:
             await socket.prepare(request)
+        except ConnectionError:  # the app has closed its end
+            return web.Response()
+        with suppress(ConnectionError):
             if why := self._rejection():
                 await socket.send_json(_disconnect(why))
                 await socket.close()
