@@ -218,9 +218,14 @@ _BY_STATUS: dict[int, type[AtlasError]] = {
     HTTPStatus.GONE: VersionGone,
 }
 
+#: What people can mend, by a status that Atlas gives with a code, and a proxy without one.
+_ADVICE_WITHOUT_CODE: dict[int, str] = {
+    HTTPStatus.FORBIDDEN: "check the key's role and access list, and the proxy if there is one.",
+    HTTPStatus.NOT_FOUND: "check the ids and the address, and the proxy if there is one.",
+}
+
 #: 4xx that are temporary, like a 5xx.
 _TEMPORARY = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY})
-_BOT_LOGIN = re.compile(r"\s*(digest|bearer)\b", re.IGNORECASE)  #: a login that the bot uses
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_]{1,99}")
 _API_PATH = re.compile(r"/api/[\w/{}-]*")
 _ADDRESS = re.compile(r"[0-9a-fA-F:.]{3,45}")
@@ -241,7 +246,7 @@ def error_for(
     # Temporary failures come first, then the code, then the status.
     parts = (leaf for part, leaf in _BY_PART if part in (code or ""))
     leaf = temporary_leaf(status) or BY_CODE.get(code or "") or next(parts, None)
-    leaf = leaf or _leaf_of_status(status, headers, call, not_found, payload)
+    leaf = leaf or _leaf_of_status(status, call, not_found, payload)
     if call.startswith("DELETE ") and leaf in _NOT_FOUND:
         leaf = NotFoundToCancel
     return build_error(leaf, status, headers, payload, call)
@@ -256,25 +261,14 @@ def temporary_leaf(status: int) -> type[AtlasError] | None:
 
 
 def _leaf_of_status(
-    status: int,
-    headers: Mapping[str, str],
-    call: str,
-    not_found: type[AtlasError],
-    payload: object,
+    status: int, call: str, not_found: type[AtlasError], payload: object
 ) -> type[AtlasError]:
-    is_not_found = status == HTTPStatus.NOT_FOUND
-    is_login = status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
-    if is_login and _BOT_LOGIN.match(headers.get("WWW-Authenticate", "")):
-        return _BY_STATUS[status]
-    if not isinstance(payload, Mapping) and code_of(headers, payload) is None:
-        # A proxy's, or that of another server: Atlas answers in JSON, and names a missing project.
-        is_about_all = is_login or (is_not_found and not_found is ProjectNotFound)
-        if payload is not None or is_about_all:
-            return UnreadableAnswer
-    if is_not_found:
+    if status == HTTPStatus.NOT_FOUND:
         return not_found
     if call.startswith("DELETE ") and status == HTTPStatus.METHOD_NOT_ALLOWED:
-        return NotCancellable
+        # Atlas's error repeats the status. That of a proxy says nothing about the job.
+        is_of_atlas = isinstance(payload, Mapping) and payload.get("error") == status
+        return NotCancellable if is_of_atlas else OtherRefusal
     return _BY_STATUS.get(status, OtherRefusal)
 
 
@@ -294,7 +288,9 @@ def build_error(
         sentence = f"The bot's key may not be used from {address}: add that to its access list."
     if leaf is OtherRefusal:
         why = f"{code}, status {status}" if code else f"status {status}"
-        sentence = f"Atlas refused what was asked ({why})."
+        sentence = f"Atlas, or a proxy before it, refused what was asked ({why})."
+    if code is None and (advice := _ADVICE_WITHOUT_CODE.get(status)):
+        sentence = f"Atlas, or a proxy before it, answered with status {status}: {advice}"
     is_open = issubclass(leaf, AtlasUnavailable)
     is_executed_never = leaf in {RateLimited, Maintenance, NotFoundToCancel}
     may_be_executed = is_open and not is_executed_never and call.startswith("DELETE ")

@@ -5,7 +5,7 @@ The stores call these inside the transaction that writes the result.
 
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -56,7 +56,7 @@ class SubmitResult(StrEnum):
     JOINED = "joined"  #: nothing: a request is open, and the person is told who asked and where
     APPROVED = "approved"  #: an approval of the open request
     STARTED = "started"  #: the open request becomes approved: this person needs no approval now
-    ACTED_ALONE = "acted_alone"  #: the open request becomes, or stays, approved
+    ACTED_ALONE = "acted_alone"  #: the open request becomes approved
 
 
 def approvals_needed(policy: Policy, download: Download, person: Person | None = None) -> int:
@@ -85,8 +85,7 @@ def submit(
             raise errors.CannotCancel
         return SubmitResult.CREATED
     if request.state is not State.AWAITING:
-        is_needed = submission.alone and acts_on_run(request, person)
-        return SubmitResult.ACTED_ALONE if is_needed else SubmitResult.JOINED
+        return SubmitResult.JOINED
     if submission.alone and policy.approvals > 0:
         return SubmitResult.ACTED_ALONE
     if may(policy, Act.APPROVE, person, request.requester) and not _has_approved(request, person):
@@ -96,14 +95,6 @@ def submit(
     if download.ended:
         raise errors.DownloadEnded(request)
     return SubmitResult.STARTED
-
-
-def acts_on_run(request: Request, person: Person) -> bool:
-    """Whether acting alone changes a request that runs.
-
-    Only an operator's act does: with it the DELETE does not wait for Slack to say who has rights.
-    """
-    return is_operator(person.id) and bool(people_to_judge(request))
 
 
 def _submit_refusal(
@@ -122,10 +113,15 @@ def _has_approved(request: Request, person: Person) -> bool:
     return person.id in request.approved_by
 
 
-def approve(policy: Policy, download: Download, request: Request, person: Person) -> bool:
+def approve(
+    policy: Policy, download: Download, request: Request, person: Person, *, now: datetime
+) -> bool:
     """Return whether this approval completes the number. Raises `CancellationError`."""
     if request.state is not State.AWAITING:
         raise errors.NothingChanged(request)
+    if now >= request.expires_at:  # the deadline may not have acted yet
+        expired = replace(request, state=State.EXPIRED, changed_at=request.expires_at)
+        raise errors.NothingChanged(expired)
     if download.ended:
         raise errors.DownloadEnded(request)
     if error := refusal(policy, Act.APPROVE, person, request.requester):

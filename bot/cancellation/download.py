@@ -15,9 +15,6 @@ LINK_WAIT = timedelta(minutes=3)
 #: A stored time that is later than now by more than this shows that the clock was set back.
 #: It is longer than an answer can be late.
 SET_BACK = timedelta(minutes=1)
-#: A list that lacks a download may be stale. Each download is read every 12 s, so that in this time
-#: a read would have found one that Atlas still has.
-GONE_AFTER = timedelta(seconds=30)
 
 
 def was_set_back(stored_at: datetime, now: datetime) -> bool:
@@ -108,7 +105,7 @@ class Download:
     cancelled: bool = False
     failed: bool = False
     expired: bool = False
-    is_gone: bool = False  #: whether the project's lists do not have the job any more
+    is_gone: bool = False  #: whether Atlas has no such job any more (`services.absence`)
     finished_at: datetime | None = None
     expires_at: datetime | None = None
     has_link: bool = False  #: whether the last answer had a link string
@@ -140,10 +137,6 @@ class Download:
             (self.is_gone, Ended.GONE),
         )
         return next((ended for is_set, ended in flags if is_set), None)
-
-    def is_lost(self, listed_at: datetime) -> bool:
-        """Whether a list of this time that lacks it shows that Atlas does not have it any more."""
-        return self.read_at <= listed_at - GONE_AFTER
 
     def link(self, now: datetime) -> Link:
         """Return the link's line at this time."""

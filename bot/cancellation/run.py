@@ -5,11 +5,12 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from bot.atlas import RestoreJob
-from bot.cancellation.download import Download, Ended, Fingerprint
+from bot.cancellation.download import Download, Fingerprint
 from bot.cancellation.request import Attempts, Ending, Outcome, Request, State
 
-#: A run ends this long after its start, which is stored: a download is over by then.
-RUN_LIMIT = timedelta(minutes=70)
+#: A run ends this long after its start, which is stored. A link was seen to live until 115 minutes
+#: after the start of its download, and Atlas may restart a failed one for an hour.
+RUN_LIMIT = timedelta(hours=3)
 LONGEST_PAUSE = 60.0  #: seconds between two tries
 #: For so long an accepted DELETE is only read back. If the job still goes on then, the answer may
 #: have come from a proxy, and another DELETE is sent.
@@ -28,14 +29,16 @@ class Step(StrEnum):
 class NextStep:
     step: Step
     ending: Ending | None = None
+    #: Whether a DELETE may follow, now or after a wait. It may not where the job has changed after
+    #: one that may have taken effect.
+    may_send: bool = True
 
 
 def next_step(request: Request, job: RestoreJob, now: datetime) -> NextStep:
     """Decide from a fresh GET, and from nothing else.
 
-    The order matters. A cancelled job counts as cancelled by this request only if one of its
-    DELETEs may have taken effect, and not if it failed too: it may have ended by itself. A DELETE
-    is sent only if this GET shows the job unchanged; after one, a changed job may still end by it.
+    The order matters. A DELETE is sent only if this GET shows the job unchanged; after one that may
+    have taken effect, a changed job may still end by it.
     """
     attempts = request.attempts
     if job.is_over:
@@ -48,19 +51,27 @@ def next_step(request: Request, job: RestoreJob, now: datetime) -> NextStep:
         return NextStep(Step.END, Ending(State.CHANGED, Outcome(changes=texts)))
     accepted_at = attempts.accepted_at
     is_accepted = accepted_at is not None and abs(now - accepted_at) < ACCEPTED_HOLDS
-    return NextStep(Step.READ if changes or is_accepted else Step.SEND)
+    if changes:
+        return NextStep(Step.READ, may_send=False)
+    return NextStep(Step.READ if is_accepted else Step.SEND)
 
 
 def verdict(attempts: Attempts, *, cancelled: bool, failed: bool) -> State:
-    """Return the state of a request whose job has ended: the one answer for run and watch."""
-    is_ours = cancelled and not failed and attempts.may_have_taken_effect
+    """Return the state of a request whose job has ended: the one answer for run and watch.
+
+    A cancelled job was cancelled by this request if one of its DELETEs may have taken effect. A job
+    that reads cancelled and failed may have ended without it, so only an accepted DELETE counts.
+    """
+    if failed:
+        is_ours = cancelled and attempts.accepted_at is not None
+    else:
+        is_ours = cancelled and attempts.may_have_taken_effect
     return State.CANCELLED if is_ours else State.OVER
 
 
 def end_of_download(request: Request, download: Download) -> State:
     """Return the state of an open request whose download has ended."""
-    is_cancelled = download.ended is Ended.CANCELLED
-    return verdict(request.attempts, cancelled=is_cancelled, failed=not is_cancelled)
+    return verdict(request.attempts, cancelled=download.cancelled, failed=download.failed)
 
 
 def is_over_time(request: Request, now: datetime) -> bool:

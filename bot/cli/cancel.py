@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from bot.atlas import AtlasError, InvalidName, Priority, is_cluster_name, is_object_id
-from bot.cancellation.decisions import Submission, SubmitResult, acts_on_run, is_blank
+from bot.cancellation.decisions import Submission, SubmitResult, is_blank
 from bot.cancellation.errors import CancellationError, StorageError
 from bot.cancellation.facts import facts_of
 from bot.cancellation.request import Request, State
@@ -33,8 +33,9 @@ from bot.cli.output import OutputFormat
 from bot.cli.steps import Steps, ending, sentences, terminal
 from bot.log_config import without_secrets
 from bot.services.active import hold_in_turns
-from bot.services.lookup import JobDetails
+from bot.services.lookup import JobDetails, Lookup, NotFoundInAtlas
 from bot.services.observations import Observations
+from bot.services.projects import Project
 from bot.services.rights import Rights, nobody_answers
 from bot.services.runner import Runner
 from bot.settings import Settings
@@ -63,7 +64,6 @@ LEFT_TO_BOT = (
     "Another process is active, and runs the request if its settings name this project. If no step "
     "follows, check that its settings name this project, or cancel in Atlas."
 )
-MAY_WAIT = " If it waits for Slack, call this again with --without-approval and --reason."
 ALREADY = "The download is cancelled already. Nothing was sent"
 NOT_CANCELLED = "The download has ended, and does not read cancelled"
 
@@ -155,14 +155,13 @@ class CancelCommand:
         lookup, problem = await lookup_of(core)
         if problem:
             output.fail(problem)
-        details = await lookup.find(projects, self.target.cluster, self.target.job_id)
+        details = await self._find(lookup, projects)
         self.steps.fields = fields_of(details, core.now())
         if details.policy.read_only:
             output.fail(ONLY_WATCHES, output.WRONG_USAGE)
         running = details.open_request
-        if running and running.state is not State.AWAITING and not self._acts_on(running, details):
-            hint = MAY_WAIT if acts_on_run(running, current_operator()) else ""
-            self.steps.say(f"{running.requester or 'Auto-cancel'} asked already.{hint}", running)
+        if running and running.state is not State.AWAITING:
+            self.steps.say(f"{running.requester or 'Auto-cancel'} asked already.", running)
             return await self._follow(core, details, running)
         if details.job.is_over:
             return self._report_ended(details)
@@ -170,10 +169,18 @@ class CancelCommand:
         self._confirm(details)
         return await self._follow(core, details, await self._submit(core, details))
 
-    def _acts_on(self, running: Request, details: JobDetails) -> bool:
-        """Whether the operator's decision is recorded on a request that runs already."""
-        acts = self.alone and acts_on_run(running, current_operator())
-        return acts and not details.job.is_over
+    async def _find(self, lookup: Lookup, projects: Sequence[Project]) -> JobDetails:
+        """Return the job as Atlas has it; while Atlas fails, that of a request that runs."""
+        try:
+            return await lookup.find(projects, self.target.cluster, self.target.job_id)
+        except (AtlasError, NotFoundInAtlas) as error:
+            target = self.target
+            stored = await lookup.find_stored(projects, target.cluster, target.job_id)
+            running = stored and stored.open_request
+            if stored is None or running is None or running.state is State.AWAITING:
+                raise
+            typer.echo(str(error), err=True)
+            return stored
 
     def _report_ended(self, details: JobDetails) -> int:
         """Report a job that is over: a success where it is cancelled already."""
@@ -238,6 +245,7 @@ class CancelCommand:
             core.lease,
             core.now,
             on_changes=observations.report,
+            show_trouble_after=0.0,
         )
         holding = asyncio.create_task(hold_in_turns(core.lease, lambda: runner.is_sending))
         begin_by = time.monotonic() + BEGIN_WITHIN

@@ -31,9 +31,11 @@ SENTENCES: Mapping[EventName, str] = {
     EventName.CANCEL_ANSWERED: "Atlas answered the DELETE:",
 }
 NO_ANSWER = "nothing in time"
+TRIES_ON = "The bot tries again until the download is over."
 NOT_SHOWN = "The steps cannot be shown"
 GOES_ON = "The cancellation goes on."
 _STATES = {EventName.entering(state): str(state) for state in State}
+_STATES[EventName.ACTED_ALONE] = str(State.APPROVED)
 _ENDS = {EventName.entering(state) for state in State if state.has_ended}
 
 
@@ -91,7 +93,7 @@ class Steps:
             if event in SENTENCES:
                 self.say(_sentence(event, line), request, event, str(line["at"]))
         if request.trouble and request.trouble != self._trouble:
-            self.say(f"It takes longer than usual. {request.trouble}", request)
+            self.say(f"{request.trouble} {TRIES_ON}", request)
         self._trouble = request.trouble
 
     def show_end(

@@ -1,7 +1,4 @@
-"""Follows the stored downloads that go on: each is read every few seconds until it ends.
-
-So is one that a list does not have any more: that list may have been stale.
-"""
+"""Follows the stored downloads that go on: each is read every few seconds until it ends."""
 
 import asyncio
 import time
@@ -15,6 +12,7 @@ import structlog
 
 from bot.atlas import AtlasError, Priority
 from bot.cancellation.download import Download
+from bot.services.absence import Absence
 from bot.services.observations import Observations
 from bot.services.projects import Project, Projects
 from bot.storage.download_store import DownloadStore
@@ -39,6 +37,8 @@ class Follower:
     read_feed: Callable[[Project], Awaitable[object]]
     monotonic: Callable[[], float] = time.monotonic
     _read_at: dict[str, float] = field(default_factory=dict, init=False)
+    #: The evidence that a job is missing, by its id.
+    _absences: dict[str, Absence] = field(default_factory=dict, init=False)
     #: The reads that are on their way, by project.
     _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict, init=False)
 
@@ -54,9 +54,10 @@ class Follower:
 
         A `Retry-After` lets them wait for minutes, which must hold up no other project.
         """
-        followed = await self.downloads.to_follow()
+        followed = await self.downloads.going_on()
         running = {download.ref.job_id for download in followed}
         self._read_at = {job: at for job, at in self._read_at.items() if job in running}
+        self._absences = {job: it for job, it in self._absences.items() if job in running}
         now = self.monotonic()
         due: defaultdict[str, list[Download]] = defaultdict(list)
         for item in followed:
@@ -92,12 +93,19 @@ class Follower:
                 await self._read_job(project, download)
 
     async def _read_job(self, project: Project, download: Download) -> None:
-        read_at = self.now()
+        ref, read_at = download.ref, self.now()
+        policy = project.policies.of(ref.cluster_name)
+        absence = self._absences.setdefault(
+            ref.job_id, Absence(project.gateway, ref, Priority.WATCH, self.monotonic)
+        )
         try:
-            job = await project.gateway.job(download.ref, Priority.WATCH)
+            job = await project.gateway.job(ref, Priority.WATCH)
         except AtlasError as error:
-            log.info("download not read", job=download.ref.job_id, why=str(error))
-            return
-        policy = project.policies.of(download.ref.cluster_name)
-        changes = await self.downloads.record_job(download.ref, job, read_at, policy)
+            log.info("download not read", job=ref.job_id, why=str(error))
+            if not await absence.is_shown_by(error):
+                return
+            changes = await self.downloads.record_gone(ref, policy)
+        else:
+            absence.end()
+            changes = await self.downloads.record_job(ref, job, read_at, policy)
         self.observations.report(changes)

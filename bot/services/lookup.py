@@ -111,6 +111,23 @@ class Lookup:
             raise WrongCluster(ref.cluster_name, cluster)
         return await self._details(project, ref, job, read_at)
 
+    async def find_stored(
+        self, projects: Collection[Project], cluster: str, job_id: str
+    ) -> JobDetails | None:
+        """Return a download as the bot read it last: Atlas may not answer now."""
+        for project in projects:
+            stored, requests, _ = await self._stored(JobRef(project.id, cluster, job_id))
+            if stored:
+                return JobDetails(
+                    project=project,
+                    ref=stored.ref,
+                    job=_last_read(stored),
+                    read_at=stored.read_at,
+                    download=stored,
+                    requests=requests,
+                )
+        return None
+
     async def running(self, projects: Collection[Project], cluster: str | None = None) -> Running:
         """Return what runs in these projects, or in their clusters of this name."""
         found = await asyncio.gather(*(self._running_in(item, cluster) for item in projects))
@@ -226,6 +243,23 @@ class Lookup:
                 return await self.feed_of(project).starters_near(ref.job_id, ref.started_at, ())
         except TimeoutError:
             return Starters()
+
+
+def _last_read(download: Download) -> RestoreJob:
+    """Return the job of a stored download."""
+    return RestoreJob(
+        id=download.ref.job_id,
+        delivery_type=download.shown.delivery_type,
+        snapshot_id=download.shown.snapshot_id,
+        snapshot_time=download.shown.snapshot_time,
+        cancelled=download.cancelled,
+        failed=download.failed,
+        expired=download.expired,
+        finished_at=download.finished_at,
+        expires_at=download.expires_at,
+        cluster_name=download.ref.cluster_name,
+        link_is_live=download.has_link,
+    )
 
 
 def _why_not_found(projects: Collection[Project], results: Sequence[object]) -> str:

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import datetime, timedelta
-from http import HTTPStatus
 from itertools import chain, repeat
 
 import structlog
@@ -13,18 +12,26 @@ from bot.atlas import (
     AtlasCanceller,
     AtlasError,
     AtlasGateway,
-    AtlasRejected,
+    NotCancellable,
     Priority,
     RestoreJob,
 )
 from bot.cancellation.decisions import Judgement
-from bot.cancellation.download import Download
+from bot.cancellation.download import Download, Ended
 from bot.cancellation.errors import NothingChanged, RightsNotChecked
 from bot.cancellation.people import is_operator
 from bot.cancellation.policy import Policy
 from bot.cancellation.request import Ending, Outcome, Request, State
-from bot.cancellation.run import LONGEST_PAUSE, Step, end_of_download, is_over_time, next_step
+from bot.cancellation.run import (
+    LONGEST_PAUSE,
+    NextStep,
+    Step,
+    end_of_download,
+    is_over_time,
+    next_step,
+)
 from bot.log_config import bind_to_log
+from bot.services.absence import Absence
 from bot.services.projects import Project, Projects
 from bot.services.rights import Rights
 from bot.storage.download_store import Changes
@@ -41,8 +48,7 @@ READ_TIMEOUT = 10.0  #: seconds for one GET
 SEND_WITHIN = 5.0
 #: Seconds for which a judgement counts, with the time that the database takes.
 JUDGEMENT_HOLDS = 25.0
-ENOUGH_NOT_FOUND = 6  #: 404s in a row, in four seconds: Atlas may show a new job after fewer
-SHOW_TROUBLE_AFTER = 10.0  #: seconds without progress until the message says what is tried
+SHOW_TROUBLE_AFTER = 10.0  #: seconds after the start of a run until the message says its fault
 #: From the stored start of a run until a reply asks people to look.
 CALL_PEOPLE_AFTER = timedelta(minutes=10)
 POLL = 1.0  #: seconds between two looks for requests that another process has approved
@@ -68,9 +74,13 @@ class Run:
     def __post_init__(self) -> None:
         self.runs = self.runner.runs
         self._pauses = _new_pauses()
-        self._not_found = 0
-        self._refusal: AtlasRejected | None = None  # of a DELETE, where none can have had effect
-        self._stuck_since: float | None = None
+        self._absence = Absence(
+            self.gateway, self.request.ref, Priority.PERSON, self.runner.monotonic
+        )
+        self._refusal: NotCancellable | None = None  # of a DELETE, where none can have had effect
+        self._has_tried = False  # whether this process has sent a DELETE
+        self._fault: AtlasError | None = None  # of the last DELETE
+        self._show_from = self.runner.monotonic() + self.runner.show_trouble_after
         self._called_people = False
 
     async def execute(self) -> None:
@@ -82,14 +92,15 @@ class Run:
                     self.request.ref, Priority.CANCEL, timeout=READ_TIMEOUT
                 )
             except AtlasError as error:
-                ending = await self._ending_by_watch() or self._ending_of_failed_read(error)
-                if ending:
+                if await self._absence.is_shown_by(error):
+                    return await self._settle(Ending(State.OVER), is_gone=True)
+                if ending := await self._ending_by_watch() or self._ending_of_time(error):
                     return await self._settle(ending)
                 await self._wait(error.fact, error.retry_after)
                 continue
-            self._not_found = 0
+            self._absence.end()
             step = next_step(self.request, job, read_at)
-            if ending := step.ending or self._ending_without_delete(step.step):
+            if ending := step.ending or self._ending_without_delete(step):
                 return await self._settle(ending, job, read_at)
             await self._store_link(job, read_at)
             if step.step is Step.READ:
@@ -106,7 +117,6 @@ class Run:
             )
         except RightsNotChecked as error:
             await self._wait(RIGHTS_NOT_CHECKED.format(why=error.why))
-            self.request = await self.runs.read_again(self.request)
             return True
         if not judgement.allows_delete:
             await self._stop(judgement)
@@ -118,6 +128,7 @@ class Run:
             self.is_sending = False
         if self.runner.is_stopping:
             return False
+        self._fault = fault
         if fault:
             await self._wait(fault.fact, fault.retry_after)
         return True
@@ -125,12 +136,14 @@ class Run:
     async def _send(self, judged_at: float) -> AtlasError | None:
         """Record the attempt, send the DELETE, record its answer; return a fault to wait for.
 
-        Where recording took too long, nothing is sent, and the attempt counts as unknown.
+        Where recording took too long, or the process stops, nothing is sent, and the attempt counts
+        as unknown.
         """
         before, began = self.request.attempts, self.runner.monotonic()
         self.request = await self.runs.record_sent(self.request)
         if not self._may_send(began, judged_at):
             return None
+        self._has_tried = True
         try:
             status = await self.canceller.cancel_restore_job(self.request.ref)
         except AtlasError as error:
@@ -144,6 +157,8 @@ class Run:
 
     def _may_send(self, began: float, judged_at: float) -> bool:
         """Whether the record is so young that no other process can have taken over since."""
+        if self.runner.is_stopping:
+            return False
         now = self.runner.monotonic()
         is_young = now - began <= SEND_WITHIN and now - judged_at <= JUDGEMENT_HOLDS
         if is_young and self.runner.lease.is_held:
@@ -162,30 +177,26 @@ class Run:
         if error:
             answer["error"] = type(error).__name__
         self._refusal = None
-        if isinstance(error, AtlasRejected) and not attempts.may_have_taken_effect:
+        if isinstance(error, NotCancellable) and not attempts.may_have_taken_effect:
             self._refusal = error
         self.request = await self.runs.record_answer(self.request, attempts, answer)
 
     async def _ending_by_watch(self) -> Ending | None:
-        """Return the end that lists have shown, where the job itself cannot be read."""
+        """Return the end that the job's own flags showed another reader, or None.
+
+        That Atlas has no such job is known only by the reads of this run.
+        """
         download = await self.runs.download_of(self.request)
-        return Ending(end_of_download(self.request, download)) if download.ended else None
+        if download.ended in {None, Ended.GONE}:
+            return None
+        return Ending(end_of_download(self.request, download))
 
-    def _ending_of_failed_read(self, error: AtlasError) -> Ending | None:
-        """Return the end of a run whose job cannot be read, or None to try again."""
-        is_not_found = error.status == HTTPStatus.NOT_FOUND
-        self._not_found = self._not_found + 1 if is_not_found else 0
-        is_lasting = not is_not_found or self._not_found >= ENOUGH_NOT_FOUND
-        is_refusal = isinstance(error, AtlasRejected) and is_lasting
-        if is_refusal and not self.request.attempts.may_have_taken_effect:
-            return _refused(self._refusal or error)
-        return self._ending_of_time(error)
-
-    def _ending_without_delete(self, step: Step) -> Ending | None:
+    def _ending_without_delete(self, step: NextStep) -> Ending | None:
         """Return the end of a run whose job goes on, or None to try again."""
-        if step is Step.SEND and self._refusal:
+        if step.step is Step.SEND and self._refusal:
             return _refused(self._refusal)
-        return self._ending_of_time()
+        is_tried = self._has_tried or not step.may_send
+        return self._ending_of_time(self._fault) if is_tried else None
 
     def _ending_of_time(self, error: AtlasError | None = None) -> Ending | None:
         if not is_over_time(self.request, self.runner.now()):
@@ -213,9 +224,16 @@ class Run:
             await self.runs.await_again(self.request, judgement, self.policy)
 
     async def _settle(
-        self, ending: Ending, job: RestoreJob | None = None, read_at: datetime | None = None
+        self,
+        ending: Ending,
+        job: RestoreJob | None = None,
+        read_at: datetime | None = None,
+        *,
+        is_gone: bool = False,
     ) -> None:
-        end = await self.runs.settle(self.request, ending, self.policy, job=job, read_at=read_at)
+        end = await self.runs.settle(
+            self.request, ending, self.policy, job=job, read_at=read_at, is_gone=is_gone
+        )
         self.runner.on_changes(end.changes)
         self.runner.on_end(end.request, end.download)
 
@@ -223,9 +241,7 @@ class Run:
         """Wait before the next try; what lasts is shown in time, also within a long pause."""
         now = self.runner.monotonic()
         until = now + min(max(next(self._pauses), retry_after or 0.0), LONGEST_PAUSE)
-        if self._stuck_since is None:
-            self._stuck_since = now
-        show_at = max(now, self._stuck_since + SHOW_TROUBLE_AFTER)
+        show_at = max(now, self._show_from)
         is_long = self._is_long() and not self._called_people
         if show_at <= until and (is_long or trouble != self.request.trouble):
             await self.runner.sleep(show_at - now)
@@ -247,7 +263,7 @@ def _new_pauses() -> Iterator[float]:
     return chain(PAUSES, repeat(LAST_PAUSE))
 
 
-def _refused(error: AtlasError) -> Ending:
+def _refused(error: NotCancellable) -> Ending:
     outcome = Outcome(status=error.status, code=error.code, error=error.fact)
     return Ending(State.REFUSED, outcome)
 
@@ -267,6 +283,7 @@ class Runner:
     on_changes: Callable[[Changes], None] = lambda _changes: None  #: with what reads have changed
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
     monotonic: Callable[[], float] = boot_time
+    show_trouble_after: float = SHOW_TROUBLE_AFTER  #: seconds
 
     def __post_init__(self) -> None:
         self.is_stopping = False

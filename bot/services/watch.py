@@ -119,7 +119,6 @@ class Watch:
 
     async def _read_all(self, priority: Priority) -> bool:
         """Read the list of clusters, and each cluster; whether all could be read."""
-        listed_at = self.now()
         is_complete = await self._list_clusters(priority)
         limit = asyncio.Semaphore(CONCURRENT_READS)
 
@@ -128,16 +127,7 @@ class Watch:
                 return await self._read_cluster(cluster, priority)
 
         results = await asyncio.gather(*(read(cluster) for cluster in sorted(self._clusters)))
-        if is_complete:
-            await self._record_gone_clusters(listed_at)
         return is_complete and all(results)
-
-    async def _record_gone_clusters(self, listed_at: datetime) -> None:
-        """Let the downloads end whose clusters the project does not have any more."""
-        going = [item.ref for item in await self.downloads.going_on()]
-        named = {ref.cluster_name for ref in going if ref.project_id == self.project.id}
-        for cluster in sorted(named - self._clusters):
-            await self._record(cluster, ReadItems(), listed_at)
 
     async def _list_clusters(self, priority: Priority) -> bool:
         try:
@@ -181,17 +171,13 @@ class Watch:
             cluster=cluster,
             jobs=jobs,
             read_at=read_at,
-            unread=jobs.unread,
         )
         policy = self.project.policies.of(cluster)
         changes = await self.downloads.record_listing(listing, policy)
         self.observations.report(changes)
         if changes.seen:  # the feed may name who started them
             self._wants_feed.set()
-        if changes.missing:  # the next list decides, also where it is the same
-            self._signatures.pop(cluster, None)
-        else:
-            self._signatures[cluster] = signature
+        self._signatures[cluster] = signature
 
     def _report_failure(self, cluster: str, error: Exception) -> None:
         """Warn once of what cannot be read."""

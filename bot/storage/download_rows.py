@@ -1,13 +1,12 @@
 """Reads and writes the rows of downloads within a transaction."""
 
-from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy import select, text
 
 from bot.atlas import JobRef, RestoreJob
-from bot.cancellation.download import Download, auto_cancel_time, is_download, new_download
+from bot.cancellation.download import Download, auto_cancel_time, new_download
 from bot.cancellation.errors import RequestNotFound
 from bot.cancellation.policy import Policy
 from bot.cancellation.replies import ReplyKind, link_needs_decision
@@ -107,18 +106,9 @@ def notify_of_end(uow: UnitOfWork, policy: Policy, download: Download) -> None:
         uow.reply(ReplyKind.ENDED, policy, download)
 
 
-def unlisted(
-    going: Iterable[Download], cluster: str, listed: Iterable[str], unread: Iterable[str]
-) -> list[Download]:
-    """Return the cluster's downloads that a complete list does not have any more."""
-    unread = set(unread)
-    if "" in unread:  # an item without a readable id may be any of them
-        return []
-    present = {*listed, *unread}
-    return [
-        download
-        for download in going
-        if download.ref.cluster_name == cluster
-        and download.ref.job_id not in present
-        and is_download(download.shown)
-    ]
+def mark_gone(uow: UnitOfWork, download: Download) -> Download:
+    """Store that Atlas has no such job any more."""
+    gone = replace(download, is_gone=True)
+    uow.update_download(gone)
+    uow.show(gone.ref)
+    return gone

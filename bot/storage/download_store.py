@@ -1,6 +1,6 @@
 """Stores what Atlas says about downloads: lists of the watch, single reads, and the feed."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -10,14 +10,12 @@ from bot.atlas import JobRef, RestoreJob
 from bot.cancellation.download import (
     SET_BACK,
     Download,
-    Ended,
     is_download,
     is_new,
     new_download,
 )
 from bot.cancellation.policy import Policy
 from bot.cancellation.request import OPEN, Request
-from bot.cancellation.run import RUN_LIMIT
 from bot.cancellation.starter import READ_AGAIN_FOR, Starters
 from bot.storage import download_rows, request_rows
 from bot.storage.tables import download_from_row, downloads, replies, requests, watches
@@ -35,7 +33,6 @@ class Listing:
     cluster: str
     jobs: Sequence[RestoreJob]
     read_at: datetime  #: when the read began
-    unread: Collection[str] = ()  #: ids of items that could not be read; "" for one without id
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +43,6 @@ class Changes:
     new: tuple[Download, ...] = ()  #: those that started after the watch of the project
     ended: tuple[Download, ...] = ()
     link_seen: tuple[Download, ...] = ()
-    #: Those that the list lacks, but a read had so lately that the list may be stale.
-    missing: tuple[Download, ...] = ()
 
     @classmethod
     def between(
@@ -107,20 +102,6 @@ class DownloadStore(Store):
         """Return the downloads that Atlas's last answers show as going on."""
         return download_rows.going_on(uow)
 
-    @reads
-    def to_follow(self, uow: UnitOfWork) -> list[Download]:
-        """Return the downloads that go on, and those that lists lately did not have.
-
-        The lists may have been stale while reads failed; a read of the job shows it.
-        """
-        recent = downloads.c.stored_at >= uow.now - RUN_LIMIT
-        statement = select(downloads).where(recent, downloads.c.is_gone)
-        found = [download_from_row(row) for row in uow.execute(statement)]
-        return [
-            *download_rows.going_on(uow),
-            *(item for item in found if item.ended is Ended.GONE),
-        ]
-
     @writes
     def show_again(self, uow: UnitOfWork) -> None:
         """Let the messages of these downloads show what the settings of this start change."""
@@ -143,7 +124,6 @@ class DownloadStore(Store):
     @writes
     def record_listing(self, uow: UnitOfWork, listing: Listing, policy: Policy) -> Changes:
         """Store a list of a cluster's jobs: announce new downloads, follow the stored ones."""
-        going = download_rows.going_on(uow, listing.project_id)
         start = download_rows.watch_start(uow, listing.project_id)
         before: dict[str, Download | None] = {}
         after: list[Download] = []
@@ -154,13 +134,7 @@ class DownloadStore(Store):
                 continue
             before[job.id] = stored
             after.append(download_rows.store_job(uow, ref, job, listing.read_at, policy))
-        ids = {job.id for job in listing.jobs}
-        for download in download_rows.unlisted(going, listing.cluster, ids, listing.unread):
-            before[download.ref.job_id] = download
-            after.append(self._lose(uow, download, listing.read_at))
-        changes = self._follow(uow, policy, before, after, start)
-        missing = (item for item in after if item.ref.job_id not in ids and not item.ended)
-        return replace(changes, missing=tuple(missing))
+        return self._follow(uow, policy, before, after, start)
 
     @writes
     def record_job(
@@ -171,6 +145,15 @@ class DownloadStore(Store):
         if before is None:
             return Changes()
         after = download_rows.store_job(uow, ref, job, read_at, policy)
+        return self._follow(uow, policy, {ref.job_id: before}, [after])
+
+    @writes
+    def record_gone(self, uow: UnitOfWork, ref: JobRef, policy: Policy) -> Changes:
+        """Store that Atlas has no such job any more."""
+        before = uow.download(ref.project_id, ref.job_id)
+        if before is None or before.ended:
+            return NO_CHANGES
+        after = download_rows.mark_gone(uow, before)
         return self._follow(uow, policy, {ref.job_id: before}, [after])
 
     @writes
@@ -218,15 +201,6 @@ class DownloadStore(Store):
                 of = (table.c.project_id == project_id, table.c.job_id == job_id)
                 uow.execute(delete(table).where(*of))
         return len(rows)
-
-    def _lose(self, uow: UnitOfWork, download: Download, listed_at: datetime) -> Download:
-        """Mark a download that a complete list does not have, where no read has lately had it."""
-        if not download.is_lost(listed_at):
-            return download
-        lost = replace(download, is_gone=True)
-        uow.update_download(lost)
-        uow.show(lost.ref)
-        return lost
 
     def _follow(
         self,

@@ -91,12 +91,13 @@ def move(
     *,
     actor: Person | None = None,
     outcome: Outcome | None = None,
+    event: EventName | None = None,
     **columns: object,
 ) -> Request:
     """Move a request from the state it was read in to another one, with its event.
 
-    Raises `NothingChanged` with the request as it is now where another transaction was first; also
-    where an operator has acted alone since, so that no older judgement undoes that.
+    `event` replaces the event that the state has. Raises `NothingChanged` with the request as it is
+    now where another transaction was first.
     """
     if state not in TRANSITIONS[request.state]:
         raise AssertionError(f"{request.state} never becomes {state}")
@@ -108,11 +109,10 @@ def move(
         "trouble": "",
         **columns,
     }
-    expected = (*_as_read(request), requests.c.alone == request.alone)
-    if not uow.execute(update(requests).where(*expected).values(**values)).rowcount:
+    if not uow.execute(update(requests).where(*_as_read(request)).values(**values)).rowcount:
         raise NothingChanged(get(uow, request.id))
     detail = outcome_facts(outcome)
-    uow.record(EventName.entering(state), request, actor=actor, detail=detail)
+    uow.record(event or EventName.entering(state), request, actor=actor, detail=detail)
     uow.show(request.ref)
     return get(uow, request.id)
 

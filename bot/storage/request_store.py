@@ -278,7 +278,7 @@ class RequestStore(Store):
                 actor=person.id,
                 detail={"reason": request.reason},
             )
-        if request.state is State.APPROVED:
+        elif request.state is State.APPROVED:
             uow.record(EventName.APPROVED, request, actor=person)
         else:
             uow.reply(ReplyKind.WAITS, policy, download, request, actor=person.id)
@@ -307,7 +307,7 @@ class RequestStore(Store):
         *,
         reason: str = "",
     ) -> Request:
-        is_complete = decisions.approve(policy, download, request, person)
+        is_complete = decisions.approve(policy, download, request, person, now=uow.now)
         given = self._add_approval(uow, policy, download, request, person, reason=reason)
         if is_complete:
             return request_rows.move(
@@ -371,14 +371,17 @@ class RequestStore(Store):
         person: Person,
         reason: str,
     ) -> Request:
-        uow.record(EventName.ACTED_ALONE, request, actor=person, detail={"reason": reason})
         detail = {"reason": reason}
         uow.reply(ReplyKind.ACTED_ALONE, policy, download, request, actor=person.id, detail=detail)
-        if request.state is State.AWAITING:
-            return request_rows.move(uow, request, State.APPROVED, actor=person, alone=person.id)
-        request_rows.change(uow, request, alone=person.id)  # the run reads it before its DELETE
-        uow.show(request.ref)
-        return request_rows.get(uow, request.id)
+        return request_rows.move(
+            uow,
+            request,
+            State.APPROVED,
+            event=EventName.ACTED_ALONE,
+            actor=person,
+            outcome=Outcome(reason=reason),
+            alone=person.id,
+        )
 
     def _end_auto_cancel(
         self, uow: UnitOfWork, download: Download, person: Person | None, reason: str

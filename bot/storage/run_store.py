@@ -10,7 +10,6 @@ from sqlalchemy import select
 from bot.atlas import RestoreJob
 from bot.cancellation.decisions import Judgement
 from bot.cancellation.download import Download
-from bot.cancellation.errors import NothingChanged
 from bot.cancellation.events import EventName
 from bot.cancellation.policy import Policy
 from bot.cancellation.replies import ReplyKind
@@ -57,14 +56,6 @@ class RunStore(Store):
     def download_of(self, uow: UnitOfWork, request: Request) -> Download:
         return download_rows.get(uow, request.ref)
 
-    @reads
-    def read_again(self, uow: UnitOfWork, request: Request) -> Request:
-        """Return a request that runs as it is now: an operator may have acted alone meanwhile."""
-        stored = request_rows.get(uow, request.id)
-        if stored.state is not request.state:
-            raise NothingChanged(stored)
-        return stored
-
     @writes
     def begin(self, uow: UnitOfWork, request_id: str) -> Request:
         """Begin a run, or continue one: an attempt without an answer may have taken effect."""
@@ -76,7 +67,7 @@ class RunStore(Store):
                 request,
                 State.CANCELLING,
                 changed_at=request.changed_at,
-                run_started_at=uow.now,
+                run_started_at=request.changed_at,
             )
         return request
 
@@ -127,9 +118,12 @@ class RunStore(Store):
         *,
         job: RestoreJob | None = None,
         read_at: datetime | None = None,
+        is_gone: bool = False,
     ) -> Settled:
-        """End a run, with the answer that shows the end."""
+        """End a run, with the answer that shows the end; `is_gone`: Atlas has no such job."""
         before = after = download_rows.get(uow, request.ref)
+        if is_gone:
+            after = download_rows.mark_gone(uow, before)
         if job and read_at:
             after = download_rows.store_job(uow, request.ref, job, read_at, policy)
         ended = request_rows.move(uow, request, ending.state, outcome=ending.outcome)

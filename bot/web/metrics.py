@@ -113,6 +113,8 @@ class Metrics:
         name = str(event["event"]).removeprefix("request:")
         if name == "created" and event.get("state") == State.AWAITING:
             name = str(State.AWAITING)
+        if name == "acted_alone":
+            name = str(State.APPROVED)
         if name in set(State):
             self.requests.labels(state=name).inc()
         if event["event"] == "download:let_run" and event.get("actor"):

@@ -13,7 +13,6 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -189,6 +188,18 @@ async def test_refusal_of_atlas_ends_with_1_and_its_code(
     assert ran.code == 1
     assert lines(ran.out)[-1]["event"] == "request:refused"
     assert code in ran.err
+
+
+async def test_fault_that_people_can_mend_is_said_at_once_and_the_next_try_cancels(
+    environ: Environ, atlas: FakeAtlasServer
+) -> None:
+    atlas.faults.add(Fault(kind=Kind.ERROR, code="USER_UNAUTHORIZED", method="DELETE", times=2))
+    ran = await run(environ, "cancel", *RUNNING, *YES)
+
+    assert (ran.code, ran.err) == (0, "")
+    faults = [line["sentence"] for line in lines(ran.out) if "lacks a role" in line["sentence"]]
+    assert len(faults) == 1
+    assert faults[0].endswith("tries again until the download is over.")
 
 
 async def test_killed_command_continues_the_same_request_when_called_again(
@@ -367,26 +378,24 @@ async def test_operator_decides_the_request_that_waits_in_slack(
     assert len(atlas.deletes(RUNNING[1])) == 1
 
 
-async def test_operator_ends_the_wait_of_a_request_that_runs_while_slack_does_not_answer(
+async def test_call_during_an_outage_goes_on_with_the_request_that_runs(
     environ: Environ, atlas: FakeAtlasServer
 ) -> None:
     waiting = await ask_in_slack(environ, atlas)
     database = Database(environ["DATABASE_URL"])
-    over = (database, lambda: wall_clock() - timedelta(minutes=11), None)
+    over = (database, wall_clock, None)
     for approver in (ADA, ALAN):
         await RequestStore(*over).approve(waiting, approver, POLICY)
-    await RunStore(*over).begin(waiting)
     await database.close()
-    following = asyncio.create_task(invoke("cancel", *RUNNING, *YES, **environ, **APPROVALS))
-    await wait_until(lambda: [call.status for call in reads_of(atlas)].count(200) > 1)
-    ran = await run(environ | APPROVALS, "cancel", *RUNNING, *ALONE)
+    atlas.faults.add(Fault(kind=Kind.ERROR, status=503, code="SERVICE_UNAVAILABLE", times=None))
+    following = asyncio.create_task(run(environ, "cancel", *RUNNING, *YES))
+    await wait_until(lambda: [call.status for call in reads_of(atlas)].count(503) > 6)
+    atlas.faults.clear()
     followed = await following
 
-    assert (ran.code, ran.err, followed.code) == (0, "", 0)
-    assert "call this again with --without-approval" in followed.out
-    assert {line["request"] for line in lines(ran.out)} == {waiting}
-    assert "request:acted_alone" in {line["event"] for line in lines(ran.out)}
-    assert len(atlas.deletes(RUNNING[1])) == 1
+    assert (followed.code, len(atlas.deletes(RUNNING[1]))) == (0, 1)
+    assert {line["request"] for line in lines(followed.out)} == {waiting}
+    assert "internal error" in followed.err
 
 
 def type_on_terminal(environ: Environ, typed: bytes, *arguments: str) -> tuple[int, str]:

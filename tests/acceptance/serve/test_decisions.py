@@ -173,7 +173,7 @@ async def test_emergency_turns_the_waiting_request_into_an_approved_one(bot: Ser
     await bot.message(job, "cancelled")
 
     names = await bot.events(job)
-    assert names[:3] == ["request:created", "request:acted_alone", "request:approved"]
+    assert names[:3] == ["request:created", "request:acted_alone", "request:cancelling"]
     assert bot.notified("cancels without approval") == {ADA, RINA}
 
 

@@ -147,12 +147,12 @@ class Expected:
 
     def submit(self, person: ActingPerson, key: str, now: datetime, *, alone: bool) -> str:
         alone = alone and self.policy.approvals > 0
-        if refusal := self._submit_refusal(person, alone=alone):
+        if refusal := self._submit_refusal(person, now, alone=alone):
             return refusal
         self.bot_saw_end = self.has_ended  # the submit has what the dialog read
         return self._submit(person, key, now, alone=alone)
 
-    def _submit_refusal(self, person: ActingPerson, *, alone: bool) -> str | None:
+    def _submit_refusal(self, person: ActingPerson, now: datetime, *, alone: bool) -> str | None:
         if self.policy.read_only:
             return "ReadOnly"
         if not self.may_ask(person.id):
@@ -163,6 +163,8 @@ class Expected:
             return "CannotCancel"
         would_start = self.opened and self.opened.is_waiting and not self.policy.approvals
         would_approve = self.opened and not alone and self._may_approve(self.opened, person)
+        if self.opened and would_approve and self.opened.expires_at <= now:
+            return "NothingChanged"
         return "DownloadEnded" if self.has_ended and (would_start or would_approve) else None
 
     def _submit(self, person: ActingPerson, key: str, now: datetime, *, alone: bool) -> str:
@@ -193,9 +195,11 @@ class Expected:
         """The same submit a second time changes nothing; its answer of Atlas is stored."""
         self.bot_saw_end = self.has_ended
 
-    def approve(self, person: ActingPerson) -> str:
+    def approve(self, person: ActingPerson, now: datetime) -> str:
         opened = self.opened
         assert opened
+        if opened.expires_at <= now:
+            return "NothingChanged"
         if self.bot_saw_end:
             return "DownloadEnded"
         if not self.is_approver(person.id):

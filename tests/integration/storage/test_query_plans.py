@@ -36,7 +36,6 @@ WORK: dict[str, Work] = {
     "open requests": lambda stores: stores.requests.count_open(),
     "submit": lambda stores: stores.requests.submit(RINA, AUTO_CANCEL, submission("V2")),
     "downloads that go on": lambda stores: stores.downloads.going_on(),
-    "downloads to follow": lambda stores: stores.downloads.to_follow(),
     "downloads to cancel": lambda stores: stores.downloads.due_to_auto_cancel(),
     "listing": lambda stores: stores.downloads.record_listing(LISTING, AUTO_CANCEL),
     "read": lambda stores: stores.downloads.record_job(

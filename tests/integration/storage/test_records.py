@@ -24,7 +24,6 @@ from tests.support.domain import (
     AUTO_CANCEL,
     GIL,
     LINK,
-    OPERATOR,
     POLICY,
     PROJECT,
     REF,
@@ -120,7 +119,6 @@ async def test_acting_alone_is_recorded_and_told_with_its_reason(record: Record)
     assert await record.actors() == [
         ("request:created", "U0GIL"),
         ("request:acted_alone", "U0GIL"),
-        ("request:approved", "U0GIL"),
     ]
     alone = (ReplyKind.ACTED_ALONE, "U0GIL", {"reason": "wrong cluster"})
     assert await record.replies() == [alone]
@@ -138,23 +136,10 @@ async def test_acting_alone_on_a_waiting_request_is_recorded_and_told_with_its_r
         "U0RINA",
         "U0GIL",
     )
-    assert (await record.actors())[1:] == [
-        ("request:acted_alone", "U0GIL"),
-        ("request:approved", "U0GIL"),
-    ]
+    assert (await record.actors())[1:] == [("request:acted_alone", "U0GIL")]
     assert (await record.lines())[1]["reason"] == "too late else"
     alone = (ReplyKind.ACTED_ALONE, "U0GIL", {"reason": "too late else"})
     assert (await record.replies())[1:] == [alone]
-
-
-async def test_acting_alone_on_a_running_request_is_shown_on_its_message(record: Record) -> None:
-    await running(record)
-    shown = await record.wanted_version()
-
-    request = await record.submit(POLICY, OPERATOR, key="V2", alone=True)
-
-    assert (request.state, request.alone) == (State.CANCELLING, OPERATOR.id)
-    assert await record.wanted_version() > shown
 
 
 async def test_submit_that_needs_no_approval_starts_a_waiting_request_in_its_name(
@@ -284,16 +269,17 @@ async def test_request_does_not_end_with_a_download_that_goes_on_or_once_it_is_a
     assert (await record.env.requests.get(request.id)).state is State.APPROVED
 
 
-@pytest.mark.parametrize(
-    ("listed", "state"), [(START + timedelta(seconds=30), "over"), (START, "awaiting")]
-)
-async def test_request_ends_once_lists_do_not_have_its_download_any_more(
-    listed: datetime, state: str, record: Record
+@pytest.mark.parametrize(("is_gone", "state"), [(True, "over"), (False, "awaiting")])
+async def test_waiting_request_ends_with_a_download_that_is_gone_and_by_no_stale_list(
+    record: Record, *, is_gone: bool, state: str
 ) -> None:
     await record.env.list_new()
     request = await record.submit()
-    lists_nothing = Listing(project_id=PROJECT, cluster="prod-eu", jobs=[], read_at=listed)
-    await record.env.downloads.record_listing(lists_nothing, POLICY)
+    later = START + timedelta(seconds=90)
+    stale = Listing(project_id=PROJECT, cluster="prod-eu", jobs=[], read_at=later)
+    await record.env.downloads.record_listing(stale, POLICY)
+    if is_gone:
+        await record.env.downloads.record_gone(REF, POLICY)
 
     for item in (await record.env.requests.due()).ended:
         await record.env.requests.end_with_download(item.id, POLICY)
@@ -326,7 +312,7 @@ async def test_each_event_is_a_log_line_with_its_hash(record: Record) -> None:
         await record.submit(POLICY, GIL, alone=True)
 
     logged = [(line["name"], line["hash"]) for line in logs if line["event"] == "audit"]
-    assert len(logged) == 3
+    assert len(logged) == 2
     assert logged == [(line["event"], line["hash"]) for line in await record.lines()]
 
 
@@ -476,21 +462,6 @@ async def test_transition_that_no_request_makes_is_an_error(record: Record) -> N
         await record.env.runs.settle(waiting, Ending(State.REFUSED), POLICY)
 
 
-@pytest.mark.parametrize(("seconds", "is_gone"), [(9, False), (39, False), (40, True)])
-async def test_download_is_gone_by_a_list_that_is_30_s_younger_than_its_last_answer(
-    seconds: int, is_gone: bool, record: Record
-) -> None:
-    await record.env.list_new()
-    later = START + timedelta(seconds=10)
-    await record.env.downloads.record_job(REF, restore_job(), later, POLICY)
-    read_at = START + timedelta(seconds=seconds)
-    empty = Listing(project_id=REF.project_id, cluster=REF.cluster_name, jobs=[], read_at=read_at)
-
-    await record.env.downloads.record_listing(empty, POLICY)
-
-    assert (await record.env.download()).is_gone is is_gone
-
-
 async def test_requests_are_deleted_with_their_old_download_and_no_other(record: Record) -> None:
     old = await running(record)
     await record.env.runs.settle(old, Ending(State.FAILED), POLICY)
@@ -561,30 +532,15 @@ async def test_old_download_with_an_open_request_is_kept(record: Record) -> None
     assert await record.env.downloads.delete_old() == 0
 
 
-@pytest.mark.parametrize(
-    ("cluster", "unread", "seconds", "ended"),
-    [
-        ("prod-eu", (), 30, Ended.GONE),
-        ("prod-eu", (), 29, None),  # a read would have found it since
-        ("prod-us", (), 30, None),
-        ("prod-eu", (REF.job_id,), 30, None),
-        ("prod-eu", ("",), 30, None),  # an item without a readable id may be this one
-        ("prod-eu", (job_ref(START, 2).job_id,), 30, Ended.GONE),
-    ],
-)
-async def test_download_is_gone_where_a_later_complete_list_of_its_cluster_lacks_it(
-    cluster: str, unread: tuple[str, ...], seconds: int, ended: Ended | None, record: Record
-) -> None:
+async def test_download_that_is_gone_is_shown_and_counted_once(record: Record) -> None:
     await record.env.list_new()
-    read_at = START + timedelta(seconds=seconds)
-    listing = Listing(project_id=PROJECT, cluster=cluster, jobs=[], read_at=read_at, unread=unread)
-
     shown = await record.wanted_version()
 
-    changes = await record.env.downloads.record_listing(listing, AUTO_CANCEL)
+    changes = [await record.env.downloads.record_gone(REF, POLICY) for _ in range(2)]
 
-    assert (await record.env.download()).ended is ended
-    assert len(changes.ended) == (await record.wanted_version() > shown) == (ended is not None)
+    assert (await record.env.download()).ended is Ended.GONE
+    assert [len(found.ended) for found in changes] == [1, 0]
+    assert await record.wanted_version() == shown + 1
 
 
 async def test_request_is_due_for_its_reminder_and_reminded_of_once(record: Record) -> None:
@@ -723,19 +679,6 @@ async def test_download_is_due_at_its_auto_cancel_time_or_after_the_clock_was_se
     record.wait(seconds)
 
     assert len(await record.env.downloads.due_to_auto_cancel()) == is_due
-
-
-@pytest.mark.parametrize(("minutes", "is_followed"), [(70, True), (71, False)])
-async def test_download_that_a_list_lacks_is_read_for_seventy_minutes(
-    minutes: int, is_followed: bool, record: Record
-) -> None:
-    await record.env.list_new()
-    later = START + timedelta(seconds=30)
-    empty = Listing(project_id=PROJECT, cluster="prod-eu", jobs=[], read_at=later)
-    await record.env.downloads.record_listing(empty, POLICY)
-    record.wait(60 * minutes)
-
-    assert len(await record.env.downloads.to_follow()) == is_followed
 
 
 async def test_read_of_a_download_that_is_not_stored_any_more_changes_nothing(

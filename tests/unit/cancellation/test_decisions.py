@@ -50,7 +50,7 @@ alone     rina      no        no        no        no        no        no        
 alone     ada       no        no        no        no        no        no        no
 alone     gil       created   created   alone     alone     alone     joined    ended
 alone     eve       no        no        no        no        no        no        no
-alone     operator  created   created   alone     alone     alone     alone     ended
+alone     operator  created   created   alone     alone     alone     joined    ended
 
 approve   rina      -         -         no        no        no        late      ended
 approve   ada       -         -         complete  complete  no        late      ended
@@ -107,7 +107,7 @@ def answer(act: str, someone: ActingPerson, stored: Download, opened: Request | 
         match act:
             case "approve":
                 assert opened
-                return WORDS[decisions.approve(policy, stored, opened, someone)]
+                return WORDS[decisions.approve(policy, stored, opened, someone, now=LATER)]
             case "let_run":
                 let_run = decisions.let_run
                 return WORDS[let_run(policy, stored, opened, someone, now=LATER, reason="a test")]
@@ -129,7 +129,7 @@ def test_person_act_and_state_give_the_answer(row: list[str]) -> None:
             assert (column, answers) == (column, {word})
 
 
-ACTED_ALONE, JOINED = SubmitResult.ACTED_ALONE, SubmitResult.JOINED
+JOINED = SubmitResult.JOINED
 SUBMITS = [
     # policy, open request, person, changes of the submission → result or error
     (FREE, None, RINA, {"alone": True}, SubmitResult.CREATED),  # the box means nothing here
@@ -139,11 +139,7 @@ SUBMITS = [
     (POLICY, None, RINA, {"job": restore_job(cancelled=True)}, errors.CannotCancel),
     (POLICY, None, RINA, {"job": restore_job(deliveryType="automated")}, errors.CannotCancel),
     (replace(POLICY, read_only=True), None, RINA, {}, errors.ReadOnly),
-    # An operator's act is recorded where the run would need the rights of people, once.
-    (POLICY, request(State.CANCELLING, alone="U0GIL"), OPERATOR, {"alone": True}, ACTED_ALONE),
-    (POLICY, request(State.CANCELLING, alone="cli:ann"), OPERATOR, {"alone": True}, JOINED),
-    (POLICY, request(State.CANCELLING, is_automatic=True), OPERATOR, {"alone": True}, JOINED),
-    (FREE, request(State.CANCELLING), OPERATOR, {"alone": True}, ACTED_ALONE),
+    (POLICY, request(State.CANCELLING), OPERATOR, {"alone": True}, JOINED),
     # The settings changed while it waits.
     (FREE, request(), GIL, {"alone": True}, SubmitResult.STARTED),
     (FREE, request(), GIL, {}, SubmitResult.STARTED),
@@ -204,7 +200,7 @@ def test_request_whose_download_has_ended_is_not_started() -> None:
 
 
 def test_one_approval_is_enough_where_the_policy_of_today_wants_none() -> None:
-    assert decisions.approve(FREE, PLAIN, request(needed=2), ADA)
+    assert decisions.approve(FREE, PLAIN, request(needed=2), ADA, now=LATER)
 
 
 TWO = request(needed=2, approvals=(Approval(user="U0ALAN", at=START),))
@@ -223,10 +219,23 @@ APPROVALS = [
 @pytest.mark.parametrize(("stored", "opened", "someone", "answer"), APPROVALS)
 def test_approve(stored: Download, opened: Request, someone: ActingPerson, answer: Any) -> None:
     if isinstance(answer, bool):
-        assert decisions.approve(AUTO_CANCEL, stored, opened, someone) is answer
+        assert decisions.approve(AUTO_CANCEL, stored, opened, someone, now=LATER) is answer
     else:
         with pytest.raises(answer):
-            decisions.approve(AUTO_CANCEL, stored, opened, someone)
+            decisions.approve(AUTO_CANCEL, stored, opened, someone, now=LATER)
+
+
+@pytest.mark.parametrize(("seconds", "counts"), [(-1, True), (0, False), (30, False)])
+def test_approval_at_or_after_the_expiry_never_counts(seconds: int, counts: bool) -> None:
+    opened = request()
+    now = opened.expires_at + timedelta(seconds=seconds)
+    if counts:
+        assert decisions.approve(POLICY, PLAIN, opened, ADA, now=now)
+        return
+    with pytest.raises(errors.NothingChanged) as caught:
+        decisions.approve(POLICY, PLAIN, opened, ADA, now=now)
+    assert caught.value.request
+    assert caught.value.request.state is State.EXPIRED
 
 
 READ = Starters(read_at=START + timedelta(seconds=21), names=("dana@shop.example",))

@@ -34,7 +34,7 @@ STEPS = [
     (NONE, {"cancelled": True}, Step.END, State.OVER),
     (UNKNOWN, {"cancelled": True}, Step.END, State.CANCELLED),
     (ACCEPTED, {"cancelled": True, **LINK}, Step.END, State.CANCELLED),
-    (ACCEPTED, {"cancelled": True, "failed": True}, Step.END, State.OVER),
+    (ACCEPTED, {"cancelled": True, "failed": True}, Step.END, State.CANCELLED),
     (ACCEPTED, {"failed": True}, Step.END, State.OVER),
     (ACCEPTED, {"expired": True}, Step.END, State.OVER),
     (ACCEPTED, {"finishedAt": START}, Step.END, State.OVER),
@@ -74,6 +74,7 @@ def test_changed_request_says_what_changed() -> None:
         (NONE, {"cancelled": True}, State.OVER),
         (UNKNOWN, {"cancelled": True}, State.CANCELLED),
         (UNKNOWN, {"cancelled": True, "failed": True}, State.OVER),
+        (ACCEPTED, {"cancelled": True, "failed": True}, State.CANCELLED),
         (ACCEPTED, {"failed": True}, State.OVER),
         (ACCEPTED, {"expired": True}, State.OVER),
     ],
@@ -102,9 +103,9 @@ def test_changed_snapshot_time_is_named_as_iso_8601() -> None:
     }
 
 
-def test_run_ends_seventy_minutes_after_its_stored_start() -> None:
+def test_run_ends_three_hours_after_its_stored_start() -> None:
     running = replace(request(State.CANCELLING), run_started_at=START)
 
-    assert not is_over_time(running, START + timedelta(minutes=69, seconds=59))
-    assert is_over_time(running, START + timedelta(minutes=70))
-    assert not is_over_time(request(), START + timedelta(minutes=70))
+    assert not is_over_time(running, START + timedelta(hours=2, minutes=59, seconds=59))
+    assert is_over_time(running, START + timedelta(hours=3))
+    assert not is_over_time(request(), START + timedelta(hours=3))

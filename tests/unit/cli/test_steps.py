@@ -58,7 +58,7 @@ def test_trouble_is_shown_when_it_changes(capsys: pytest.CaptureFixture[str]) ->
     for trouble in ("Atlas does not answer.", "Atlas does not answer.", "", "Again."):
         steps.show(request(trouble=trouble), [])
 
-    assert capsys.readouterr().out.count("It takes longer than usual.") == 2
+    assert capsys.readouterr().out.count("tries again until the download is over.") == 2
 
 
 def test_json_line_has_the_fields_of_the_list_and_the_step(

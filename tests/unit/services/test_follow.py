@@ -6,15 +6,14 @@ from functools import partial
 
 import pytest
 
-from bot.atlas import JobRef, Unavailable
-from bot.cancellation.run import RUN_LIMIT
+from bot.atlas import ClusterNotFound, JobNotFound, JobRef, Unavailable
 from bot.services.follow import INTERVAL, Follower
 from bot.services.observations import Observations
 from bot.services.projects import Project, Projects
 from bot.storage.download_store import Listing
 from tests.support.core import CoreEnvironment
-from tests.support.domain import AUTO_CANCEL, LINK, PROJECT, REF, job_ref, restore_job
-from tests.support.fake_atlas import CANCELLED, GET, FakeAtlas
+from tests.support.domain import LINK, REF, job_ref, restore_job
+from tests.support.fake_atlas import CANCELLED, GET, Answer, FakeAtlas
 from tests.support.polling import wait_until
 
 
@@ -71,35 +70,58 @@ async def test_download_is_read_in_each_interval_until_it_ends(
     assert (await env.download()).ended == "cancelled"
 
 
-async def test_download_that_a_stale_list_lacks_goes_on_again_once_it_is_read(
-    env: CoreEnvironment, followed: Followed
-) -> None:
-    env.policy = AUTO_CANCEL
-    await env.see()
-    due_at = (await env.download()).auto_cancel(env.policy)
-    env.clock.advance(30.0)
-    stale = Listing(project_id=PROJECT, cluster="prod-eu", jobs=[], read_at=env.clock.now)
-    await env.downloads.record_listing(stale, env.policy)
-    lost = await env.download()
-    env.clock.advance(1.0)
-    await followed.step()
+NOT_FOUND, DOWN = JobNotFound(status=404), Unavailable(status=503)
+LISTED, NO_JOB, NO_CLUSTER = "listed", "no job", "no cluster"
 
-    assert lost.ended == "gone"
+
+@pytest.mark.parametrize(
+    ("answers", "shown", "ended"),
+    [
+        ([NOT_FOUND] * 4, NO_JOB, "gone"),
+        ([NOT_FOUND] * 4, NO_CLUSTER, "gone"),
+        ([NOT_FOUND] * 3, NO_JOB, None),  # for 24 s
+        ([NOT_FOUND] * 9, LISTED, None),
+        ([NOT_FOUND, NOT_FOUND, DOWN, NOT_FOUND, NOT_FOUND, NOT_FOUND], NO_JOB, None),
+        ([NOT_FOUND, NOT_FOUND, {}, NOT_FOUND, NOT_FOUND, NOT_FOUND], NO_JOB, None),
+        ([DOWN] * 9, NO_JOB, None),
+    ],
+)
+async def test_download_is_gone_after_404s_for_30_s_and_a_list_without_it(
+    env: CoreEnvironment,
+    followed: Followed,
+    answers: list[Answer],
+    shown: str,
+    ended: str | None,
+) -> None:
+    await env.see()
+    if shown is not LISTED:
+        del env.atlas.jobs_now[REF]
+    if shown is NO_CLUSTER:
+        env.atlas.faults[REF.cluster_name] = ClusterNotFound(status=404)
+    else:
+        env.atlas.empty_clusters = [REF.cluster_name]
+    follower = followed.follower()
+    env.atlas.gets.extend(answers)
+    for _ in answers:
+        env.clock.advance(INTERVAL)
+        await followed.step(follower)
+
+    assert (await env.download()).ended == ended
+
+
+@pytest.mark.parametrize("unread", ["", REF.job_id])
+async def test_list_that_could_not_be_read_whole_ends_no_download(
+    env: CoreEnvironment, followed: Followed, unread: str
+) -> None:
+    await env.see()
+    del env.atlas.jobs_now[REF]
+    env.atlas.empty_clusters, env.atlas.unread = [REF.cluster_name], [unread]
+    follower = followed.follower()
+    for _ in range(5):
+        env.clock.advance(INTERVAL)
+        await followed.step(follower)
+
     assert (await env.download()).ended is None
-    assert (await env.download()).auto_cancel(env.policy) == due_at
-
-
-async def test_download_that_is_gone_is_not_read_for_ever(
-    env: CoreEnvironment, followed: Followed
-) -> None:
-    await env.see()
-    env.clock.advance(30.0)
-    listing = Listing(project_id=PROJECT, cluster="prod-eu", jobs=[], read_at=env.clock.now)
-    await env.downloads.record_listing(listing, env.policy)
-    env.clock.advance(RUN_LIMIT.total_seconds())
-    await followed.step()
-
-    assert env.atlas.calls == []
 
 
 async def test_live_link_is_stored_and_counted_once(

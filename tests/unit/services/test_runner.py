@@ -9,6 +9,7 @@ import pytest
 
 from bot.atlas import (
     AtlasError,
+    ClusterNotFound,
     JobNotFound,
     NoConnection,
     NotCancellable,
@@ -18,7 +19,7 @@ from bot.atlas import (
     TimedOut,
     Unavailable,
 )
-from bot.atlas.errors import NotFoundToCancel
+from bot.atlas.errors import NotFoundToCancel, OtherRefusal
 from bot.cancellation.errors import NotActive
 from bot.cancellation.events import EventName
 from bot.cancellation.people import ActingPerson
@@ -32,8 +33,10 @@ from tests.support.fake_atlas import CANCELLED, DELETE, Answer
 
 OTHER = {"snapshotId": "5b622f7087d9d6039fafe0ff"}
 NOT_FOUND, DENIED = JobNotFound(status=404), RoleMissing(status=403, code="USER_UNAUTHORIZED")
+LISTED, NO_JOB, NO_CLUSTER = "listed", "no job", "no cluster"
 DOWN = Unavailable(status=503, code="UNEXPECTED_ERROR")
 LOST = TimedOut(may_have_taken_effect=True)
+BOTH = {"cancelled": True, "failed": True}
 REJECTED = NotCancellable(status=400, code="CANNOT_CANCEL_AUTOMATED_RESTORE")
 
 
@@ -58,21 +61,21 @@ PLAYS = {
     "another job": Play(State.CHANGED, 0, [OTHER]),
     "GET: no connection, then it works": Play(State.CANCELLED, 1, [NoConnection(), DOWN]),
     "GET: one 404": Play(State.CANCELLED, 1, [NOT_FOUND]),
-    "GET: 404s, fewer than enough": Play(State.CANCELLED, 1, [NOT_FOUND] * 5),
-    "GET: lasting 404": Play(State.REFUSED, 0, [NOT_FOUND] * 6),
-    "GET: 404s before and after another fault": Play(
-        State.CANCELLED, 1, [*[NOT_FOUND] * 5, DOWN, *[NOT_FOUND] * 5]
-    ),
+    "GET: lasting 404 of a job that is listed": Play(State.CANCELLED, 1, [NOT_FOUND] * 20),
     "GET: 404s after one that worked": Play(
         State.CANCELLED, 2, [{}, *[NOT_FOUND] * 5], [RateLimited(status=429)]
     ),
-    "GET: refused": Play(State.REFUSED, 0, [DENIED]),
+    "GET: refused for two minutes": Play(State.CANCELLED, 1, [DENIED] * 20),
+    "GET: refused, and ended": Play(State.OVER, 0, [DENIED, {"expired": True}]),
+    "DELETE: refused until the key is mended": Play(State.CANCELLED, 4, deletes=[DENIED] * 3),
+    "DELETE: 409": Play(State.CANCELLED, 2, deletes=[OtherRefusal(status=409)]),
     "DELETE: rejected": Play(State.REFUSED, 1, deletes=[REJECTED]),
     "DELETE: rejected, and cancelled by somebody else": Play(
-        State.OVER, 1, [{}, CANCELLED], [DENIED]
+        State.OVER, 1, [{}, CANCELLED], [REJECTED]
     ),
+    "DELETE: answer lost, and it failed too": Play(State.OVER, 1, [{}, BOTH], [LOST]),
     "DELETE: rejected, then the GET fails for a moment": Play(
-        State.REFUSED, 1, [{}, DOWN, {}], [DENIED]
+        State.REFUSED, 1, [{}, DOWN, {}], [REJECTED]
     ),
     "DELETE: 429": Play(State.CANCELLED, 2, deletes=[RateLimited(status=429, retry_after=20)]),
     "DELETE: 404": Play(State.CANCELLED, 2, deletes=[NotFoundToCancel(status=404)]),
@@ -89,7 +92,9 @@ PLAYS = {
     ),
     "accepted, and shown late": Play(State.CANCELLED, 1, [{}, {}, {}, {}]),
     "accepted, and shown as another job meanwhile": Play(State.CANCELLED, 1, [{}, OTHER, OTHER]),
-    "accepted, and it failed too": Play(State.OVER, 1, [{}, {"cancelled": True, "failed": True}]),
+    "accepted, and it failed too": Play(
+        State.CANCELLED, 1, [{}, {"cancelled": True, "failed": True}]
+    ),
     "accepted, and it finished": Play(State.OVER, 1, [{}, {"finishedAt": START}]),
 }
 
@@ -118,7 +123,6 @@ async def test_run_by_the_answers_of_atlas(name: str, env: CoreEnvironment) -> N
 @pytest.mark.parametrize(
     ("jobs", "error", "state"),
     [
-        ([], NOT_FOUND, State.OVER),
         ([{"failed": True}], DOWN, State.OVER),
         ([CANCELLED], DOWN, State.CANCELLED),
     ],
@@ -297,7 +301,7 @@ async def test_short_fault_is_not_shown(env: CoreEnvironment) -> None:
 
 
 @pytest.mark.parametrize("is_readable", [False, True])
-async def test_run_fails_seventy_minutes_after_its_start(
+async def test_run_fails_three_hours_after_its_start(
     env: CoreEnvironment, *, is_readable: bool
 ) -> None:
     request = await env.approved()
@@ -308,8 +312,83 @@ async def test_run_fails_seventy_minutes_after_its_start(
     assert ended.state is State.FAILED
     assert bool(env.atlas.delete_count) is is_readable
     answer = (ended.outcome.status, ended.outcome.code)
+    assert ended.outcome.error
     assert answer == ((None, None) if is_readable else (503, "UNEXPECTED_ERROR"))
     assert RUN_LIMIT <= env.clock.now - START <= RUN_LIMIT + timedelta(seconds=60)
+
+
+@pytest.mark.parametrize("has_begun", [False, True])
+async def test_run_that_was_down_for_longer_than_its_limit_still_cancels(
+    env: CoreEnvironment, *, has_begun: bool
+) -> None:
+    request = await env.approved()
+    if has_begun:
+        await env.runs.begin(request.id)
+    env.clock.advance(2 * RUN_LIMIT.total_seconds())
+
+    ended = await env.run(request)
+
+    assert (ended.state, env.atlas.calls) == (State.CANCELLED, ["GET", "DELETE", "GET"])
+
+
+async def test_run_over_its_limit_fails_after_one_complete_try(env: CoreEnvironment) -> None:
+    request = await env.approved()
+    env.clock.advance(RUN_LIMIT.total_seconds())
+    env.atlas.deletes.extend([DENIED] * 2)
+
+    ended = await env.run(request)
+
+    assert (ended.state, env.atlas.calls) == (State.FAILED, ["GET", "DELETE", "GET"])
+    assert (ended.outcome.status, ended.outcome.error) == (403, DENIED.fact)
+
+
+@pytest.mark.parametrize("shown", [LISTED, NO_JOB, NO_CLUSTER])
+async def test_run_is_over_after_404s_for_30_s_and_a_list_without_the_job(
+    env: CoreEnvironment, shown: str
+) -> None:
+    request = await env.approved()
+    env.atlas.on_call = lambda name: env.atlas.gets.append(NOT_FOUND) if name == "GET" else None
+    if shown is not LISTED:
+        del env.atlas.jobs_now[REF]
+    if shown is NO_CLUSTER:
+        env.atlas.faults[REF.cluster_name] = ClusterNotFound(status=404)
+    else:
+        env.atlas.empty_clusters = [REF.cluster_name]
+
+    ended = await env.run(request)
+
+    took = env.clock.now - START
+    if shown is LISTED:
+        assert (ended.state, took >= RUN_LIMIT) == (State.FAILED, True)
+    else:
+        assert ended.state is State.OVER
+        assert timedelta(seconds=30) <= took <= timedelta(seconds=45)
+        assert (await env.download()).ended == "gone"
+
+
+async def test_run_tries_on_where_one_stale_list_lacks_its_job(env: CoreEnvironment) -> None:
+    request = await env.approved()
+    env.atlas.gets.extend([DOWN] * 9)
+    env.clock.advance(30)
+    stale = Listing(project_id=PROJECT, cluster=REF.cluster_name, jobs=[], read_at=env.clock.now)
+    await env.downloads.record_listing(stale, POLICY)
+
+    assert (await env.run(request)).state is State.CANCELLED
+
+
+async def test_stop_while_the_record_of_a_delete_commits_sends_no_delete(
+    env: CoreEnvironment,
+) -> None:
+    def stop(event: Mapping[str, Any]) -> None:
+        if event["event"] == EventName.CANCEL_SENT:
+            env.runner.is_stopping = True
+
+    env.database.on_event = stop
+
+    request = await env.run(await env.approved())
+
+    assert (request.state, env.atlas.calls) == (State.CANCELLING, ["GET"])
+    assert request.attempts.is_unknown
 
 
 async def test_accepted_delete_without_effect_is_sent_again_after_a_minute(

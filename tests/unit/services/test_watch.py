@@ -24,7 +24,7 @@ from bot.services.watch import Watch
 from bot.storage.download_store import Changes, DownloadStore, Listing
 from tests.support.clock import SimulatedLoop, simulated
 from tests.support.core import CoreEnvironment, core_environment
-from tests.support.domain import AUTO_CANCEL, POLICY, REF, START, job_ref, restore_job
+from tests.support.domain import AUTO_CANCEL, POLICY, REF, START, job_ref
 from tests.support.fake_atlas import CANCELLED, CLUSTERS, EVENTS, restore_event
 
 INTERVAL = 60.0
@@ -246,10 +246,10 @@ async def test_download_that_is_cancelled_elsewhere_is_seen_as_ended(loop: Simul
     assert download.ended == "cancelled"
 
 
-@pytest.mark.parametrize(("unread", "ended"), [([], "gone"), ([REF.job_id], None)])
+@pytest.mark.parametrize("unread", [[], [REF.job_id]])
 @simulated
-async def test_download_that_a_round_does_not_list_is_gone_unless_it_could_not_be_read(
-    loop: SimulatedLoop, unread: list[str], ended: str | None
+async def test_list_that_lacks_a_download_does_not_end_it(
+    loop: SimulatedLoop, unread: list[str]
 ) -> None:
     async with watched(loop) as scene:
         del scene.env.atlas.jobs_now[REF]
@@ -258,41 +258,9 @@ async def test_download_that_a_round_does_not_list_is_gone_unless_it_could_not_b
             await scene.until(130)
         download = await scene.env.download()
 
-    assert download.ended == ended
+    assert download.ended is None
     left_out = [line for line in logs if line["event"] == "left out"]
     assert [line["cluster"] for line in left_out] == ([CLUSTER] if unread else [])
-
-
-@simulated
-async def test_download_that_a_read_had_lately_is_gone_by_a_later_list_that_is_the_same(
-    loop: SimulatedLoop,
-) -> None:
-    async with watched(loop) as scene:
-        await scene.until(60)
-        now = scene.env.clock.now
-        await scene.env.downloads.record_job(REF, restore_job(), now, POLICY)
-        del scene.env.atlas.jobs_now[REF]
-        scene.env.atlas.empty_clusters = [CLUSTER]
-        await scene.until(66)
-        early = (await scene.env.download()).ended
-        await scene.until(126)
-        late = (await scene.env.download()).ended
-
-    assert (early, late) == (None, "gone")
-
-
-@pytest.mark.parametrize("restarts", [False, True])
-@simulated
-async def test_download_whose_cluster_is_gone_ends(loop: SimulatedLoop, *, restarts: bool) -> None:
-    async with watched(loop) as scene:
-        await scene.until(60)
-        del scene.env.atlas.jobs_now[REF]
-        scene.env.atlas.empty_clusters = ["another"]
-        task = asyncio.create_task(scene.watch().run() if restarts else asyncio.sleep(0))
-        await scene.until(64 if restarts else 66)
-        task.cancel()
-
-        assert (await scene.env.download()).ended == "gone"
 
 
 # Events of the activity feed

@@ -84,7 +84,7 @@ def test_series_that_alerts_count_exist_at_zero_from_the_start() -> None:
         ({"event": "request:awaiting"}, {"cancel_restore_requests_total,state=awaiting"}),
         ({"event": "request:cancelled"}, {"cancel_restore_requests_total,state=cancelled"}),
         ({"event": "request:reminded"}, set()),
-        ({"event": "request:acted_alone"}, set()),
+        ({"event": "request:acted_alone"}, {"cancel_restore_requests_total,state=approved"}),
         ({"event": "atlas:cancel_sent"}, set()),
         (
             {"event": "download:let_run", "actor": "U1"},
