@@ -11,7 +11,6 @@ from bot.cancellation.decisions import AutoCancelStep, auto_cancel
 from bot.cancellation.download import Download
 from bot.cancellation.policy import Policy
 from bot.cancellation.request import OPEN, Request, State
-from bot.cancellation.starter import Starters
 from bot.services.projects import Projects
 from bot.storage.download_store import DownloadStore
 from bot.storage.request_store import RequestStore
@@ -19,7 +18,6 @@ from bot.tasks import log_errors, repeat
 
 INTERVAL = 1.0
 CLEANING_INTERVAL = 3600.0
-FEED_TIMEOUT = 5.0  #: seconds for the read of the feed that an exempt starter needs
 #: Ends of a run after which its download may go on.
 _FAILED_ENDS = frozenset({State.FAILED, State.REFUSED, State.CHANGED})
 
@@ -34,9 +32,6 @@ class Deadlines:
     downloads: DownloadStore
     projects: Projects
     start_run: Callable[[], None]  #: lets the runner look for approved requests
-    #: Reads the feed about a download now; None where it cannot be read.
-    read_starters: Callable[[Download], Awaitable[Starters | None]]
-    count_auto_cancel: Callable[[str], None]  #: with `exempt`
     now: Callable[[], datetime]
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
 
@@ -117,11 +112,7 @@ class Deadlines:
         with log_errors("auto-cancel not decided", project=ref.project_id, job=ref.job_id):
             if not await self._is_due(download, policy):
                 return
-            is_fresh = await self._reads_exempt_starter(download, policy)
-            step = await self.requests.auto_cancel(ref, policy, feed_is_fresh=is_fresh)
-            if step is AutoCancelStep.LET_RUN:
-                self.count_auto_cancel("exempt")
-            elif step is not AutoCancelStep.WAIT:
+            if await self.requests.auto_cancel(ref, policy) is not AutoCancelStep.WAIT:
                 self.start_run()
 
     async def _is_due(self, download: Download, policy: Policy) -> bool:
@@ -129,19 +120,8 @@ class Deadlines:
         ref = download.ref
         found = await self.requests.of_download(ref.project_id, ref.job_id)
         request = next((request for request in found if request.is_open), None)
-        step = auto_cancel(policy, download, request, self.now(), feed_is_fresh=False)
+        step = auto_cancel(policy, download, request, self.now())
         return step is not AutoCancelStep.WAIT
-
-    async def _reads_exempt_starter(self, download: Download, policy: Policy) -> bool:
-        """Read the feed now, where the policy exempts somebody; whether that was possible."""
-        if not policy.auto_cancel_exempt:
-            return False
-        try:
-            async with asyncio.timeout(FEED_TIMEOUT):
-                return await self.read_starters(download) is not None
-        except Exception as error:  # noqa: BLE001 - what is not read exempts nobody
-            log.warning("activity feed not read for an exempt starter", why=repr(error))
-            return False
 
 
 def auto_cancel_result(request: Request) -> str | None:
