@@ -137,6 +137,7 @@ class ActiveProcess:
         )
         return [
             Loop("runs", self.runner.run_all),
+            Loop("auto-cancel", deadlines.run_auto_cancel),
             Loop("deadlines", deadlines.run),
             Loop("settings of this start", deadlines.apply_settings),
             Loop("cleaning", deadlines.clean),

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TypeVar
@@ -14,8 +14,9 @@ from bot.cancellation.policy import Policy
 from bot.cancellation.request import Request, State
 from bot.services.deadlines import Deadlines, auto_cancel_result, is_cancelled_before_link
 from bot.services.projects import Projects
-from bot.storage.database import Database
+from bot.storage.database import TIMEOUT, Database
 from bot.tasks import cancel_and_wait
+from tests.support.clock import SimulatedLoop, simulate
 from tests.support.core import CoreEnvironment, core_environment
 from tests.support.domain import (
     ADA,
@@ -40,6 +41,7 @@ class Step:
     """The step of each second, and what it called."""
 
     env: CoreEnvironment
+    sleep: Callable[[float], Awaitable[object]] | None = None
     runs_started: int = 0
 
     def __post_init__(self) -> None:
@@ -50,16 +52,17 @@ class Step:
             projects=env.projects,
             start_run=self._start_run,
             now=env.clock,
-            sleep=env.clock.sleep,
+            sleep=self.sleep or env.clock.sleep,
         )
 
     def _start_run(self) -> None:
         self.runs_started += 1
 
     async def after(self, seconds: float) -> None:
-        """Let the step act this long after the start."""
+        """Let the steps act this long after the start."""
         self.env.clock.now = START + timedelta(seconds=seconds)
         await self.deadlines.step()
+        await self.deadlines.auto_cancel()
 
 
 def with_policy(env: CoreEnvironment, policy: Policy) -> CoreEnvironment:
@@ -216,6 +219,64 @@ async def test_time_waits_for_the_end_of_a_run_and_is_used_where_it_failed(
 
     (running,) = await env.runs.running()
     assert running.requester is None
+
+
+# Delays.
+
+
+class SlowDatabase(Database):
+    """A database of which each transaction takes so many seconds."""
+
+    seconds = 0.0
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        found = await super().read(work)
+        await asyncio.sleep(self.seconds)
+        return found
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        await asyncio.sleep(self.seconds)
+        return await super().write(work)
+
+
+async def slow_until_the_100th_second(loop: SimulatedLoop) -> tuple[Request, list[str]]:
+    """Let much be due from the 89th second on, while each transaction nearly takes its limit.
+
+    Return the request that expires at the 90th, and the downloads whose time was then that run.
+    """
+    loop.clock.now = START
+    policy = replace(AUTO_CANCEL, approval_ttl=timedelta(seconds=90))
+    async with core_environment(policy, SlowDatabase, loop.clock) as env:
+        assert isinstance(env.database, SlowDatabase)
+        expiring = await env.ask()
+        timed = [await env.list_new(job_ref(START, number)) for number in range(2, 8)]
+        await asyncio.sleep(29)
+        for number in range(8, 14):
+            await env.ask(key=f"V{number}", ref=job_ref(START, number))  # reminders after a minute
+        deadlines = Step(env, asyncio.sleep).deadlines
+        await asyncio.sleep(57)
+        env.database.seconds = TIMEOUT - 0.1
+        loops = [asyncio.create_task(run()) for run in (deadlines.run, deadlines.run_auto_cancel)]
+        await asyncio.sleep(14)
+        await cancel_and_wait(*loops)
+        env.database.seconds = 0
+        running = {request.ref for request in await env.runs.running()}
+        return (
+            await env.requests.get(expiring.id),
+            [item.ref.job_id for item in timed if item.ref in running],
+        )
+
+
+def test_auto_cancel_acts_within_ten_seconds_while_slow_work_is_due() -> None:
+    _, running = simulate(slow_until_the_100th_second)
+
+    assert running == [job_ref(START, number).job_id for number in range(2, 8)]
+
+
+def test_request_expires_within_ten_seconds_while_slow_work_is_due() -> None:
+    expired, _ = simulate(slow_until_the_100th_second)
+
+    assert expired.state is State.EXPIRED
 
 
 # After a take-over.
