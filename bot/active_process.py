@@ -12,7 +12,6 @@ from bot.cancellation.download import Download
 from bot.cancellation.errors import RightsNotChecked, StorageError
 from bot.cancellation.people import NO_ONE, Person
 from bot.cancellation.request import Request
-from bot.cancellation.starter import Starters
 from bot.services.deadlines import Deadlines, auto_cancel_result, is_cancelled_before_link
 from bot.services.follow import Follower
 from bot.services.lookup import Lookup
@@ -127,8 +126,6 @@ class ActiveProcess:
             downloads=stores.downloads,
             projects=core.projects,
             start_run=self.runner.wake,
-            read_starters=self._read_starters,
-            count_auto_cancel=core.metrics.count_auto_cancel,
             now=core.now,
         )
         follower = Follower(
@@ -140,6 +137,7 @@ class ActiveProcess:
         )
         return [
             Loop("runs", self.runner.run_all),
+            Loop("auto-cancel", deadlines.run_auto_cancel),
             Loop("deadlines", deadlines.run),
             Loop("settings of this start", deadlines.apply_settings),
             Loop("cleaning", deadlines.clean),
@@ -248,10 +246,6 @@ class ActiveProcess:
         if self._directory is None:
             raise RightsNotChecked(self._slack_problem)
         return await self._directory.resolve(users, groups)
-
-    async def _read_starters(self, download: Download) -> Starters | None:
-        project = self.core.projects.get(download.ref.project_id)
-        return await self.core.feed_of(project).read_starters(download)
 
     def _wake_outbox(self) -> None:
         if self._outbox:

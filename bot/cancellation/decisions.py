@@ -203,7 +203,6 @@ class AutoCancelStep(StrEnum):
     WAIT = "wait"  #: a request runs already, or the time has not come
     APPROVE = "approve"  #: the open request becomes approved
     CREATE = "create"  #: the bot makes a request, approved
-    LET_RUN = "let_run"  #: the starter is exempt
 
 
 def auto_cancel(
@@ -211,18 +210,11 @@ def auto_cancel(
     download: Download,
     request: Request | None,
     now: datetime,
-    *,
-    feed_is_fresh: bool,
 ) -> AutoCancelStep:
-    """Return what the deadline of an auto-cancel does; `request` is the open one.
-
-    `feed_is_fresh` says whether the starters come from a read begun in the last 10 s.
-    """
+    """Return what the deadline of an auto-cancel does; `request` is the open one."""
     is_running = request is not None and request.state is not State.AWAITING
     if is_running or not download.is_due(policy, now):
         return AutoCancelStep.WAIT
-    if feed_is_fresh and download.starters.is_exempt(policy.auto_cancel_exempt):
-        return AutoCancelStep.LET_RUN
     return AutoCancelStep.APPROVE if request else AutoCancelStep.CREATE
 
 

@@ -57,7 +57,7 @@ class Fingerprint:
 class LetRun:
     """The decision that a download goes on."""
 
-    by: str | None  #: the user id; None: the starter is exempt
+    by: str  #: the user id
     at: datetime
     reason: str = ""
 

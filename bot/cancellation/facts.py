@@ -46,11 +46,6 @@ class Facts:
     has_sent: bool  #: whether a DELETE of the bot may have taken effect, of any request
 
     @property
-    def is_exempt(self) -> bool:
-        """Whether the download is let run at its time, by what the feed shows so far."""
-        return self.download.starters.is_exempt(self.policy.auto_cancel_exempt)
-
-    @property
     def was_let_run(self) -> bool:
         """Whether the last decision was that the download goes on."""
         if self.request is not None and self.request.state is State.DENIED:

@@ -16,7 +16,6 @@ from bot.cancellation.words import (
     TELL_SECURITY,
     asked,
     auto_cancel_line,
-    exempt_starter,
     how_it_ended,
     is_without_copy,
     let_run_line,
@@ -56,18 +55,18 @@ def _announced(facts: Facts, link: Link) -> Text:
 
 def _auto_cancel(facts: Facts, link: Link) -> Text:
     is_live = _live_first(link)
-    if is_live and not facts.is_exempt:
+    if is_live:
         time = _seconds(facts.auto_cancel_at)
         return (*is_live, "Cancelling starts at ", *time, " unless somebody lets it run")
-    return (*is_live, *auto_cancel_line(facts))
+    return auto_cancel_line(facts)
 
 
 def _waiting(facts: Facts, link: Link) -> Text:
     question = (*_live_first(link), "Cancel this download? ")
-    if facts.auto_cancel_at and not facts.is_exempt:
+    if facts.auto_cancel_at:
         return (*question, "One approval now, or by itself at ", *_seconds(facts.auto_cancel_at))
     request = _request(facts)
-    count = 1 if facts.auto_cancel_at else max(1, request.missing)
+    count = max(1, request.missing)
     noun = "approval" if count == 1 else "approvals"
     return (*question, f"Waits for {count} {noun}, until ", Moment(request.expires_at))
 
@@ -91,9 +90,7 @@ def _let_run_by(facts: Facts) -> Text:
     decision, request = facts.download.let_run, facts.request
     is_denied = request is not None and request.state is State.DENIED
     by = request.outcome.by if request and is_denied else decision and decision.by
-    if by:
-        return ("Let run by ", User(by))
-    return ("Let run: ", *exempt_starter(facts), " may download")
+    return ("Let run by ", User(by)) if by else ("Let run",)
 
 
 def _ended(facts: Facts, _link: Link) -> Text:

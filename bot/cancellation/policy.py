@@ -24,9 +24,6 @@ class Policy:
     break_glass: People = NO_ONE  #: may cancel without the approvals that the policy wants
     read_only: bool = False  #: whether the bot only announces and lists
     auto_cancel_after: timedelta | None = None  #: None: a download is never cancelled by itself
-    #: Who may download without being asked: Atlas user names, public API keys and service-account
-    #: ids, in lower case.
-    auto_cancel_exempt: frozenset[str] = frozenset()
     note: str = ""  #: for the people who decide
 
     @property

@@ -30,10 +30,6 @@ class Starters:
     read_at: datetime | None = None
     names: tuple[str, ...] = ()  #: the possible starters, sorted
 
-    @property
-    def is_known(self) -> bool:
-        return len(self.names) == 1
-
     def covers(self, started_at: datetime) -> bool:
         """Whether the feed was read late enough to have the event of this start."""
         return self.read_at is not None and self.read_at >= started_at + FEED_DELAY
@@ -47,10 +43,6 @@ class Starters:
     def may_include(self, email: str | None) -> bool:
         """Whether a person with this e-mail address may have started the download."""
         return email is not None and any(is_named(email, name) for name in self.names)
-
-    def is_exempt(self, exempt: Collection[str]) -> bool:
-        """Whether exactly one starter is possible and it may download without being asked."""
-        return self.is_known and self.names[0].casefold() in exempt
 
 
 NO_STARTERS = Starters()
@@ -94,7 +86,7 @@ def _name(event: ActivityEvent) -> str:
     if event.is_global_admin:
         return MONGODB_STAFF
     if application is not None:
-        # Never its name alone, which may be that of an exempt account.
+        # Never its name alone, which may be that of a person or a key.
         return f"{application.name or application.id}{_APPLICATION}{event.for_user or UNNAMED}"
     names = (event.client_id, event.username, event.user_id, event.public_key, event.api_key_id)
     return next(filter(None, names), UNNAMED)

@@ -69,9 +69,6 @@ def auto_cancel_line(facts: Facts) -> Text:
     if facts.auto_cancel_at is None:
         return ()
     time = Moment(facts.auto_cancel_at, has_seconds=True)
-    if facts.is_exempt:
-        may = (": ", *exempt_starter(facts), " may download")
-        return ("This download will be let run at ", time, *may)
     return ("This download will be cancelled at ", time, " unless somebody lets it run")
 
 
@@ -80,20 +77,11 @@ def let_run_line(facts: Facts) -> Text:
     decision, request = facts.download.let_run, facts.request
     if decision:
         by, at, reason = decision.by, decision.at, decision.reason
-    elif request and request.state is State.DENIED:
+    elif request and request.state is State.DENIED and request.outcome.by:
         by, at, reason = request.outcome.by, request.changed_at, request.outcome.reason
     else:
         return ()
-    if by is None:
-        time = Moment(at, has_seconds=True)
-        return ("Let run ", time, ": ", *exempt_starter(facts), " may download.")
     return (User(by), " let it run ", Moment(at, has_seconds=True), *because(reason), ".")
-
-
-def exempt_starter(facts: Facts) -> Text:
-    """Return the name of the starter who is exempt."""
-    names = facts.download.starters.names
-    return (Untrusted(names[0]),) if names else ("its starter",)
 
 
 def how_it_ended(facts: Facts) -> str:

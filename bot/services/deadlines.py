@@ -1,4 +1,4 @@
-"""The step of each second: requests that expire or wait, auto-cancel, read-only projects."""
+"""The steps of each second: auto-cancel, requests that expire or wait, read-only projects."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -7,11 +7,10 @@ from datetime import datetime
 
 import structlog
 
-from bot.cancellation.decisions import AutoCancelStep, auto_cancel
+from bot.cancellation.decisions import AutoCancelStep
 from bot.cancellation.download import Download
 from bot.cancellation.policy import Policy
 from bot.cancellation.request import OPEN, Request, State
-from bot.cancellation.starter import Starters
 from bot.services.projects import Projects
 from bot.storage.download_store import DownloadStore
 from bot.storage.request_store import RequestStore
@@ -19,7 +18,6 @@ from bot.tasks import log_errors, repeat
 
 INTERVAL = 1.0
 CLEANING_INTERVAL = 3600.0
-FEED_TIMEOUT = 5.0  #: seconds for the read of the feed that an exempt starter needs
 #: Ends of a run after which its download may go on.
 _FAILED_ENDS = frozenset({State.FAILED, State.REFUSED, State.CHANGED})
 
@@ -28,21 +26,26 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deadlines:
-    """Acts on what is due; an error of one request or download stops no other."""
+    """Acts on what is due. What one request or download takes, or fails with, delays no other.
+
+    Each call of a store ends within `Database`'s time limit. So two steps, of a read and of writes
+    side by side, and the pause between them take less than 10 s.
+    """
 
     requests: RequestStore
     downloads: DownloadStore
     projects: Projects
     start_run: Callable[[], None]  #: lets the runner look for approved requests
-    #: Reads the feed about a download now; None where it cannot be read.
-    read_starters: Callable[[Download], Awaitable[Starters | None]]
-    count_auto_cancel: Callable[[str], None]  #: with `exempt`
     now: Callable[[], datetime]
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
 
     async def run(self) -> None:
-        """Act each second until cancelled."""
+        """Act on requests each second until cancelled."""
         await repeat(self.step, INTERVAL, "deadlines not read", sleep=self.sleep)
+
+    async def run_auto_cancel(self) -> None:
+        """Act on auto-cancel times each second until cancelled; it waits for nothing of `run`."""
+        await repeat(self.auto_cancel, INTERVAL, "auto-cancel times not read", sleep=self.sleep)
 
     async def apply_settings(self) -> None:
         """Judge the open requests, and show the downloads, by the settings of this start, once."""
@@ -65,14 +68,21 @@ class Deadlines:
         await repeat(delete_all, CLEANING_INTERVAL, "old rows not deleted", sleep=self.sleep)
 
     async def step(self) -> None:
-        """Act on everything that is due now."""
+        """Act on each request that is due now, once: on its end rather than by a reminder."""
         due = await self.requests.due()
-        for request in due.ended:
-            await self._act(request, self.requests.end_with_download)
-        for request in due.expiring:
-            await self._act(request, self.requests.expire)
-        for request in due.to_remind:
-            await self._act(request, self.requests.remind)
+        acts = {
+            request.id: (request, act)
+            for found, act in (
+                (due.to_remind, self.requests.remind),
+                (due.expiring, self.requests.expire),
+                (due.ended, self.requests.end_with_download),
+            )
+            for request in found
+        }
+        await asyncio.gather(*(self._act(request, act) for request, act in acts.values()))
+
+    async def auto_cancel(self) -> None:
+        """Act on each download whose auto-cancel time has come."""
         await asyncio.gather(*map(self._auto_cancel, await self.downloads.due_to_auto_cancel()))
 
     async def _apply_policies(self) -> bool:
@@ -114,34 +124,11 @@ class Deadlines:
         if project is None:
             return
         policy = project.policies.of(ref.cluster_name)
+        if not download.is_due(policy, self.now()):  # today's policy has no auto-cancel
+            return
         with log_errors("auto-cancel not decided", project=ref.project_id, job=ref.job_id):
-            if not await self._is_due(download, policy):
-                return
-            is_fresh = await self._reads_exempt_starter(download, policy)
-            step = await self.requests.auto_cancel(ref, policy, feed_is_fresh=is_fresh)
-            if step is AutoCancelStep.LET_RUN:
-                self.count_auto_cancel("exempt")
-            elif step is not AutoCancelStep.WAIT:
+            if await self.requests.auto_cancel(ref, policy) is not AutoCancelStep.WAIT:
                 self.start_run()
-
-    async def _is_due(self, download: Download, policy: Policy) -> bool:
-        """Whether there is something to do: while a request runs, its end is awaited."""
-        ref = download.ref
-        found = await self.requests.of_download(ref.project_id, ref.job_id)
-        request = next((request for request in found if request.is_open), None)
-        step = auto_cancel(policy, download, request, self.now(), feed_is_fresh=False)
-        return step is not AutoCancelStep.WAIT
-
-    async def _reads_exempt_starter(self, download: Download, policy: Policy) -> bool:
-        """Read the feed now, where the policy exempts somebody; whether that was possible."""
-        if not policy.auto_cancel_exempt:
-            return False
-        try:
-            async with asyncio.timeout(FEED_TIMEOUT):
-                return await self.read_starters(download) is not None
-        except Exception as error:  # noqa: BLE001 - what is not read exempts nobody
-            log.warning("activity feed not read for an exempt starter", why=repr(error))
-            return False
 
 
 def auto_cancel_result(request: Request) -> str | None:

@@ -47,19 +47,6 @@ class Feed:
         self._seen = {event.id for event in found}
         return [event.created for event in new]
 
-    async def read_starters(self, download: Download) -> Starters | None:
-        """Read the feed about one download now; None where it cannot be read."""
-        since = download.started_at - TOLERANCE
-        events = await self._events(since, Priority.PERSON)
-        if events is None:
-            return None
-        read_at, found = events
-        waiting = await self.downloads.without_final_starters(self.project.id)
-        others = [item for item in waiting if item.ref != download.ref]
-        await self._store([download, *others], found, read_at)
-        stored = await self.downloads.get(self.project.id, download.ref.job_id)
-        return stored.starters if stored else None
-
     async def starters_near(
         self, job_id: str, started_at: datetime, others: Sequence[str]
     ) -> Starters:

@@ -12,7 +12,6 @@ from bot.settings.reading import Model, setting
 
 #: Longer times behave like this one, and would overflow dates.
 _CENTURY = 100 * 366 * 24 * 3600
-LEAST_TO_DECIDE = 30  #: seconds in which a person can let a download run
 _SECONDS = "a whole number of seconds, 1 or more"
 _APPROVALS = "a whole number from 0 to 5"
 _PEOPLE = "ids of users (U…, W…) and of user groups (S…), comma-separated"
@@ -86,15 +85,6 @@ class PolicySettings(Model):
         default=None,
         shown="off",
     )
-    auto_cancel_exempt: values.Starters = setting(
-        "BOT_AUTO_CANCEL_EXEMPT",
-        "who may download without being asked: Atlas user names, public API keys, service-account "
-        "ids. Needs `BOT_AUTO_CANCEL_AFTER` of 30 or more",
-        must="Atlas user names, public API keys and service-account ids, comma-separated; * is not "
-        "possible",
-        default=frozenset(),
-        shown="–",
-    )
 
     def policies(self, clusters: tuple[ClusterRule, ...] = ()) -> Policies:
         """Return the policy with the defaults that depend on other rules."""
@@ -111,7 +101,6 @@ class PolicySettings(Model):
             break_glass=self.break_glass,
             read_only=self.read_only,
             auto_cancel_after=_duration(after) if (after := self.auto_cancel_after) else None,
-            auto_cancel_exempt=self.auto_cancel_exempt,
         )
         return Policies(default=policy, clusters=clusters)
 
@@ -139,12 +128,9 @@ def policy_problems(policies: Policies, name: Callable[[str], str]) -> Iterator[
 
 
 def _auto_cancel_problems(policy: Policy, name: Callable[[str], str]) -> Iterator[str]:
-    after, exempt = policy.auto_cancel_after, name("auto_cancel_exempt")
-    setting = name("auto_cancel_after")
-    if policy.auto_cancel_exempt and (after is None or after < timedelta(seconds=LEAST_TO_DECIDE)):
-        yield f"{exempt} needs {setting} of {LEAST_TO_DECIDE} or more: set it, or remove {exempt}"
-    if after is None:
+    if policy.auto_cancel_after is None:
         return
+    setting = name("auto_cancel_after")
     if policy.channel is None:
         yield f"{setting} needs {name('channel')}: set the channel where downloads are announced"
     if not policy.named_approvers:

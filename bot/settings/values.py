@@ -20,7 +20,6 @@ MAX_PORT = 65535
 FLAG = "true or false"  #: what the value of a flag must be
 MAX_NOTE = 200  #: characters
 _PERSON = re.compile(r"[UWS][A-Z0-9]+")
-_STARTER = re.compile(r"[^\s;*]+")
 _CLUSTER = re.compile(r"[A-Za-z0-9*?-]{1,64}")
 
 
@@ -72,10 +71,6 @@ def _named_people(value: object) -> People:
     items = _items(value, _PERSON)
     groups = frozenset(item for item in items if item.startswith("S"))
     return People(users=frozenset(items) - groups, groups=groups)
-
-
-def _starters(value: object) -> frozenset[str]:
-    return frozenset(item.casefold() for item in _items(value, _STARTER))
 
 
 def _cluster_names(value: object) -> tuple[str, ...]:
@@ -165,7 +160,6 @@ Channel = Annotated[str, matching(r"[CG][A-Z0-9]+")]
 OptionalChannel = Annotated[Channel | None, BeforeValidator(_optional)]
 AnyPeople = Annotated[People, PlainValidator(_people)]
 NamedPeople = Annotated[People, PlainValidator(_named_people)]
-Starters = Annotated[frozenset[str], PlainValidator(_starters)]
 ClusterNames = Annotated[tuple[str, ...], PlainValidator(_cluster_names)]
 ProjectId = Annotated[str, matching(r"[0-9a-fA-F]{24}")]
 #: One word of the command, which is neither an id nor another word of it.

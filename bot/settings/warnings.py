@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator
 from datetime import timedelta
 
 from bot.settings.model import ProjectSettings
-from bot.settings.policy import LEAST_TO_DECIDE
 
 SHORTEST_TIME_TO_LINK = 150  #: seconds between the start of a download and its link, at least
 LEAST_LEFT = 30  #: seconds that a cancellation may need, with its announcement before it
+LEAST_TO_DECIDE = 30  #: seconds in which a person can let a download run
 
 
 def policy_risks(projects: Iterable[ProjectSettings], interval: float) -> Iterator[str]:

@@ -48,7 +48,7 @@ def late_click(error: NothingChanged) -> str:
     if error.request:
         return f"{CHANGED_NOTHING}: {status(error.request)}"
     if decision := error.let_run:
-        by = mrkdwn.person(decision.by) if decision.by else "the bot"
+        by = mrkdwn.person(decision.by)
         return f"{CHANGED_NOTHING}: {by} let this download run at {_time(decision.at)}."
     return f"{CHANGED_NOTHING}: nothing waits for a decision here any more."
 

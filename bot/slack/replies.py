@@ -56,7 +56,7 @@ def _waits(reply: Reply, facts: Facts, _now: datetime) -> Text:
     asks = (*_person(request.requester), " asks to cancel this download")
     if _is_decided(reply):
         return (*asks, *because(request.reason), ".")
-    if facts.auto_cancel_at and not facts.is_exempt:
+    if facts.auto_cancel_at:
         time = Moment(facts.auto_cancel_at, has_seconds=True)
         return (*asks, *because(request.reason), ". Approve above; else it begins at ", time, ".")
     return (*asks, *because(request.reason), ". Approve above, until ", *_expiry(request))
@@ -68,8 +68,6 @@ def _waits_again(reply: Reply, _facts: Facts, _now: datetime) -> Text:
         ("the approval of ", User(user), " does not count any more, by today's policy. ")
         for user in voided
     ]
-    if reply.detail.get("is_exempt"):
-        why = [("auto-cancel does not act, since the starter may download. ",)]
     reasons = why or [("by today's policy this needs more approvals. ",)]
     until_when = () if _is_decided(reply) else ("Approve above, until ", *_expiry(request))
     return (*(part for reason in reasons for part in reason), *until_when)

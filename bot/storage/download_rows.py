@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy import select, text
+from sqlalchemy import exists, select, text
 
 from bot.atlas import JobRef, RestoreJob
 from bot.cancellation.download import Download, auto_cancel_time, new_download
@@ -17,6 +17,14 @@ from bot.storage.unit_of_work import UnitOfWork
 
 #: The condition of the partial index of running downloads, word for word.
 GOES_ON = text(tables.GOES_ON)
+_HAS_REQUEST = (
+    requests.c.project_id == downloads.c.project_id,
+    requests.c.job_id == downloads.c.job_id,
+    text(f"requests.{tables.IS_OPEN}"),
+)
+_WAITS = requests.c.state == str(State.AWAITING)
+#: Whether a request about a download runs.
+IS_RUN = exists().where(*_HAS_REQUEST, ~_WAITS)
 
 
 def get(uow: UnitOfWork, ref: JobRef) -> Download:
@@ -36,13 +44,8 @@ def going_on(uow: UnitOfWork, project_id: str | None = None) -> list[Download]:
 
 def awaiting_ended(uow: UnitOfWork) -> list[Request]:
     """Return the waiting requests whose downloads do not go on, by Atlas's last answers."""
-    of = (
-        requests.c.project_id == downloads.c.project_id,
-        requests.c.job_id == downloads.c.job_id,
-    )
     has_ended = text(f"NOT ({tables.GOES_ON})")
-    is_waiting = (text(f"requests.{tables.IS_OPEN}"), requests.c.state == str(State.AWAITING))
-    statement = select(requests).where(*is_waiting, has_ended, *of)
+    statement = select(requests).where(*_HAS_REQUEST, _WAITS, has_ended)
     return request_rows.load(uow, statement)
 
 

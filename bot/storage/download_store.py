@@ -111,12 +111,16 @@ class DownloadStore(Store):
 
     @reads
     def due_to_auto_cancel(self, uow: UnitOfWork) -> list[Download]:
-        """Return the downloads whose auto-cancel time has come and is not used."""
+        """Return the downloads whose auto-cancel time has come and is not used.
+
+        While a request runs, its end is awaited.
+        """
         is_due = (
             or_(downloads.c.auto_cancel_at <= uow.now, downloads.c.stored_at > uow.now + SET_BACK),
             downloads.c.auto_cancel_at.is_not(None),
             downloads.c.auto_cancelled_at.is_(None),
             downloads.c.let_run_at.is_(None),
+            ~download_rows.IS_RUN,
         )
         statement = select(downloads).where(download_rows.GOES_ON, *is_due)
         return [download_from_row(row) for row in uow.execute(statement)]

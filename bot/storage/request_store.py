@@ -161,24 +161,12 @@ class RequestStore(Store):
         return decision
 
     @writes
-    def auto_cancel(
-        self, uow: UnitOfWork, ref: JobRef, policy: Policy, *, feed_is_fresh: bool
-    ) -> AutoCancelStep:
+    def auto_cancel(self, uow: UnitOfWork, ref: JobRef, policy: Policy) -> AutoCancelStep:
         """Do what the deadline of a download's auto-cancel does."""
         download = download_rows.get(uow, ref)
         request = request_rows.open_one(uow, ref.project_id, ref.job_id)
-        step = decisions.auto_cancel(
-            policy, download, request, uow.now, feed_is_fresh=feed_is_fresh
-        )
-        if step is AutoCancelStep.LET_RUN:
-            self._end_auto_cancel(uow, download, None, "")
-            if request and request.state is State.AWAITING:
-                # One approval was enough while the time stood.
-                needed = max(request.needed, policy.approvals)
-                request_rows.change(uow, request, needed=needed)
-                detail = {"is_exempt": True}
-                uow.reply(ReplyKind.WAITS_AGAIN, policy, download, request, detail=detail)
-        elif step is not AutoCancelStep.WAIT:
+        step = decisions.auto_cancel(policy, download, request, uow.now)
+        if step is not AutoCancelStep.WAIT:
             download = replace(download, auto_cancelled_at=uow.now)
             uow.update_download(download)
             if request is None:
@@ -384,10 +372,10 @@ class RequestStore(Store):
         )
 
     def _end_auto_cancel(
-        self, uow: UnitOfWork, download: Download, person: Person | None, reason: str
+        self, uow: UnitOfWork, download: Download, person: Person, reason: str
     ) -> Download:
-        """Let a download run: a person decided it, or its starter is exempt."""
-        decision = LetRun(by=person.id if person else None, at=uow.now, reason=reason)
+        """Let a download run."""
+        decision = LetRun(by=person.id, at=uow.now, reason=reason)
         download = replace(download, let_run=decision)
         uow.update_download(download)
         ref = download.ref

@@ -23,7 +23,7 @@ NAMESPACE = "cancel_restore"
 METHODS = ("GET", "DELETE")
 ALERT_STATUSES = ("401", "403", "429")
 NO_ANSWER = "none"  #: the status of a call without an answer
-AUTO_CANCEL_ENDS = ("cancelled", "let_run", "exempt", "failed")
+AUTO_CANCEL_ENDS = ("cancelled", "let_run", "failed")
 #: Seconds. Slack's limit for an acknowledgement is three.
 ACK_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3)
 ATLAS_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -117,7 +117,7 @@ class Metrics:
             name = str(State.APPROVED)
         if name in set(State):
             self.requests.labels(state=name).inc()
-        if event["event"] == "download:let_run" and event.get("actor"):
+        if event["event"] == "download:let_run":
             self.count_auto_cancel("let_run")
 
     def count_auto_cancel(self, how: str) -> None:

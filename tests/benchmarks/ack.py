@@ -19,7 +19,8 @@ from tests.benchmarks.environment import (
     new_slack,
     open_bot,
 )
-from tests.benchmarks.results import ROOT, Figure, median, percentile, ratio
+from tests.benchmarks.results import Figure, median, percentile, ratio
+from tests.support.git import ROOT
 
 GOAL = 1.5
 HELLO = "hello"

@@ -1,7 +1,6 @@
 """The bot of an older commit, and what it expects of Slack beyond what this bot uses."""
 
 import io
-import subprocess
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from bot.sandbox.slack.web_api.arguments import Args
 from bot.sandbox.slack.web_api.auth import Caller
 from bot.sandbox.slack.web_api.methods import METHODS, Method, content, views
 from bot.sandbox.slack.world import World
-from tests.benchmarks.results import ROOT
+from tests.support.git import git
 
 Json = dict[str, Any]
 
@@ -26,8 +25,7 @@ Json = dict[str, Any]
 @contextmanager
 def checked_out(commit: str) -> Iterator[Path]:
     """Yield a temporary folder with the tree of a commit, whose bot the fake Slack understands."""
-    command = ("git", "-C", str(ROOT), "archive", commit)
-    archive = subprocess.run(command, check=True, capture_output=True).stdout
+    archive = git("archive", commit)
     with tempfile.TemporaryDirectory(prefix="cancel-restore-old-") as folder, ExitStack() as stack:
         with tarfile.open(fileobj=io.BytesIO(archive)) as files:
             files.extractall(folder, filter="data")

@@ -5,14 +5,13 @@ import math
 import os
 import platform
 import statistics
-import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
+from tests.support.git import git
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +61,7 @@ def ratio(values: Sequence[float], peer: Sequence[float]) -> float:
 def commit_id() -> str:
     """Return the commit of this tree, with `-dirty` where files differ from it."""
     options = ("--always", "--dirty", "--abbrev=12", "--exclude=*")
-    command = ("git", "-C", str(ROOT), "describe", *options)
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    return git("describe", *options).decode().strip()
 
 
 def machine() -> str:

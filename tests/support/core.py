@@ -192,13 +192,15 @@ class CoreEnvironment:
 
 @asynccontextmanager
 async def core_environment(
-    policy: Policy = POLICY, open_database: Callable[[str], Database] = Database
+    policy: Policy = POLICY,
+    open_database: Callable[[str], Database] = Database,
+    clock: FakeClock | None = None,
 ) -> AsyncIterator[CoreEnvironment]:
     """Return a process that holds the lease of an empty database in memory."""
     database = open_database("sqlite:///:memory:")
     try:
         await database.write(create_tables)
-        env = CoreEnvironment(database, policy)
+        env = CoreEnvironment(database, policy, clock or FakeClock(START))
         assert await env.lease.take()
         yield env
     finally:

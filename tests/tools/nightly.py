@@ -19,8 +19,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from traceback import format_exc, format_exception
 from typing import Any
 
+from tests.support.git import git
 from tests.tools.core_modules import core_modules
 from tests.tools.kills.campaign import Report, play
 from tests.tools.mutation import Result, mutate
@@ -68,16 +70,21 @@ def run_kills() -> Part:
     """Kill processes under load on both databases, side by side: they wait most of the time."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)  # each process has a log and an address
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    reports = asyncio.run(_play_both())
+    ends = asyncio.run(_play_both())
+    reports = [end for end in ends if isinstance(end, Report)]
+    problems = ["".join(format_exception(end)) for end in ends if isinstance(end, BaseException)]
+    if not reports:
+        raise PartFailed("\n".join(problems))
     broken = [item for report in reports for item in report.found]
-    problem = "\n".join(f"{item.rule}: {item.name} {item.what}" for item in broken)
-    return Part(list(_kills(reports)), problem)
+    problems += [f"{item.rule}: {item.name} {item.what}" for item in broken]
+    return Part(list(_kills(reports)), "\n".join(problems))
 
 
-async def _play_both() -> list[Report]:
+async def _play_both() -> list[Report | BaseException]:
     kinds = ("sqlite", "postgresql")
     seeds = (secrets.randbelow(2**31) for _ in kinds)
-    return await asyncio.gather(*map(play, kinds, (REQUESTS, REQUESTS), seeds))
+    campaigns = map(play, kinds, (REQUESTS, REQUESTS), seeds)
+    return await asyncio.gather(*campaigns, return_exceptions=True)
 
 
 def run_model() -> Part:
@@ -177,16 +184,15 @@ def updated(page: str, name: str, lines: Sequence[str]) -> str:
 
 def measure(name: str) -> str:
     """Run a part and write its section; return why it is not good, or an empty text."""
-    began = time.monotonic()
+    began, commit = time.monotonic(), git("log", "-1", "--format=%h of %cs").decode().strip()
     try:
         part = PARTS[name]()
     except PartFailed as error:
         return str(error)
+    except (Exception, SystemExit):  # noqa: BLE001 - the other parts go on
+        return format_exc()
     minutes = (time.monotonic() - began) / 60
-    commit = subprocess.run(
-        ["git", "log", "-1", "--format=%h of %cs"], stdout=subprocess.PIPE, text=True, check=True
-    )
-    how = f"Commit {commit.stdout.strip()}, {os.cpu_count()} cores, {minutes:.0f} minutes."
+    how = f"Commit {commit}, {os.cpu_count()} cores, {minutes:.0f} minutes."
     with PAGE.open("r+", encoding="utf-8") as page:
         fcntl.flock(page, fcntl.LOCK_EX)  # mutation writes its section at its own time
         text = updated(page.read(), name, [how, "", *part.table])

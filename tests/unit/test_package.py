@@ -2,10 +2,12 @@
 
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
+
+from tests.support.git import git
+from tests.support.required_programs import needs
 
 # In pieces, so that this file does not match its own pattern.
 HOSTS = ["py" + "pi.org", "python" + "hosted.org", "arti" + "factory", "code" + "artifact"]
@@ -22,10 +24,8 @@ GENERATED |= {".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis"}
 
 def tracked() -> list[Path]:
     """Return the files in git, or in a copy without it every file that nothing generated."""
-    # Another user's clone counts too.
-    command = ["git", "-c", "safe.directory=*", "ls-files", "-z"]
     if Path(".git").exists() and shutil.which("git"):
-        listed = subprocess.run(command, capture_output=True, check=True, text=True).stdout
+        listed = git("ls-files", "-z").decode()
         return [path for name in listed.split("\0") if name and (path := Path(name)).is_file()]
     return [p for p in Path().rglob("*") if p.is_file() and not GENERATED & set(p.parts)]
 
@@ -34,6 +34,16 @@ def test_files_contain_no_package_index_and_no_machine_path() -> None:
     texts = {path: path.read_text(encoding="utf-8", errors="replace") for path in tracked()}
 
     assert {path: found for path in texts if (found := FORBIDDEN.findall(texts[path]))} == {}
+
+
+def test_git_reads_a_folder_of_another_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needs("git")
+    git("init", "--quiet", folder=tmp_path)
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+
+    assert git("rev-parse", "--is-inside-work-tree", folder=tmp_path) == b"true\n"
 
 
 @pytest.mark.parametrize(

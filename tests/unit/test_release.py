@@ -112,6 +112,15 @@ def test_image_is_built_and_started_on_each_pull_request_and_each_night() -> Non
         assert {"run": "bash .ci/image"} in jobs(name)["image"]["steps"]
 
 
+def test_failed_step_of_the_night_loses_no_result_of_the_others() -> None:
+    steps = jobs("nightly")["evidence"]["steps"]
+    runs = [step.get("run", "") for step in steps]
+    first = runs.index(".venv/bin/python -m tests.tools.nightly")
+
+    conditions = {step.get("if") for step in steps[first + 1 :]}
+    assert conditions == {"!cancelled()", "always()"}
+
+
 def test_version_of_the_examples_is_that_of_the_package() -> None:
     example = Path("docs/deploy/kubernetes.yaml").read_text(encoding="utf-8")
 

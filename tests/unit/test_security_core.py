@@ -86,7 +86,6 @@ PASS_ON = {
 NO_RULE = {"None", "datetime", "float", "str", "Awaitable[object]", "AtlasCanceller", "T"}
 #: The others: reads of Slack and of Atlas's feed, a view, and the transactions of the stores.
 READS = {
-    ("services.deadlines", "read_starters"),
     ("services.requests", "feed_is_readable"),
     ("services.rights", "Resolve"),
     ("slack.directory", "read"),

@@ -89,18 +89,6 @@ async def reason_dialog(bot: Serving, who: str, job: RestoreJob) -> Json:
     raise TimeoutError(bot.shown())
 
 
-async def test_exempt_starter_is_let_run_at_the_time(bot: Serving) -> None:
-    bot.settings |= after(30) | {"BOT_AUTO_CANCEL_EXEMPT": "nightly@shop.example"}
-    await bot.start()
-    exempt = bot.download(by=Actor.user("nightly@shop.example"))
-    await bot.message(exempt, "auto_cancel")
-
-    await bot.message(exempt, "let_run", seconds=60)
-
-    assert not exempt.cancelled
-    assert await bot.events(exempt) == ["download:let_run"]
-
-
 async def test_bot_that_was_killed_before_the_time_acts_when_it_is_back(bot: Serving) -> None:
     bot.settings |= after(10)
     process = await bot.start()

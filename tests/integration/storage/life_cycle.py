@@ -178,7 +178,7 @@ class LifeCycle(RuleBasedStateMachine):
         for request in due.to_remind:
             self.run(stores.remind(request.id, policy))
         for download in self.run(self.process.downloads.due_to_auto_cancel()):
-            self.run(stores.auto_cancel(download.ref, policy, feed_is_fresh=False))
+            self.run(stores.auto_cancel(download.ref, policy))
         self.job.deadlines(self.now)
 
     def process_is_replaced(self, draw: Draw) -> None:
@@ -193,7 +193,7 @@ class LifeCycle(RuleBasedStateMachine):
         old, policy = self.processes[-2], self.job.policy
         for write in (
             old.downloads.record_listing(self.listing(), policy),
-            old.requests.auto_cancel(self.job.ref, policy, feed_is_fresh=False),
+            old.requests.auto_cancel(self.job.ref, policy),
         ):
             try:
                 self.run(write)

@@ -44,7 +44,7 @@ class Record:
         )
 
     async def auto_cancel(self) -> AutoCancelStep:
-        return await self.env.requests.auto_cancel(REF, AUTO_CANCEL, feed_is_fresh=False)
+        return await self.env.requests.auto_cancel(REF, AUTO_CANCEL)
 
     async def lines(self) -> list[dict[str, Any]]:
         return [dict(line) for _, line in await self.env.log.page(0, None, None)]

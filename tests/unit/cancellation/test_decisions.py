@@ -307,53 +307,32 @@ def test_let_run_refuses_only_known_starters_where_the_feed_cannot_be_read() -> 
         )
 
 
-EXEMPT = replace(AUTO_CANCEL, auto_cancel_exempt=frozenset({"dana@shop.example"}))
 AUTO_CANCELS = [
-    # policy, download, open request, fresh feed → step
-    (AUTO_CANCEL, TIMED, None, False, AutoCancelStep.CREATE),
-    (AUTO_CANCEL, TIMED, request(), False, AutoCancelStep.APPROVE),
-    (AUTO_CANCEL, TIMED, request(State.CANCELLING), False, AutoCancelStep.WAIT),
-    (AUTO_CANCEL, PLAIN, None, False, AutoCancelStep.WAIT),
-    (POLICY, TIMED, None, False, AutoCancelStep.WAIT),
-    (replace(AUTO_CANCEL, read_only=True), TIMED, None, False, AutoCancelStep.WAIT),
-    (EXEMPT, SEEN, None, True, AutoCancelStep.LET_RUN),
-    (EXEMPT, SEEN, request(), True, AutoCancelStep.LET_RUN),
-    (EXEMPT, SEEN, request(State.APPROVED), True, AutoCancelStep.WAIT),
-    (EXEMPT, SEEN, request(State.CANCELLING), True, AutoCancelStep.WAIT),
-    (EXEMPT, SEEN, None, False, AutoCancelStep.CREATE),
-    (EXEMPT, replace(TIMED, starters=Starters()), None, True, AutoCancelStep.CREATE),
-    (
-        EXEMPT,
-        replace(TIMED, starters=Starters(names=("dana@shop.example", "eve@shop.example"))),
-        None,
-        True,
-        AutoCancelStep.CREATE,
-    ),
-    (
-        AUTO_CANCEL,
-        replace(TIMED, let_run=LetRun(by="U0ADA", at=START)),
-        None,
-        False,
-        AutoCancelStep.WAIT,
-    ),
-    (AUTO_CANCEL, replace(TIMED, auto_cancelled_at=START), None, False, AutoCancelStep.WAIT),
-    (AUTO_CANCEL, replace(TIMED, expired=True), None, False, AutoCancelStep.WAIT),
+    # policy, download, open request → step
+    (AUTO_CANCEL, TIMED, None, AutoCancelStep.CREATE),
+    (AUTO_CANCEL, TIMED, request(), AutoCancelStep.APPROVE),
+    (AUTO_CANCEL, TIMED, request(State.APPROVED), AutoCancelStep.WAIT),
+    (AUTO_CANCEL, TIMED, request(State.CANCELLING), AutoCancelStep.WAIT),
+    (AUTO_CANCEL, PLAIN, None, AutoCancelStep.WAIT),
+    (POLICY, TIMED, None, AutoCancelStep.WAIT),
+    (replace(AUTO_CANCEL, read_only=True), TIMED, None, AutoCancelStep.WAIT),
+    (AUTO_CANCEL, replace(TIMED, let_run=LetRun(by="U0ADA", at=START)), None, AutoCancelStep.WAIT),
+    (AUTO_CANCEL, replace(TIMED, auto_cancelled_at=START), None, AutoCancelStep.WAIT),
+    (AUTO_CANCEL, replace(TIMED, expired=True), None, AutoCancelStep.WAIT),
 ]
 
 
-@pytest.mark.parametrize(("policy", "stored", "opened", "is_fresh", "step"), AUTO_CANCELS)
+@pytest.mark.parametrize(("policy", "stored", "opened", "step"), AUTO_CANCELS)
 def test_auto_cancel_at_its_time(
-    policy: Policy, stored: Download, opened: Request | None, is_fresh: bool, step: AutoCancelStep
+    policy: Policy, stored: Download, opened: Request | None, step: AutoCancelStep
 ) -> None:
-    assert decisions.auto_cancel(policy, stored, opened, DUE, feed_is_fresh=is_fresh) is step
+    assert decisions.auto_cancel(policy, stored, opened, DUE) is step
 
 
 def test_auto_cancel_waits_until_its_time() -> None:
     early = DUE - timedelta(milliseconds=1)
 
-    assert (
-        decisions.auto_cancel(EXEMPT, SEEN, None, early, feed_is_fresh=True) is AutoCancelStep.WAIT
-    )
+    assert decisions.auto_cancel(AUTO_CANCEL, TIMED, None, early) is AutoCancelStep.WAIT
 
 
 @pytest.mark.parametrize(
@@ -365,7 +344,7 @@ def test_auto_cancel_does_not_wait_longer_because_the_clock_was_set_back(
 ) -> None:
     now = TIMED.stored_at - back
 
-    assert decisions.auto_cancel(AUTO_CANCEL, TIMED, None, now, feed_is_fresh=False) is step
+    assert decisions.auto_cancel(AUTO_CANCEL, TIMED, None, now) is step
 
 
 MINUTE, LIFETIME = timedelta(minutes=1), timedelta(minutes=30)

@@ -179,4 +179,4 @@ def test_time_stands_until_it_is_used_or_let_run() -> None:
 
     assert timed.auto_cancel(AUTO_CANCEL) == START
     assert replace(timed, auto_cancelled_at=START).auto_cancel(AUTO_CANCEL) is None
-    assert replace(timed, let_run=LetRun(by=None, at=START)).auto_cancel(AUTO_CANCEL) is None
+    assert replace(timed, let_run=LetRun(by="U0ADA", at=START)).auto_cancel(AUTO_CANCEL) is None

@@ -93,7 +93,7 @@ def test_operator_of_the_command_line_is_not_mentioned() -> None:
         (download(), None, False),
         (replace(LIVE, cancelled=True), None, False),
         (replace(LIVE, let_run=LetRun(by="U0ADA", at=START)), None, False),
-        (replace(LIVE, let_run=LetRun(by=None, at=START)), request(), True),
+        (replace(LIVE, let_run=LetRun(by="U0ADA", at=START)), request(), True),
     ],
 )
 def test_live_link_calls_people_while_nobody_has_decided(

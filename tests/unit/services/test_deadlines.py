@@ -1,23 +1,20 @@
-"""What each second does: expiry, the reminder, auto-cancel and exemptions, read-only projects."""
+"""What each second does: expiry, the reminder, auto-cancel, read-only projects."""
 
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 
 import pytest
 from sqlalchemy import Connection
 
-from bot.cancellation.download import Download
 from bot.cancellation.policy import Policy
-from bot.cancellation.replies import ReplyKind
 from bot.cancellation.request import Request, State
-from bot.cancellation.starter import Starters
 from bot.services.deadlines import Deadlines, auto_cancel_result, is_cancelled_before_link
 from bot.services.projects import Projects
-from bot.storage.database import Database
+from bot.storage.database import TIMEOUT, Database
 from bot.tasks import cancel_and_wait
 from tests.support.clock import SimulatedLoop, simulate
 from tests.support.core import CoreEnvironment, core_environment
@@ -36,8 +33,6 @@ from tests.support.domain import (
 )
 
 T = TypeVar("T")
-Read: TypeAlias = Callable[[Download], Awaitable[Starters | None]]
-EXEMPT = replace(AUTO_CANCEL, auto_cancel_exempt=frozenset({"backup@shop.example"}))
 SECOND = job_ref(START, 2)
 
 
@@ -46,9 +41,7 @@ class Step:
     """The step of each second, and what it called."""
 
     env: CoreEnvironment
-    read: Read | None = None
-    counted: list[str] = field(default_factory=list)
-    reads: int = 0
+    sleep: Callable[[float], Awaitable[object]] | None = None
     runs_started: int = 0
 
     def __post_init__(self) -> None:
@@ -58,24 +51,18 @@ class Step:
             downloads=env.downloads,
             projects=env.projects,
             start_run=self._start_run,
-            read_starters=self._read_starters,
-            count_auto_cancel=self.counted.append,
             now=env.clock,
-            sleep=env.clock.sleep,
+            sleep=self.sleep or env.clock.sleep,
         )
 
     def _start_run(self) -> None:
         self.runs_started += 1
 
-    async def _read_starters(self, item: Download) -> Starters | None:
-        self.reads += 1
-        assert self.read
-        return await self.read(item)
-
     async def after(self, seconds: float) -> None:
-        """Let the step act this long after the start."""
+        """Let the steps act this long after the start."""
         self.env.clock.now = START + timedelta(seconds=seconds)
         await self.deadlines.step()
+        await self.deadlines.auto_cancel()
 
 
 def with_policy(env: CoreEnvironment, policy: Policy) -> CoreEnvironment:
@@ -175,7 +162,7 @@ async def test_new_download_is_cancelled_at_its_time_and_not_earlier(
 
     found = await env.runs.running()
     assert [item.is_automatic for item in found] == [True] * running
-    assert (step.runs_started, step.reads) == (running, 0)
+    assert step.runs_started == running
 
 
 async def test_waiting_request_becomes_approved_at_the_time_in_the_name_of_nobody(
@@ -221,100 +208,75 @@ async def test_download_that_an_approver_let_run_is_not_cancelled(env: CoreEnvir
 async def test_time_waits_for_the_end_of_a_run_and_is_used_where_it_failed(
     env: CoreEnvironment,
 ) -> None:
-    await with_policy(env, EXEMPT).list_new()
-    await env.downloads.record_starters(PROJECT, {REF.job_id: await by_backup(download())})
+    await with_policy(env, AUTO_CANCEL).list_new()
     first = await env.ask(ADA)
     step = Step(env)
     await step.after(90)
-    assert step.reads == 0  # it asks Atlas nothing while it waits
 
     env.atlas.gets.append({"snapshotId": "5b622f7087d9d6039fafe0ff"})
     assert (await env.run(first)).state is State.CHANGED
-    step.read = unreadable
     await step.after(91)
 
     (running,) = await env.runs.running()
     assert running.requester is None
 
 
-async def by_backup(item: Download) -> Starters:
-    return Starters(read_at=item.started_at + timedelta(seconds=90), names=("Backup@shop.example",))
+# Delays.
 
 
-async def by_two(item: Download) -> Starters:
-    found = await by_backup(item)
-    return found.merged(Starters(names=("dana@shop.example",)))
+class SlowDatabase(Database):
+    """A database of which each transaction takes so many seconds."""
 
+    seconds = 0.0
 
-async def unreadable(_item: Download) -> None:
-    return None
-
-
-async def failing(_item: Download) -> None:
-    raise ValueError("unexpected")
-
-
-@pytest.mark.parametrize(
-    ("read", "is_let_run"),
-    [
-        (by_backup, True),
-        (by_two, False),
-        (unreadable, False),
-        (failing, False),
-    ],
-)
-async def test_exempt_starter_counts_only_where_the_feed_shows_it_alone_now(
-    read: Read, is_let_run: bool, env: CoreEnvironment
-) -> None:
-    await with_policy(env, EXEMPT).list_new()
-    # An earlier read showed the exempt starter; only the fresh one counts.
-    await env.downloads.record_starters(PROJECT, {REF.job_id: await by_backup(download())})
-
-    async def read_and_store(item: Download) -> Starters | None:
-        found = await read(item)
-        if found:
-            await env.downloads.record_starters(PROJECT, {item.ref.job_id: found})
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        found = await super().read(work)
+        await asyncio.sleep(self.seconds)
         return found
 
-    step = Step(env, read_and_store)
-    await step.after(90)
-
-    stored = await env.download()
-    assert (stored.let_run is not None, await env.runs.running() == []) == (is_let_run, is_let_run)
-    assert step.counted == ["exempt"] * is_let_run
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        await asyncio.sleep(self.seconds)
+        return await super().write(work)
 
 
-def test_auto_cancel_waits_for_the_feed_at_most_five_of_the_ten_seconds_that_it_has() -> None:
-    async def hang(_item: Download) -> None:
-        await asyncio.Event().wait()
+async def slow_until_the_100th_second(loop: SimulatedLoop) -> tuple[Request, list[str]]:
+    """Let much be due from the 89th second on, while each transaction nearly takes its limit.
 
-    async def act(loop: SimulatedLoop) -> None:
-        async with core_environment(EXEMPT) as env:
-            await env.list_new()
-            began = loop.time()
-            await Step(env, hang).after(90)
-            assert loop.time() - began <= 5
-            assert len(await env.runs.running()) == 1
+    Return the request that expires at the 90th, and the downloads whose time was then that run.
+    """
+    loop.clock.now = START
+    policy = replace(AUTO_CANCEL, approval_ttl=timedelta(seconds=90))
+    async with core_environment(policy, SlowDatabase, loop.clock) as env:
+        assert isinstance(env.database, SlowDatabase)
+        expiring = await env.ask()
+        timed = [await env.list_new(job_ref(START, number)) for number in range(2, 8)]
+        await asyncio.sleep(29)
+        for number in range(8, 14):
+            await env.ask(key=f"V{number}", ref=job_ref(START, number))  # reminders after a minute
+        deadlines = Step(env, asyncio.sleep).deadlines
+        await asyncio.sleep(57)
+        env.database.seconds = TIMEOUT - 0.1
+        loops = [asyncio.create_task(run()) for run in (deadlines.run, deadlines.run_auto_cancel)]
+        await asyncio.sleep(14)
+        await cancel_and_wait(*loops)
+        env.database.seconds = 0
+        running = {request.ref for request in await env.runs.running()}
+        return (
+            await env.requests.get(expiring.id),
+            [item.ref.job_id for item in timed if item.ref in running],
+        )
 
-    simulate(act)
+
+def test_auto_cancel_acts_within_ten_seconds_while_slow_work_is_due() -> None:
+    _, running = simulate(slow_until_the_100th_second)
+
+    assert running == [job_ref(START, number).job_id for number in range(2, 8)]
 
 
-async def test_waiting_request_about_an_exempt_download_waits_on(env: CoreEnvironment) -> None:
-    await with_policy(env, replace(EXEMPT, approvals=2)).list_new()
-    waiting = await env.ask()
-    assert waiting.needed == 1  # while the time stands
+def test_request_expires_within_ten_seconds_while_slow_work_is_due() -> None:
+    expired, _ = simulate(slow_until_the_100th_second)
 
-    async def read_and_store(item: Download) -> Starters:
-        found = await by_backup(item)
-        await env.downloads.record_starters(PROJECT, {item.ref.job_id: found})
-        return found
-
-    await Step(env, read_and_store).after(90)
-
-    request = await env.requests.get(waiting.id)
-    assert (request.state, request.needed) == (State.AWAITING, 2)
-    ((*_, call),) = [item.replies for item in await env.outbox.due(10)]
-    assert (call.kind, call.detail) == (ReplyKind.WAITS_AGAIN, {"is_exempt": True})
+    assert expired.state is State.EXPIRED
 
 
 # After a take-over.

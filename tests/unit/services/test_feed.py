@@ -1,4 +1,4 @@
-"""The activity feed: what a read about one download returns and stores."""
+"""The activity feed: whom a read names as starters, and what it stores."""
 
 from datetime import timedelta
 
@@ -16,25 +16,23 @@ def env(env: CoreEnvironment) -> CoreEnvironment:
     return env
 
 
-async def test_read_about_one_download_returns_and_stores_its_starters(
-    env: CoreEnvironment,
-) -> None:
-    download = await env.list_new()
+async def test_read_stores_the_starters_of_a_download(env: CoreEnvironment) -> None:
+    await env.list_new()
 
-    starters = await env.feed().read_starters(download)
+    await env.feed().read()
 
-    assert starters is not None
+    starters = (await env.download()).starters
     assert (starters.names, starters.read_at) == (("dana@shop.example",), env.clock.now)
-    assert (await env.download()).starters == starters
 
 
-async def test_feed_that_cannot_be_read_now_gives_none_also_where_it_was_read_before(
-    env: CoreEnvironment,
-) -> None:
-    await env.feed().read_starters(await env.list_new())
+async def test_feed_that_cannot_be_read_changes_no_stored_starters(env: CoreEnvironment) -> None:
+    await env.list_new()
+    await env.feed().read()
+    before = (await env.download()).starters
     env.atlas.faults[EVENTS] = Unavailable(status=503)
 
-    assert await env.feed().read_starters(await env.download()) is None
+    assert await env.feed().read() == []
+    assert (await env.download()).starters == before
 
 
 async def test_event_of_another_download_names_nobody_for_this_one(env: CoreEnvironment) -> None:
@@ -51,21 +49,18 @@ async def test_event_of_another_download_names_nobody_for_this_one(env: CoreEnvi
     feed = env.feed()
 
     near = await feed.starters_near(REF.job_id, START, [second.job_id])
-    about_one = await feed.read_starters(await env.download())
     await feed.read()
 
-    assert about_one is not None
     stored = (await env.download(), await env.download(second))
-    assert near.names == about_one.names == stored[0].starters.names == ("dana@shop.example",)
+    assert near.names == stored[0].starters.names == ("dana@shop.example",)
     assert stored[1].starters.names == ("eve@shop.example",)
 
 
 async def test_answer_that_another_reader_got_counts_from_that_read(env: CoreEnvironment) -> None:
-    download = await env.list_new()
+    await env.list_new()
     env.clock.advance(30)
     env.atlas.age = timedelta(seconds=7)
 
-    starters = await env.feed().read_starters(download)
+    await env.feed().read()
 
-    assert starters is not None
-    assert starters.read_at == START + timedelta(seconds=23)
+    assert (await env.download()).starters.read_at == START + timedelta(seconds=23)

@@ -174,7 +174,7 @@ async def test_nobody_is_checked_for_what_auto_cancel_approved(env: CoreEnvironm
     env.build()
     download = await env.list_new()
     env.clock.advance(90)
-    await env.requests.auto_cancel(download.ref, AUTO_CANCEL, feed_is_fresh=False)
+    await env.requests.auto_cancel(download.ref, AUTO_CANCEL)
     (request,) = await env.runs.running()
     env.directory.is_silent = True
 

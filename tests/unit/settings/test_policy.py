@@ -16,14 +16,6 @@ AUTO_CANCEL = {"BOT_CHANNEL": "C1", "BOT_APPROVERS": "U1", "BOT_AUTO_CANCEL_AFTE
         ({"BOT_APPROVERS": "*"}, ["BOT_AUTO_CANCEL_AFTER needs BOT_APPROVERS", "not *"]),
         ({"BOT_APPROVERS": "*,U1"}, ["BOT_AUTO_CANCEL_AFTER needs BOT_APPROVERS", "not *"]),
         ({"BOT_READ_ONLY": "true"}, ["BOT_AUTO_CANCEL_AFTER and BOT_READ_ONLY"]),
-        (
-            {"BOT_AUTO_CANCEL_AFTER": "29", "BOT_AUTO_CANCEL_EXEMPT": "etl"},
-            ["BOT_AUTO_CANCEL_EXEMPT needs BOT_AUTO_CANCEL_AFTER of 30 or more"],
-        ),
-        (
-            {"BOT_AUTO_CANCEL_AFTER": "", "BOT_AUTO_CANCEL_EXEMPT": "etl"},
-            ["BOT_AUTO_CANCEL_EXEMPT needs BOT_AUTO_CANCEL_AFTER"],
-        ),
     ],
 )
 def test_auto_cancel_that_cannot_work_is_a_problem(

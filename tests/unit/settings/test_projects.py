@@ -68,7 +68,6 @@ def test_keys_replace_the_policy_of_the_environment(load_file: Loader) -> None:
         break_glass = ["U3"]
         read_only = false
         auto_cancel_after = 45
-        auto_cancel_exempt = ["ETL@shop.example"]
         {TEST}"""
     shop, test = load_file(toml, BOT_CHANNEL="C1", BOT_READ_ONLY="true").projects
 
@@ -81,20 +80,18 @@ def test_keys_replace_the_policy_of_the_environment(load_file: Loader) -> None:
         require_reason=False,
         break_glass=People(users=frozenset({"U3"})),
         auto_cancel_after=timedelta(seconds=45),
-        auto_cancel_exempt=frozenset({"etl@shop.example"}),
     )
     assert test.policies.default == Policy(channel="C1", read_only=True)
 
 
 def test_empty_values_switch_off_what_the_environment_sets(load_file: Loader) -> None:
-    off = 'channel = ""\nauto_cancel_after = ""\nauto_cancel_exempt = []\nbreak_glass = []\n'
+    off = 'channel = ""\nauto_cancel_after = ""\nbreak_glass = []\n'
     settings = load_file(
         SHOP + off,
         BOT_CHANNEL="C1",
         BOT_APPROVERS="U1",
         BOT_BREAK_GLASS="U1",
         BOT_AUTO_CANCEL_AFTER="60",
-        BOT_AUTO_CANCEL_EXEMPT="etl",
     )
 
     assert settings.projects[0].policies.default == Policy(

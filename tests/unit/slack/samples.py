@@ -56,8 +56,6 @@ def at(seconds: float) -> Any:
 
 #: The feed was read when it has the event.
 DANA = Starters(read_at=at(25), names=("dana@shop.example",))
-EXPORT = Starters(read_at=at(25), names=("nightly-export",))
-EXEMPT = replace(AUTO_CANCEL, auto_cancel_exempt=frozenset({"nightly-export"}))
 READ_ONLY = Policy(channel="C0OPS", read_only=True)
 TWO_APPROVALS = replace(POLICY, approvals=2, approvers=GROUP, note=NOTE)
 ALONE = replace(POLICY, approvals=0)
@@ -93,7 +91,6 @@ def automatic(state: State, **changes: Any) -> Request:
 
 
 LET_RUN = replace(TIMED, let_run=LetRun(by=ADA.id, at=at(60), reason="restore test"))
-LET_RUN_EXEMPT = replace(TIMED, starters=EXPORT, let_run=LetRun(by=None, at=at(90)))
 AUTO_CANCELLED = replace(TIMED, auto_cancelled_at=at(90))
 DENIED = asked(State.DENIED, outcome=Outcome(by=ADA.id, reason="restore test"))
 WITHDRAWN = asked(State.WITHDRAWN, outcome=Outcome(by=RINA.id))
@@ -135,14 +132,12 @@ CASES: Mapping[str, tuple[Download, list[Request], Policy]] = {
     "announced_read_only": (RUNS, [], READ_ONLY),
     "auto_cancel": (TIMED, [], AUTO_CANCEL),
     "auto_cancel_after_a_withdrawal": (TIMED, [WITHDRAWN], AUTO_CANCEL),
-    "auto_cancel_starter_exempt": (replace(TIMED, starters=EXPORT), [], EXEMPT),
     "auto_cancel_link_live": (replace(LIVE, auto_cancel_at=at(900)), [], AUTO_CANCEL),
     "waiting": (RUNS, [asked()], POLICY),
     "waiting_for_two": (RUNS, [asked(needed=2)], TWO_APPROVALS),
     "waiting_for_one_more": (RUNS, [asked(needed=2, approvals=APPROVED)], TWO_APPROVALS),
     "waiting_everybody_may_approve": (RUNS, [asked()], Policy(channel="C0OPS", approvals=1)),
     "waiting_with_auto_cancel": (TIMED, [asked()], AUTO_CANCEL),
-    "waiting_starter_exempt": (replace(TIMED, starters=EXPORT), [asked()], EXEMPT),
     "waiting_link_live": (LIVE, [asked()], POLICY),
     "waiting_not_listed_any_more": (replace(RUNS, is_gone=True), [asked()], POLICY),
     "cancelling": (RUNS, [asked(State.CANCELLING, approvals=APPROVED)], POLICY),
@@ -158,7 +153,6 @@ CASES: Mapping[str, tuple[Download, list[Request], Policy]] = {
     ),
     "let_run": (LET_RUN, [], AUTO_CANCEL),
     "let_run_link_live": (read(LET_RUN, 200, **LINK), [], AUTO_CANCEL),
-    "let_run_starter_exempt": (LET_RUN_EXEMPT, [], EXEMPT),
     "let_run_and_asked_again": (LET_RUN, [asked()], AUTO_CANCEL),
     "denied": (RUNS, [DENIED], POLICY),
     "withdrawn": (RUNS, [WITHDRAWN], POLICY),
@@ -241,7 +235,6 @@ def replies() -> Mapping[str, Json]:
         "waits_for_everybody": _reply(kind.WAITS, "waiting_everybody_may_approve"),
         "waits_again": _reply(kind.WAITS_AGAIN, "waiting", voided=[ADA.id]),
         "waits_again_for_more": _reply(kind.WAITS_AGAIN, "waiting_for_two", voided=[]),
-        "waits_again_for_exempt": _reply(kind.WAITS_AGAIN, "waiting", is_exempt=True),
         "reminder": _reply(kind.REMINDER, "waiting"),
         "reminder_for_two": _reply(kind.REMINDER, "waiting_for_two"),
         "acted_alone": _reply(
@@ -342,7 +335,6 @@ def views() -> Mapping[str, Json]:
         "emergency": _dialog(details("announced"), GIL),
         "approve": _dialog(details("waiting"), ADA),
         "auto_cancel_for_an_approver": _dialog(details("auto_cancel"), ADA),
-        "auto_cancel_starter_exempt": _dialog(details("auto_cancel_starter_exempt"), RINA),
         "asked_already": _dialog(details("waiting_for_one_more"), RINA),
         "cancelling_already": _dialog(details("cancelling_fault"), ALAN),
         "let_run_before": _dialog(details("let_run"), RINA),

@@ -17,7 +17,6 @@ WITH_REQUESTER = users("U0ADA", "U0ALAN", "U0RINA")
         ("announced", NO_ONE, NO_ONE),
         ("announced_link_live", NO_ONE, APPROVERS),
         ("auto_cancel", APPROVERS, APPROVERS),
-        ("auto_cancel_starter_exempt", APPROVERS, APPROVERS),
         ("waiting", NO_ONE, APPROVERS),
         ("waiting_with_auto_cancel", APPROVERS, APPROVERS),
         ("waiting_everybody_may_approve", NO_ONE, NO_ONE),
