@@ -141,9 +141,9 @@ class Download:
         )
         return next((ended for is_set, ended in flags if is_set), None)
 
-    def is_lost(self, listed_at: datetime) -> bool:
-        """Whether a list of this time that lacks it shows that Atlas does not have it any more."""
-        return self.read_at <= listed_at - GONE_AFTER
+    def unlisted(self, listed_at: datetime) -> "Download":
+        """Return it after a complete list without it: it is gone, unless a read lately had it."""
+        return replace(self, is_gone=self.is_gone or self.read_at <= listed_at - GONE_AFTER)
 
     def link(self, now: datetime) -> Link:
         """Return the link's line at this time."""

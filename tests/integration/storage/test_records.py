@@ -554,6 +554,16 @@ async def test_download_is_kept_for_ninety_days(seconds: int, deleted: int, reco
     assert await record.env.downloads.delete_old() == deleted
 
 
+async def test_ended_download_whose_row_was_deleted_is_not_announced_again(record: Record) -> None:
+    await record.env.list_new(REF, failed=True)
+    record.wait(timedelta(days=90, seconds=1).total_seconds())
+    assert await record.env.downloads.delete_old() == 1
+
+    await record.env.see()
+
+    assert await record.env.downloads.get(PROJECT, REF.job_id) is None
+
+
 async def test_old_download_with_an_open_request_is_kept(record: Record) -> None:
     await record.submit()
     record.wait(timedelta(days=91).total_seconds())
