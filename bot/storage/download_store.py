@@ -50,7 +50,7 @@ class Changes:
         """Return what one answer about one download changed."""
         only, nothing = (after,), ()
         is_first = before is None
-        is_new_now = is_first and is_new(after.ref, watch_started_at)
+        is_new_now = is_first and is_new(after.ref, watch_started_at, after.stored_at)
         return cls(
             seen=only if is_first else nothing,
             new=only if is_new_now else nothing,
@@ -250,7 +250,7 @@ class DownloadStore(Store):
 
 def _is_announced_late(ref: JobRef, watch_started_at: datetime | None, now: datetime) -> bool:
     """Whether an ended download that is not stored is announced: not one whose row was deleted."""
-    return is_new(ref, watch_started_at) and ref.started_at >= now - KEEP_FOR
+    return is_new(ref, watch_started_at, now) and ref.started_at >= now - KEEP_FOR
 
 
 def _as_shown(download: Download) -> tuple[object, ...]:
