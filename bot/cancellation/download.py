@@ -236,8 +236,10 @@ def is_new(ref: JobRef, watch_started_at: datetime | None, now: datetime) -> boo
 def auto_cancel_time(
     download: Download, policy: Policy, watch_started_at: datetime | None, now: datetime
 ) -> datetime | None:
-    """Return the time that a download gets in the transaction that stores it, or None."""
-    if policy.auto_cancel_after is None or not policy.auto_cancels or download.ended:
+    """Return the time that a download gets now, or None: a time that it has, or had, stays."""
+    if policy.auto_cancel_after is None or not policy.auto_cancels:
+        return None
+    if download.auto_cancel_at or download.let_run or download.ended:
         return None
     is_due = is_new(download.ref, watch_started_at, now) and is_download(download.shown)
     return now + policy.auto_cancel_after if is_due else None

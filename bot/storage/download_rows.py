@@ -96,6 +96,21 @@ def first_answer(
     return replace(first, auto_cancel_at=auto_cancel_time(first, policy, watch_started_at, uow.now))
 
 
+def with_time(
+    uow: UnitOfWork, download: Download, policy: Policy, watch_started_at: datetime | None
+) -> Download:
+    """Return a stored download that is listed, with the auto-cancel time that it did not get.
+
+    The command line stored it by a policy without auto-cancel, or the bot did before a restart.
+    """
+    due_at = auto_cancel_time(download, policy, watch_started_at, uow.now)
+    if due_at is None:
+        return download
+    requests_of_it = request_rows.of_download(uow, download.ref.project_id, download.ref.job_id)
+    was_let_run = any(request.state is State.DENIED for request in requests_of_it)
+    return download if was_let_run else replace(download, auto_cancel_at=due_at)
+
+
 def store(uow: UnitOfWork, answers: Iterable[Answer]) -> Sequence[Answer]:
     """Write what differs by at most three statements, let messages show it, and return it."""
     different = [(before, after) for before, after in answers if _differs(before, after)]
@@ -119,6 +134,7 @@ def _is_shown(before: Download | None, after: Download) -> bool:
             before.channel != after.channel,
             before.link(before.read_at) != after.link(after.read_at),
             before.ended != after.ended,
+            before.auto_cancel_at != after.auto_cancel_at,
         )
     )
 

@@ -214,7 +214,9 @@ class DownloadStore(Store):
         answers: list[Answer] = []
         for job in jobs:
             if before := stored.get(job.id):
-                answers.append((before, before.observed(job, listing.read_at)))
+                after = before.observed(job, listing.read_at)
+                timed = download_rows.with_time(uow, after, policy, watch_started_at)
+                answers.append((before, timed))
                 continue
             ref = JobRef(listing.project_id, job.cluster_name or listing.cluster, job.id)
             if not job.is_over or _is_announced_late(ref, watch_started_at, uow.now):
