@@ -12,6 +12,9 @@ from bot.cancellation.starter import NO_STARTERS, Starters
 
 #: From the start of a download to its link: the recorded median is 3:04, the shortest 2:32.
 LINK_WAIT = timedelta(minutes=3)
+#: No download goes on for longer: a link was seen to live until 115 minutes after the start, and
+#: Atlas may start a failed download again.
+LONGEST = timedelta(hours=3)
 #: A stored time that is later than now by more than this shows that the clock was set back.
 #: It is longer than an answer can be late.
 SET_BACK = timedelta(minutes=1)
@@ -209,24 +212,29 @@ def new_download(ref: JobRef, job: RestoreJob, *, read_at: datetime, now: dateti
     return first.observed(job, read_at)
 
 
-def is_new(ref: JobRef, watch_started_at: datetime | None) -> bool:
+def is_new(ref: JobRef, watch_started_at: datetime | None, now: datetime) -> bool:
     """Whether a download started after the first start of its project's watch.
 
     An id's time has whole seconds, so one that started in the same second counts as new: a wrong
-    cancel costs minutes.
+    cancel costs minutes. So does each download that may go on where a clock that was ahead has
+    stored a first start that is later than now.
     """
-    return watch_started_at is not None and ref.started_at >= watch_started_at.replace(
-        microsecond=0
-    )
+    if watch_started_at is None:
+        return False
+    if was_set_back(watch_started_at, now):
+        watch_started_at = now - LONGEST
+    return ref.started_at >= watch_started_at.replace(microsecond=0)
 
 
 def auto_cancel_time(
     download: Download, policy: Policy, watch_started_at: datetime | None, now: datetime
 ) -> datetime | None:
-    """Return the time that a download gets in the transaction that stores it, or None."""
-    if policy.auto_cancel_after is None or not policy.auto_cancels or download.ended:
+    """Return the time that a download gets now, or None: a time that it has, or had, stays."""
+    if policy.auto_cancel_after is None or not policy.auto_cancels:
         return None
-    is_due = is_new(download.ref, watch_started_at) and is_download(download.shown)
+    if download.auto_cancel_at or download.let_run or download.ended:
+        return None
+    is_due = is_new(download.ref, watch_started_at, now) and is_download(download.shown)
     return now + policy.auto_cancel_after if is_due else None
 
 

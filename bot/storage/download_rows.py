@@ -1,7 +1,9 @@
 """Reads and writes the rows of downloads within a transaction."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import TypeAlias
 
 from sqlalchemy import exists, select, text
 
@@ -25,6 +27,9 @@ _HAS_REQUEST = (
 _WAITS = requests.c.state == str(State.AWAITING)
 #: Whether a request about a download runs.
 IS_RUN = exists().where(*_HAS_REQUEST, ~_WAITS)
+IDS_AT_ONCE = 500  #: of downloads that one statement selects
+#: A download before an answer of Atlas, or None where it is not stored, and after it.
+Answer: TypeAlias = tuple[Download | None, Download]
 
 
 def get(uow: UnitOfWork, ref: JobRef) -> Download:
@@ -55,63 +60,117 @@ def watch_start(uow: UnitOfWork, project_id: str) -> datetime | None:
     return moment
 
 
+def stored(uow: UnitOfWork, project_id: str, job_ids: Sequence[str]) -> dict[str, Download]:
+    """Return those of a project's downloads that are stored, by their job ids."""
+    found: dict[str, Download] = {}
+    for first in range(0, len(job_ids), IDS_AT_ONCE):
+        ids = job_ids[first : first + IDS_AT_ONCE]
+        is_one = (downloads.c.project_id == project_id, downloads.c.job_id.in_(ids))
+        rows = uow.execute(select(downloads).where(*is_one))
+        found |= {row.job_id: download_from_row(row) for row in rows}
+    return found
+
+
 def store_job(
     uow: UnitOfWork, ref: JobRef, job: RestoreJob, read_at: datetime, policy: Policy
 ) -> Download:
-    """Store an answer about a job, and let its message show what changed; return the download.
-
-    The first answer also sets the auto-cancel time.
-    """
+    """Store an answer about a job, and let its message show what changed; return the download."""
     before = uow.download(ref.project_id, ref.job_id)
     if before is None:
-        download = new_download(ref, job, read_at=read_at, now=uow.now)
         start = watch_start(uow, ref.project_id)
-        due_at = auto_cancel_time(download, policy, start, uow.now)
-        download = replace(download, auto_cancel_at=due_at)
-        uow.add_download(download)
-        return download
-    after = before.observed(job, read_at)
-    if after != before:
-        uow.update_download(after)
-    if after.link(after.read_at) != before.link(before.read_at) or after.ended != before.ended:
-        uow.show(ref)
+        after = first_answer(uow, ref, job, read_at, policy, watch_started_at=start)
+    else:
+        after = before.observed(job, read_at)
+    store(uow, [(before, after)])
     return after
+
+
+def first_answer(
+    uow: UnitOfWork,
+    ref: JobRef,
+    job: RestoreJob,
+    read_at: datetime,
+    policy: Policy,
+    *,
+    watch_started_at: datetime | None,
+) -> Download:
+    """Return the download of a job that is not stored yet, with its auto-cancel time."""
+    first = new_download(ref, job, read_at=read_at, now=uow.now)
+    return replace(first, auto_cancel_at=auto_cancel_time(first, policy, watch_started_at, uow.now))
+
+
+def with_time(
+    uow: UnitOfWork, download: Download, policy: Policy, watch_started_at: datetime | None
+) -> Download:
+    """Return a stored download that is listed, with the auto-cancel time that it did not get.
+
+    The command line stored it by a policy without auto-cancel, or the bot did before a restart.
+    """
+    due_at = auto_cancel_time(download, policy, watch_started_at, uow.now)
+    if due_at is None:
+        return download
+    requests_of_it = request_rows.of_download(uow, download.ref.project_id, download.ref.job_id)
+    was_let_run = any(request.state is State.DENIED for request in requests_of_it)
+    return download if was_let_run else replace(download, auto_cancel_at=due_at)
+
+
+def store(uow: UnitOfWork, answers: Iterable[Answer]) -> Sequence[Answer]:
+    """Write what differs by at most three statements, let messages show it, and return it."""
+    different = [(before, after) for before, after in answers if _differs(before, after)]
+    uow.add_download(*(after for before, after in different if before is None))
+    uow.update_download(*(after for before, after in different if before))
+    uow.show(*(after.ref for before, after in different if _is_shown(before, after)))
+    return different
+
+
+def _differs(before: Download | None, after: Download) -> bool:
+    if before and after.ended:  # the time of its last read is not needed any more
+        return before != replace(after, read_at=before.read_at)
+    return before != after
+
+
+def _is_shown(before: Download | None, after: Download) -> bool:
+    if before is None:
+        return after.channel is not None
+    return any(
+        (
+            before.channel != after.channel,
+            before.link(before.read_at) != after.link(after.read_at),
+            before.ended != after.ended,
+            before.auto_cancel_at != after.auto_cancel_at,
+        )
+    )
 
 
 def place_message(
     uow: UnitOfWork, download: Download, policy: Policy, channel: str | None = None
 ) -> Download:
     """Give a download's message its channel, where it has none yet, and let it be posted."""
-    place = policy.channel or channel
-    if download.channel is not None or place is None:
-        return download
-    placed = replace(download, channel=place)
-    uow.update_download(placed)
-    uow.show(placed.ref)
-    return placed
+    after = placed(download, policy.channel or channel)
+    store(uow, [(download, after)])
+    return after
 
 
-def notify_of_link(uow: UnitOfWork, policy: Policy, download: Download) -> None:
-    """Reply once that the link is live, where nobody has decided about the download."""
-    request = request_rows.newest(uow, download.ref.project_id, download.ref.job_id)
+def placed(download: Download, channel: str | None) -> Download:
+    """Return a download with the channel of its message, which it gets once."""
+    return replace(download, channel=download.channel or channel)
+
+
+def notify_of_link(
+    uow: UnitOfWork, policy: Policy, download: Download, request: Request | None
+) -> None:
+    """Reply once that the link is live, where nobody has decided; `request` is the newest."""
     if link_needs_decision(download, request):
         uow.reply(ReplyKind.LINK_LIVE, policy, download, request)
 
 
-def notify_of_end(uow: UnitOfWork, policy: Policy, download: Download) -> None:
+def notify_of_end(
+    uow: UnitOfWork, policy: Policy, download: Download, request: Request | None
+) -> None:
     """Reply that a download ended after a live link, where no open request tells it."""
-    request = request_rows.newest(uow, download.ref.project_id, download.ref.job_id)
     has_open = request is not None and request.is_open
     was_let_run = download.let_run is not None or (
         request is not None and request.state in {State.DENIED, State.WITHDRAWN}
     )
     if download.link_existed and not has_open and not was_let_run:
         uow.reply(ReplyKind.ENDED, policy, download)
-
-
-def mark_gone(uow: UnitOfWork, download: Download) -> Download:
-    """Store that Atlas has no such job any more."""
-    gone = replace(download, is_gone=True)
-    uow.update_download(gone)
-    uow.show(gone.ref)
-    return gone

@@ -6,18 +6,13 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import delete, insert, or_, select
 
-from bot.atlas import JobRef, RestoreJob
-from bot.cancellation.download import (
-    SET_BACK,
-    Download,
-    is_download,
-    is_new,
-    new_download,
-)
+from bot.atlas import DeliveryType, JobRef, RestoreJob
+from bot.cancellation.download import SET_BACK, Download, is_new
 from bot.cancellation.policy import Policy
 from bot.cancellation.request import OPEN, Request
 from bot.cancellation.starter import READ_AGAIN_FOR, Starters
 from bot.storage import download_rows, request_rows
+from bot.storage.download_rows import Answer
 from bot.storage.tables import download_from_row, downloads, replies, requests, watches
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 
@@ -51,7 +46,7 @@ class Changes:
         """Return what one answer about one download changed."""
         only, nothing = (after,), ()
         is_first = before is None
-        is_new_now = is_first and is_new(after.ref, watch_started_at)
+        is_new_now = is_first and is_new(after.ref, watch_started_at, after.stored_at)
         return cls(
             seen=only if is_first else nothing,
             new=only if is_new_now else nothing,
@@ -129,16 +124,8 @@ class DownloadStore(Store):
     def record_listing(self, uow: UnitOfWork, listing: Listing, policy: Policy) -> Changes:
         """Store a list of a cluster's jobs: announce new downloads, follow the stored ones."""
         start = download_rows.watch_start(uow, listing.project_id)
-        before: dict[str, Download | None] = {}
-        after: list[Download] = []
-        for job in reversed(listing.jobs):  # oldest first
-            ref = JobRef(listing.project_id, job.cluster_name or listing.cluster, job.id)
-            stored = uow.download(ref.project_id, ref.job_id)
-            if stored is None and not _is_announced(ref, job, start, listing.read_at):
-                continue
-            before[job.id] = stored
-            after.append(download_rows.store_job(uow, ref, job, listing.read_at, policy))
-        return self._follow(uow, policy, before, after, start)
+        answers = self._answers(uow, listing, policy, start)
+        return self._store(uow, policy, answers, start)
 
     @writes
     def record_job(
@@ -148,8 +135,7 @@ class DownloadStore(Store):
         before = uow.download(ref.project_id, ref.job_id)
         if before is None:
             return Changes()
-        after = download_rows.store_job(uow, ref, job, read_at, policy)
-        return self._follow(uow, policy, {ref.job_id: before}, [after])
+        return self._store(uow, policy, [(before, before.observed(job, read_at))])
 
     @writes
     def record_gone(self, uow: UnitOfWork, ref: JobRef, policy: Policy) -> Changes:
@@ -157,8 +143,7 @@ class DownloadStore(Store):
         before = uow.download(ref.project_id, ref.job_id)
         if before is None or before.ended:
             return NO_CHANGES
-        after = download_rows.mark_gone(uow, before)
-        return self._follow(uow, policy, {ref.job_id: before}, [after])
+        return self._store(uow, policy, [(before, replace(before, is_gone=True))])
 
     @writes
     def record_starters(
@@ -206,33 +191,57 @@ class DownloadStore(Store):
                 uow.execute(delete(table).where(*of))
         return len(rows)
 
-    def _follow(
+    def _answers(
+        self, uow: UnitOfWork, listing: Listing, policy: Policy, watch_started_at: datetime | None
+    ) -> list[Answer]:
+        """Return the downloads of a list that are stored or to announce, oldest first.
+
+        A cluster may have thousands of old jobs: the others cost no statement.
+        """
+        jobs = [job for job in reversed(listing.jobs) if job.delivery_type == DeliveryType.DOWNLOAD]
+        stored = download_rows.stored(uow, listing.project_id, [job.id for job in jobs])
+        answers: list[Answer] = []
+        for job in jobs:
+            if before := stored.get(job.id):
+                after = before.observed(job, listing.read_at)
+                timed = download_rows.with_time(uow, after, policy, watch_started_at)
+                answers.append((before, timed))
+                continue
+            ref = JobRef(listing.project_id, job.cluster_name or listing.cluster, job.id)
+            if not job.is_over or _is_announced_late(ref, watch_started_at, uow.now):
+                first = download_rows.first_answer(
+                    uow, ref, job, listing.read_at, policy, watch_started_at=watch_started_at
+                )
+                answers.append((None, first))
+        return answers
+
+    def _store(
         self,
         uow: UnitOfWork,
         policy: Policy,
-        before: Mapping[str, Download | None],
-        after: Sequence[Download],
+        answers: Sequence[Answer],
         watch_started_at: datetime | None = None,
     ) -> Changes:
-        """Announce what is new, and add the replies for a live link and for an end."""
+        """Store answers: announce what is new, and reply to a live link and to an end."""
+        channel = policy.channel
+        placed = ((before, download_rows.placed(after, channel)) for before, after in answers)
         found: list[Changes] = []
-        for download in after:
-            placed = download_rows.place_message(uow, download, policy)
-            changes = Changes.between(before[download.ref.job_id], placed, watch_started_at)
-            if changes.link_seen:
-                download_rows.notify_of_link(uow, policy, placed)
-            if changes.ended:
-                download_rows.notify_of_end(uow, policy, placed)
+        for before, after in download_rows.store(uow, placed):
+            changes = Changes.between(before, after, watch_started_at)
+            if changes.link_seen or changes.ended:
+                # There is no request about a download that is not stored.
+                newest = before and request_rows.newest(uow, after.ref.project_id, after.ref.job_id)
+                if changes.link_seen:
+                    download_rows.notify_of_link(uow, policy, after, newest)
+                if changes.ended:
+                    download_rows.notify_of_end(uow, policy, after, newest)
             found.append(changes)
         return Changes.joined(found)
 
 
-def _is_announced(
-    ref: JobRef, job: RestoreJob, watch_started_at: datetime | None, read_at: datetime
-) -> bool:
-    """Whether a job that is not stored is a download to announce: the ended ones must be new."""
-    first = new_download(ref, job, read_at=read_at, now=read_at)
-    return is_download(first.shown) and (not first.ended or is_new(ref, watch_started_at))
+def _is_announced_late(ref: JobRef, watch_started_at: datetime | None, now: datetime) -> bool:
+    """Whether an ended download that is not stored is announced: not one whose row was deleted."""
+    return is_new(ref, watch_started_at, now) and ref.started_at >= now - KEEP_FOR
 
 
 def _as_shown(download: Download) -> tuple[object, ...]:

@@ -107,7 +107,7 @@ class RequestStore(Store):
         start = download_rows.watch_start(uow, ref.project_id)
         changes = Changes.between(before, download, start)
         if changes.link_seen:
-            download_rows.notify_of_link(uow, policy, download)
+            download_rows.notify_of_link(uow, policy, download, request)
         return Submitted(result, request, download, changes)
 
     @writes

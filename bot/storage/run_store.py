@@ -123,7 +123,8 @@ class RunStore(Store):
         """End a run, with the answer that shows the end; `is_gone`: Atlas has no such job."""
         before = after = download_rows.get(uow, request.ref)
         if is_gone:
-            after = download_rows.mark_gone(uow, before)
+            after = replace(before, is_gone=True)
+            download_rows.store(uow, [(before, after)])
         if job and read_at:
             after = download_rows.store_job(uow, request.ref, job, read_at, policy)
         ended = request_rows.move(uow, request, ending.state, outcome=ending.outcome)

@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import Connection, case, insert, literal, select, update
+from sqlalchemy import BindParameter, Connection, bindparam, case, insert, literal, select, update
 
 from bot.atlas import JobRef
 from bot.cancellation.download import Download
@@ -40,7 +40,8 @@ def wall_clock_ms(now: datetime) -> datetime:
 class UnitOfWork:
     """Reads and writes of one transaction, all with the same time.
 
-    Audit events are collected, and written at the end in the order of the chain.
+    Audit events and replies are collected, and written at the end: the events in the order of the
+    chain.
     """
 
     def __init__(self, db: Connection, now: datetime) -> None:
@@ -49,6 +50,7 @@ class UnitOfWork:
         self.events: list[Event] = []
         self.lines: list[dict[str, Any]] = []  # of the events, with their hashes
         self.has_messages = False
+        self._replies: list[dict[str, Any]] = []
 
     def execute(self, statement: Any, values: Any = None) -> Any:  # noqa: ANN401 - statements and results of any shape
         return self.db.execute(statement, values)
@@ -57,18 +59,24 @@ class UnitOfWork:
         row = self.execute(select(downloads).where(*_is_download(project_id, job_id))).first()
         return download_from_row(row) if row else None
 
-    def add_download(self, download: Download) -> None:
-        key = {"project_id": download.ref.project_id, "job_id": download.ref.job_id}
-        row = {**key, **download_to_row(download), "changed_at": self.now}
-        self.execute(insert(downloads), row)
+    def add_download(self, *new: Download) -> None:
+        """Insert downloads, in one statement."""
+        keys = ({"project_id": item.ref.project_id, "job_id": item.ref.job_id} for item in new)
+        pairs = zip(keys, new, strict=True)
+        rows = [{**key, **download_to_row(item), "changed_at": self.now} for key, item in pairs]
+        if rows:
+            self.execute(insert(downloads), rows)
 
-    def update_download(self, download: Download) -> None:
-        of = _is_download(download.ref.project_id, download.ref.job_id)
-        self.execute(update(downloads).where(*of).values(**download_to_row(download)))
+    def update_download(self, *changed: Download) -> None:
+        """Write downloads that are stored, in one statement."""
+        rows = [{**_key(item.ref), **download_to_row(item)} for item in changed]
+        if rows:
+            self.execute(update(downloads).where(*_HAS_KEY), rows)
 
-    def show(self, ref: JobRef) -> None:
-        """Let the download's message show this change."""
-        of = _is_download(ref.project_id, ref.job_id)
+    def show(self, *refs: JobRef) -> None:
+        """Let the messages of these downloads show this change, by one statement."""
+        if not refs:
+            return
         is_behind = downloads.c.shown_version < downloads.c.wanted_version
         values = {
             "wanted_version": downloads.c.wanted_version + 1,
@@ -76,7 +84,7 @@ class UnitOfWork:
                 (is_behind, downloads.c.changed_at), else_=literal(self.now, Instant)
             ),
         }
-        self.execute(update(downloads).where(*of).values(**values))
+        self.execute(update(downloads).where(*_HAS_KEY).values(**values), [*map(_key, refs)])
         self.has_messages = True
 
     def reply(
@@ -108,7 +116,7 @@ class UnitOfWork:
             "is_broadcast": notified.is_broadcast,
             "at": self.now,
         }
-        self.execute(insert(replies), row)
+        self._replies.append(row)
         self.has_messages = True
 
     def record(
@@ -133,7 +141,9 @@ class UnitOfWork:
         )
 
     def flush(self) -> None:
-        """Write the events, each chained to the one before it."""
+        """Write the replies, and the events, each chained to the one before it."""
+        if self._replies:
+            self.execute(insert(replies), self._replies)
         if not self.events:
             return
         newest = select(audit_events.c.hash).order_by(audit_events.c.id.desc()).limit(1)
@@ -147,8 +157,18 @@ class UnitOfWork:
             self.lines.append({**fields, "hash": previous})
 
 
-def _is_download(project_id: str, job_id: str) -> tuple[Any, Any]:
+def _is_download(
+    project_id: str | BindParameter[str], job_id: str | BindParameter[str]
+) -> tuple[Any, Any]:
     return downloads.c.project_id == project_id, downloads.c.job_id == job_id
+
+
+#: The condition of a statement for several downloads, each with the values of `_key`.
+_HAS_KEY = _is_download(bindparam("of_project"), bindparam("of_job"))
+
+
+def _key(ref: JobRef) -> dict[str, Any]:
+    return {"of_project": ref.project_id, "of_job": ref.job_id}
 
 
 @dataclass(eq=False)

@@ -69,7 +69,7 @@ class Expected:
     flags: dict[str, Any] = field(default_factory=dict)  #: what Atlas says of the job
     opened: OpenRequest | None = None
     stored_time: datetime | None = None  #: of auto-cancel, until it is used or ended
-    is_stored: bool = False
+    had_time: bool = False
     bot_saw_end: bool = False
     #: The submits that made requests, by their keys.
     submits: dict[str, tuple[ActingPerson, bool]] = field(default_factory=dict)
@@ -106,11 +106,11 @@ class Expected:
     # What the bot reads.
 
     def listed(self, now: datetime) -> None:
-        if not self.is_stored:
-            is_new = self.ref.started_at > START
-            cancels = self.policy.auto_cancel_after and not self.policy.read_only
-            self.stored_time = now + AFTER if is_new and cancels else None
-        self.is_stored = True
+        is_new = self.ref.started_at > START
+        cancels = self.policy.auto_cancel_after and not self.policy.read_only
+        was_decided = self.had_time or State.DENIED in self.ends or self.has_ended
+        if is_new and cancels and not was_decided:
+            self.stored_time, self.had_time = now + AFTER, True
         self.bot_saw_end = self.has_ended
 
     def replaced(self, policy_name: str, now: datetime) -> None:

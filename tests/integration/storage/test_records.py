@@ -225,6 +225,27 @@ async def test_auto_cancel_makes_a_request_of_the_bot_and_shows_it(record: Recor
     assert await record.wanted_version() > shown
 
 
+@pytest.mark.parametrize(("decided_by", "has_time"), [(None, True), (RINA, True), (ADA, False)])
+async def test_new_download_that_is_stored_without_a_time_gets_it_when_it_is_listed(
+    decided_by: ActingPerson | None, has_time: bool, record: Record
+) -> None:
+    """The command line stores it without one, or the bot before auto-cancel is switched on."""
+    await record.env.downloads.start_watch(PROJECT, START)
+    request = await record.submit(POLICY)
+    if decided_by:  # Rina withdraws the request; Ada lets the download run
+        await record.let_run(decided_by, request)
+    shown = await record.wanted_version()
+    listed_at = record.wait(10)
+    await record.env.see()
+    is_shown = await record.wanted_version() > shown
+    record.wait(10)
+    await record.env.see()
+
+    time = (await record.env.download()).auto_cancel_at
+    assert time == (listed_at + timedelta(seconds=90) if has_time else None)
+    assert is_shown is has_time
+
+
 async def test_auto_cancel_time_is_used_once_also_where_its_run_fails(record: Record) -> None:
     await record.env.list_new()
     used_at = record.wait(90)
@@ -523,6 +544,16 @@ async def test_download_is_kept_for_ninety_days(seconds: int, deleted: int, reco
     record.wait(timedelta(days=90, seconds=seconds).total_seconds())
 
     assert await record.env.downloads.delete_old() == deleted
+
+
+async def test_ended_download_whose_row_was_deleted_is_not_announced_again(record: Record) -> None:
+    await record.env.list_new(REF, failed=True)
+    record.wait(timedelta(days=90, seconds=1).total_seconds())
+    assert await record.env.downloads.delete_old() == 1
+
+    await record.env.see()
+
+    assert await record.env.downloads.get(PROJECT, REF.job_id) is None
 
 
 async def test_old_download_with_an_open_request_is_kept(record: Record) -> None:

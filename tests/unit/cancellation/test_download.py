@@ -147,6 +147,7 @@ def test_download_that_atlas_lists_again_goes_on(later: timedelta) -> None:
 NEW = START - MINUTE
 TIMES = [
     (AUTO_CANCEL, NEW, {}, START + timedelta(seconds=95)),
+    (AUTO_CANCEL, START + timedelta(days=1), {}, START + timedelta(seconds=95)),  # a clock ahead
     # the same second: ids have whole seconds
     (AUTO_CANCEL, START + timedelta(seconds=0.9), {}, START + timedelta(seconds=95)),
     (AUTO_CANCEL, START + timedelta(seconds=1), {}, None),  # it ran already at the first start
@@ -170,8 +171,22 @@ def test_new_download_gets_its_time_when_it_is_stored(
 
 
 def test_newness_follows_from_the_id_and_the_first_start_of_the_watch() -> None:
-    assert is_new(REF, START - MINUTE)
-    assert not is_new(REF, START + MINUTE)
+    assert is_new(REF, START - MINUTE, START)
+    assert not is_new(REF, START + MINUTE, START + MINUTE)
+
+
+@pytest.mark.parametrize(
+    ("watch_started_at", "hours", "expected"),
+    [
+        (START + timedelta(days=1), 3, True),
+        (START + timedelta(days=1), 4, False),
+        (START + MINUTE, 0, False),  # clocks of two machines may differ by so much
+    ],
+)
+def test_download_that_may_go_on_is_new_where_the_first_start_is_later_than_now(
+    watch_started_at: datetime, hours: int, *, expected: bool
+) -> None:
+    assert is_new(REF, watch_started_at, START + timedelta(hours=hours)) is expected
 
 
 def test_time_stands_until_it_is_used_or_let_run() -> None:
