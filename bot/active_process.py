@@ -37,8 +37,6 @@ IDENTITY_PAUSE = 2.0  #: seconds between two tries to learn the bot's own ids
 #: Seconds for Slack to name the bot, before rights count as not checked: waiting longer would let
 #: the copy go.
 IDENTITY_WITHIN = 5.0
-#: Seconds for Atlas to name the projects, before a watch counts under a project's id.
-NAMES_WITHIN = 2.0
 
 log = structlog.get_logger(__name__)
 
@@ -64,7 +62,6 @@ class ActiveProcess:
         self._directory: Directory | None = None
         self._slack_problem = "Slack has not named the bot yet."
         self._is_named = asyncio.Event()  # the bot in Slack
-        self._has_names = asyncio.Event()  # the projects, once Atlas was asked
         self.stores = core.stores(core.lease, self._wake_outbox)
         metrics = core.metrics
         self.observations = Observations(
@@ -142,7 +139,7 @@ class ActiveProcess:
             Loop("settings of this start", deadlines.apply_settings),
             Loop("cleaning", deadlines.clean),
             Loop("follower", follower.run),
-            Loop("names", self._read_names),
+            Loop("names", core.projects.read_names),
             Loop("measures", partial(repeat, self._measure, MEASURE_INTERVAL, "not measured")),
             *(
                 Loop(f"watch of {project.id}", partial(self._watch, project.id))
@@ -150,11 +147,6 @@ class ActiveProcess:
                 if project.is_watched
             ),
         ]
-
-    async def _read_names(self) -> None:
-        await self.core.projects.read_names_once()
-        self._has_names.set()
-        await self.core.projects.read_names()
 
     async def _watch(self, project_id: str) -> None:
         project = self.core.projects.get(project_id)
@@ -167,8 +159,6 @@ class ActiveProcess:
             self.core.now,
         )
         await watch.start(self._started_at)
-        await wait_up_to(NAMES_WITHIN, self._has_names)
-        self.core.metrics.watch(project.name)
         await watch.run()
 
     def _loops_with_slack(self, client: SlackClient, identity: Identity) -> list[Loop]:
@@ -261,10 +251,10 @@ class ActiveProcess:
     async def _measure(self) -> None:
         """Update the gauges that the database gives."""
         try:
-            self.core.metrics.pending.set(await self.stores.requests.count_open())
+            pending = await self.stores.requests.count_open()
             oldest = await self.stores.outbox.oldest()
         except StorageError as error:
             log.info("not measured", why=str(error))
             return
         age = (self.core.now() - oldest).total_seconds() if oldest else 0.0
-        self.core.metrics.oldest_unposted.set(max(0.0, age))
+        self.core.metrics.set_backlog(pending, age)

@@ -46,7 +46,7 @@ class Bot:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.metrics = Metrics()
+        self.metrics = Metrics(project.label for project in settings.projects)
         self.core = Core(settings, self.metrics)
         self._roles = RoleKeeper(self.core.lease, self._run_active, on_role=self._count_role)
         self._parts: ActiveProcess | None = None
@@ -94,7 +94,12 @@ class Bot:
             self._parts = None
 
     def _count_role(self, role: Role) -> None:
-        self.metrics.active.set(role is Role.ACTIVE)
+        if role is Role.STANDBY:
+            self.metrics.become_standby()
+            return
+        projects = self.core.projects
+        watched = (projects.label_of(project.id) for project in projects if project.is_watched)
+        self.metrics.become_active(watched, self.core.now())
 
     async def _readiness(self) -> Readiness:
         problems = {}

@@ -20,21 +20,21 @@ class Observations:
 
     projects: Projects
     now: Callable[[], datetime]
-    on_seen: Callable[[str], None] = lambda _project: None  #: with the project's name
+    on_seen: Callable[[str], None] = lambda _project: None  #: with the project's label
     on_detected: Callable[[float], None] = lambda _seconds: None  #: from the start
     on_link_seen: Callable[[str], None] = lambda _project: None
     on_round: Callable[[str, datetime], None] = lambda _project, _at: None
 
     def report_round(self, project_id: str, began: datetime) -> None:
         """Note a complete look at all clusters of a project."""
-        self.on_round(self.projects.name_of(project_id), began)
+        self.on_round(self.projects.label_of(project_id), began)
 
     def report(self, changes: Changes) -> None:
         """Write the log lines `download_seen` and `download_ended`, and count."""
         for download in changes.seen:
             self._report_seen(download, is_new=download in changes.new)
         for download in changes.link_seen:
-            self.on_link_seen(self.projects.name_of(download.ref.project_id))
+            self.on_link_seen(self.projects.label_of(download.ref.project_id))
         for download in changes.ended:
             log.info(
                 "download_ended",
@@ -46,7 +46,7 @@ class Observations:
 
     def _report_seen(self, download: Download, *, is_new: bool) -> None:
         log.info("download_seen", **self._place(download), started=download.started_at.isoformat())
-        self.on_seen(self.projects.name_of(download.ref.project_id))
+        self.on_seen(self.projects.label_of(download.ref.project_id))
         if is_new:  # others were running before the watch first started
             self.on_detected((self.now() - download.started_at).total_seconds())
 

@@ -38,6 +38,7 @@ class Projects:
 
     def __init__(self, projects: Iterable[Project]) -> None:
         self._projects = {project.id: project for project in projects}
+        self._labels = {project.id: project.name for project in self}
 
     def __iter__(self) -> Iterator[Project]:
         return iter(list(self._projects.values()))
@@ -64,6 +65,10 @@ class Projects:
     def name_of(self, project_id: str) -> str:
         project = self.get_or_none(project_id)
         return project.name if project else project_id
+
+    def label_of(self, project_id: str) -> str:
+        """Return the name of the settings, else the id: unlike the name, it never changes."""
+        return self._labels.get(project_id, project_id)
 
     async def read_names(self) -> None:
         """Read the names that the settings lack, until all are known."""

@@ -1,6 +1,6 @@
 """The metrics that `/metrics` serves."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import partial
 from itertools import product
@@ -18,8 +18,7 @@ from prometheus_client import (
 from bot.cancellation.request import State
 
 NAMESPACE = "cancel_restore"
-#: Answers of Atlas that raise an alert. Their counters exist at 0 from the start: Prometheus sees
-#: no increase in a series that begins at 1.
+#: Answers of Atlas that raise an alert; their counters exist from the start.
 METHODS = ("GET", "DELETE")
 ALERT_STATUSES = ("401", "403", "429")
 NO_ANSWER = "none"  #: the status of a call without an answer
@@ -34,23 +33,29 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no
 
 
 class Metrics:
-    """The metrics of one process, in a registry of their own."""
+    """The metrics of one process, in a registry of their own.
 
-    def __init__(self) -> None:
+    Every counter that an alert reads exists at 0 from the start of the process: Prometheus sees no
+    increase in a series that begins at 1. Gauges show something in the active process alone: an
+    old value would raise an alert beside the process that took over.
+    """
+
+    def __init__(self, projects: Iterable[str] = ()) -> None:
+        """Take the labels of all projects; none of them changes."""
         self._registry = CollectorRegistry()
         self._counter = partial(Counter, namespace=NAMESPACE, registry=self._registry)
         self._gauge = partial(Gauge, namespace=NAMESPACE, registry=self._registry)
         self._histogram = partial(Histogram, namespace=NAMESPACE, registry=self._registry)
         self._add_requests()
         self._add_atlas()
-        self._add_downloads()
+        self._add_downloads(projects)
         self._add_process()
 
     def _add_requests(self) -> None:
         self.requests = self._counter("requests", "Requests that entered a state.", ["state"])
         for state in State:
             self.requests.labels(state=state)
-        self.pending = self._gauge("pending_requests", "Requests that have not ended.")
+        self._pending = self._gauge("pending_requests", "Requests that have not ended.")
         self.cancelled_before_link = self._counter(
             "cancelled_before_link", "Cancelled downloads whose link was never seen."
         )
@@ -77,16 +82,20 @@ class Metrics:
             "atlas_login_refused", "Calls for which Atlas refused the key or the service account."
         )
 
-    def _add_downloads(self) -> None:
+    def _add_downloads(self, projects: Iterable[str]) -> None:
         self._watch_success = self._gauge(
             "watch_last_success_timestamp_seconds",
-            "When the last complete look at all clusters of a project began.",
+            "When the last complete look at all clusters of a project began, or the process became"
+            " active.",
             ["project"],
         )
         self._seen = self._counter("downloads_seen", "Downloads that the watch saw.", ["project"])
         self._live = self._counter(
             "downloads_live_link", "Downloads whose link was seen.", ["project"]
         )
+        for project in projects:
+            self._seen.labels(project=project)
+            self._live.labels(project=project)
         self._detection = self._histogram(
             "detection_seconds",
             "Time from the start of a download until it was stored and announced.",
@@ -97,16 +106,26 @@ class Metrics:
         self._ack = self._histogram(
             "ack_seconds", "Time until Slack had its acknowledgement.", buckets=ACK_BUCKETS
         )
-        self.oldest_unposted = self._gauge(
+        self._oldest_unposted = self._gauge(
             "oldest_unposted_seconds", "Age of the oldest change that Slack does not show, or 0."
         )
         self.dropped_posts = self._counter("dropped_posts", "Posts that Slack refused for good.")
-        self.active = self._gauge("active", "1 in the active process, 0 in a standby.")
+        self._active = self._gauge("active", "1 in the active process, 0 in a standby.")
+        self._is_active = False
 
-    def watch(self, project: str) -> None:
-        """Let the series of a watched project begin at 0."""
-        self._seen.labels(project=project)
-        self._live.labels(project=project)
+    def become_active(self, watched: Iterable[str], at: datetime) -> None:
+        """Show the age of each project's watch from now on, also where no look is ever complete."""
+        self._is_active = True
+        self._active.set(1)
+        for project in watched:
+            self.set_round(project, at)
+
+    def become_standby(self) -> None:
+        """Take back what the gauges of the active process say."""
+        self._is_active = False
+        for gauge in (self._active, self._pending, self._oldest_unposted):
+            gauge.set(0)
+        self._watch_success.clear()
 
     def count_event(self, event: Mapping[str, Any]) -> None:
         """Count the state that an audit event enters."""
@@ -135,7 +154,14 @@ class Metrics:
         self._live.labels(project=project).inc()
 
     def set_round(self, project: str, at: datetime) -> None:
-        self._watch_success.labels(project=project).set(at.timestamp())
+        if self._is_active:
+            self._watch_success.labels(project=project).set(at.timestamp())
+
+    def set_backlog(self, pending: int, oldest_unposted: float) -> None:
+        """Note the requests that have not ended, and the age of what Slack does not show."""
+        if self._is_active:
+            self._pending.set(pending)
+            self._oldest_unposted.set(max(oldest_unposted, 0.0))
 
     def observe_detection(self, seconds: float) -> None:
         self._detection.observe(max(seconds, 0.0))

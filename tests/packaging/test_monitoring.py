@@ -2,21 +2,21 @@
 
 import json
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from bot.cancellation.request import State
 from bot.web.metrics import AUTO_CANCEL_ENDS, Metrics
-from tests.support.required_programs import needs
+from tests.support.alerts import MONITORING, promtool
+from tests.support.alerts import RULES as ALERTS
 
-ALERTS = Path("docs/monitoring/alerts.yaml")
 CASES = Path(__file__).with_name("alerts.yaml")
-DASHBOARD: dict[str, Any] = json.loads(
-    Path("docs/monitoring/dashboard.json").read_text(encoding="utf-8")
-)
+KUBERNETES = Path("docs/deploy/kubernetes.yaml")
+EVENTS = Path("tests/acceptance/serve/test_alarms.py")
+DASHBOARD: dict[str, Any] = json.loads((MONITORING / "dashboard.json").read_text(encoding="utf-8"))
 PANELS = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
 RULES = [
     rule
@@ -24,15 +24,6 @@ RULES = [
     for rule in group["rules"]
 ]
 QUERIES = [*PANELS, *(rule["expr"] for rule in RULES)]
-
-
-def promtool(*arguments: str | Path) -> str:
-    result = subprocess.run(
-        [needs("promtool", "prometheus"), *arguments], capture_output=True, text=True, check=False
-    )
-
-    assert result.returncode == 0, result.stdout + result.stderr
-    return result.stdout + result.stderr
 
 
 def test_promtool_accepts_the_alert_rules() -> None:
@@ -52,10 +43,46 @@ def test_alerts_fire_at_their_thresholds_and_are_silent_otherwise() -> None:
     promtool("test", "rules", CASES)
 
 
-def test_every_alert_fires_in_a_case() -> None:
-    cases = CASES.read_text(encoding="utf-8")
+def test_every_alert_fires_in_a_case_or_by_an_event() -> None:
+    fires = set(re.findall(r"alertname\W+CancelRestore(\w+)", CASES.read_text(encoding="utf-8")))
+    fires |= set(re.findall(r"alert\(\"(\w+)\"", EVENTS.read_text(encoding="utf-8")))
 
-    assert [rule["alert"] for rule in RULES if rule["alert"] not in cases] == []
+    assert fires == {rule["alert"].removeprefix("CancelRestore") for rule in RULES}
+
+
+@pytest.mark.parametrize("name", ["prometheus.yaml", "prometheus-kubernetes.yaml"])
+def test_scrape_configuration_gives_the_job_of_the_rules(name: str) -> None:
+    promtool("check", "config", MONITORING / name)
+
+    assert scrape_config(name)["job_name"] == "cancel-restore"
+
+
+def scrape_config(name: str) -> dict[str, Any]:
+    configuration = yaml.safe_load((MONITORING / name).read_text(encoding="utf-8"))
+    (scrape,) = configuration["scrape_configs"]
+    return dict(scrape)
+
+
+def test_pods_of_the_deployment_are_scraped_under_the_job_of_the_rules() -> None:
+    deployment = next(
+        item["spec"]["template"]
+        for item in yaml.safe_load_all(KUBERNETES.read_text(encoding="utf-8"))
+        if item["kind"] == "Deployment"
+    )
+    labels: dict[str, str] = deployment["metadata"]["labels"]
+    (container,) = deployment["spec"]["containers"]
+    scrape = scrape_config("prometheus-kubernetes.yaml")
+    discovery = scrape["kubernetes_sd_configs"][0]["selectors"]
+    keep = scrape["relabel_configs"][0]
+    monitor = yaml.safe_load((MONITORING / "podmonitor.yaml").read_text(encoding="utf-8"))["spec"]
+
+    assert labels[monitor["jobLabel"]] == "cancel-restore"
+    assert monitor["selector"]["matchLabels"].items() <= labels.items()
+    assert [(e["port"], e["path"]) for e in monitor["podMetricsEndpoints"]] == [
+        (port["name"], "/metrics") for port in container["ports"]
+    ]
+    assert discovery == [{"role": "pod", "label": "app.kubernetes.io/name=cancel-restore"}]
+    assert (keep["regex"], keep["action"]) == (monitor["podMetricsEndpoints"][0]["port"], "keep")
 
 
 def series() -> set[str]:

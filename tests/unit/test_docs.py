@@ -101,13 +101,19 @@ def names_below(heading: str) -> list[str]:
     return [name for cell in cells for name in re.findall(r"`([^`{]+)[^`]*`", cell)]
 
 
-def test_tables_of_operations_have_every_metric_alert_event_and_state() -> None:
-    alerts = [rule["alert"] for group in ALERTS["groups"] for rule in group["rules"]]
-
+def test_tables_of_operations_have_every_metric_event_and_state() -> None:
     assert sorted(names_below("Metrics")) == sorted(series())
-    assert sorted(names_below("Alerts")) == sorted(alerts)
     assert sorted(names_below("Events")) == sorted(EventName)
     assert sorted(names_below("States")) == sorted(State)
+
+
+def test_each_alert_leads_to_its_heading_in_operations() -> None:
+    rules = {rule["alert"]: rule for group in ALERTS["groups"] for rule in group["rules"]}
+
+    assert re.findall(r"^### (CancelRestore\w+)$", OPERATIONS, re.MULTILINE) == list(rules)
+    assert {name: rule["annotations"]["runbook_url"] for name, rule in rules.items()} == {
+        name: f"docs/operations.md#{name.lower()}" for name in rules
+    }
 
 
 def series() -> set[str]:

@@ -42,6 +42,7 @@ async def test_name_that_the_settings_lack_is_read_from_atlas(
 
     assert await projects.read_names_once() is is_known
     assert projects.name_of(PROJECT) == after
+    assert projects.label_of(PROJECT) == name
 
 
 def test_name_is_asked_for_each_minute_until_it_is_known() -> None:

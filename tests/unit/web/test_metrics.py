@@ -1,12 +1,13 @@
 """Names and labels of metrics are a contract with dashboards and alert rules."""
 
-from datetime import UTC, datetime
+from datetime import timedelta
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from bot.cancellation.request import State
 from bot.web.metrics import Metrics
+from tests.support.domain import START
 
 #: Every metric and its labels: section "metrics" of the page about operations lists the same.
 CONTRACT = {
@@ -27,6 +28,8 @@ CONTRACT = {
     "cancel_restore_active": set(),
 }
 
+LAST_SUCCESS = "cancel_restore_watch_last_success_timestamp_seconds,project=shop"
+
 
 def samples(metrics: Metrics) -> dict[str, float]:
     families = text_string_to_metric_families(metrics.render().decode())
@@ -38,9 +41,8 @@ def samples(metrics: Metrics) -> dict[str, float]:
 
 
 def test_metrics_are_those_of_the_contract_with_their_labels() -> None:
-    metrics = Metrics()
-    metrics.watch("shop")
-    metrics.set_round("shop", datetime.now(UTC))
+    metrics = Metrics(["shop"])
+    metrics.become_active(["shop"], START)
     shown: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(metrics.render().decode()):
         name = f"{family.name}_total" if family.type == "counter" else family.name
@@ -52,8 +54,7 @@ def test_metrics_are_those_of_the_contract_with_their_labels() -> None:
 
 def test_series_that_alerts_count_exist_at_zero_from_the_start() -> None:
     """Prometheus sees no increase in a series that begins at 1."""
-    metrics = Metrics()
-    metrics.watch("shop")
+    metrics = Metrics(["shop"])
     expected = {f"cancel_restore_requests_total,state={state}" for state in State}
     expected |= {
         f"cancel_restore_atlas_requests_total,method={method},status={status}"
@@ -69,6 +70,28 @@ def test_series_that_alerts_count_exist_at_zero_from_the_start() -> None:
     shown = samples(metrics)
 
     assert {name: shown.get(name) for name in expected} == dict.fromkeys(expected, 0.0)
+
+
+def test_gauges_of_a_process_that_is_not_active_show_nothing() -> None:
+    """Else an old value would raise an alert beside the process that took over."""
+    metrics = Metrics(["shop"])
+    fresh = samples(metrics)
+
+    metrics.become_active(["shop"], START)
+    assert samples(metrics)[LAST_SUCCESS] == START.timestamp()
+    metrics.set_round("shop", START + timedelta(minutes=1))
+    metrics.set_backlog(25, 90.0)
+    assert samples(metrics) == fresh | {
+        LAST_SUCCESS: START.timestamp() + 60,
+        "cancel_restore_active": 1,
+        "cancel_restore_pending_requests": 25,
+        "cancel_restore_oldest_unposted_seconds": 90,
+    }
+
+    metrics.become_standby()
+    metrics.set_round("shop", START)  # of a part that ends late
+    metrics.set_backlog(25, 90.0)
+    assert samples(metrics) == fresh
 
 
 @pytest.mark.parametrize(
