@@ -49,7 +49,7 @@ def gate_of(
 class SharedRead(Generic[T]):
     """A read of a list that runs or succeeded."""
 
-    demand: Demand
+    priority: Priority
     since: datetime  #: of events: from when on the answer has them
     began: float | None = None  #: when its first call was sent; None before
     read_at: datetime | None = None  #: the same by the clock of the callers
@@ -94,9 +94,6 @@ class SharedReads:
         read = self._reusable(key, priority, max_age, since)
         if read is None:
             read = self._start(key, load, priority, since)
-        elif priority < read.demand.priority:
-            read.demand.priority = priority
-            self.limiter.reconsider()
         # A new read ends a little earlier by itself, with the better error.
         return await cast("SharedRead[T]", read).wait(timeout_of(priority) + 1)
 
@@ -106,15 +103,17 @@ class SharedReads:
         read = self._latest.get(key)
         if read is None or priority is Priority.CANCEL or read.since > since:
             return None
-        if read.began is None:  # a person does not wait with a read of the watch for its turn
-            return read if read.demand.priority.is_watch == priority.is_watch else None
+        if read.began is None:  # it waits for its turn, no longer than a read of its own would
+            is_alike = read.priority.is_watch == priority.is_watch
+            return read if is_alike and read.priority <= priority else None
         age = self.monotonic() - read.began
         is_young = age < max_age or (not read.task.done() and age < SHARED_WITHIN)
         return read if is_young else None
 
     def _start(self, key: str, load: Load[T], priority: Priority, since: datetime) -> SharedRead[T]:
-        read: SharedRead[T] = SharedRead(Demand(self.project_id, priority), since)
-        gate = gate_of(self.limiter, read.demand, lambda: self._begin(read))
+        read: SharedRead[T] = SharedRead(priority, since)
+        demand = Demand(self.project_id, priority)
+        gate = gate_of(self.limiter, demand, lambda: self._begin(read))
         read.task = asyncio.create_task(load(gate))
         self._tasks.add(read.task)
         if priority is not Priority.CANCEL:

@@ -31,6 +31,8 @@ CONCURRENT_READS = 8  #: clusters of one project that are read side by side
 #: After an event of a start all clusters are read until its job is listed: seconds before each
 #: sweep over them.
 SWEEPS_AFTER = (0.0, 3.0, 6.0, 9.0)
+#: Seconds for which the activity feed waits for the first look, where that takes longer.
+FIRST_LOOK_WITHIN = 30.0
 RETRY = 5.0  #: seconds before the watch is started again, if the database does not answer
 
 _Signature: TypeAlias = tuple[object, ...]
@@ -60,6 +62,7 @@ class Watch:
         self._events: list[datetime] = []  # restore requests for which no sweep has begun yet
         self._has_events = asyncio.Event()
         self._wants_feed = asyncio.Event()
+        self._has_looked = asyncio.Event()
 
     async def run(self) -> None:
         """Watch until cancelled; `start` comes first."""
@@ -76,13 +79,15 @@ class Watch:
             await asyncio.sleep(RETRY)
 
     async def _follow_feed(self) -> None:
+        """Read the feed again and again, once the first look at the clusters is over."""
+        await wait_up_to(FIRST_LOOK_WITHIN, self._has_looked)
         while True:
+            self._wants_feed.clear()
             with log_errors("activity feed not followed", project=self.project.id):
                 if events := await self.feed.read():
                     self._events += events
                     self._has_events.set()
             await wait_up_to(self._until_next_feed(), self._wants_feed)
-            self._wants_feed.clear()
 
     def _until_next_feed(self) -> float:
         """Return the seconds; from `covers_next_at` on, *Let it run* is to count."""
@@ -94,9 +99,12 @@ class Watch:
         """Read all clusters in each interval."""
         while True:
             began, at = self.monotonic(), self.now()
+            # Without any cluster the process has not looked yet.
+            priority = Priority.ROUND if self._clusters else Priority.FIRST_LOOK
             with log_errors("watch round failed", project=self.project.id):
-                if await self._read_all(Priority.ROUND):
+                if await self._read_all(priority):
                     self.observations.report_round(self.project.id, at)
+            self._has_looked.set()
             await asyncio.sleep(max(0.0, began + self.interval - self.monotonic()))
 
     async def _sweeps(self) -> None:

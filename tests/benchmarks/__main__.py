@@ -17,7 +17,7 @@ import structlog
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import ack, burst, cancellation, detection, footprint, history
+from tests.benchmarks import ack, burst, cancellation, detection, footprint, history, start
 from tests.benchmarks.environment import Options
 from tests.benchmarks.older import checked_out
 from tests.benchmarks.results import Figure, commit_id, machine, page, record, today
@@ -25,7 +25,7 @@ from tests.support.sigterm import exit_on_sigterm
 
 MODULES = {
     module.__name__.rpartition(".")[2]: module
-    for module in (ack, burst, cancellation, detection, footprint, history)
+    for module in (ack, burst, cancellation, detection, footprint, history, start)
 }
 
 

@@ -161,9 +161,11 @@ def channel_id(number: int) -> str:
     return f"C0BENCH{number:04d}"
 
 
-def many_projects(projects: int, clusters: int) -> tuple[World, list[Cluster]]:
+def many_projects(
+    projects: int, clusters: int, world: World | None = None
+) -> tuple[World, list[Cluster]]:
     """Return a world of projects with their clusters, which one key may read and cancel in."""
-    world = World()
+    world = world or World()
     homes = [world.add_project(f"project-{number:02d}") for number in range(projects)]
     made = [
         world.add_cluster(homes[number % projects], f"cluster-{number:03d}")

@@ -105,30 +105,31 @@ async def test_read_for_a_run_is_never_shared_or_reused() -> None:
     assert len(project.asked) == 5
 
 
-async def test_person_does_not_wait_with_a_read_that_waits_for_the_pace_of_the_watch() -> None:
+@pytest.mark.parametrize("priority", [PERSON, Priority.FIRST_LOOK, WATCH])
+async def test_urgent_read_does_not_wait_with_a_read_of_a_round_for_its_turn(
+    priority: Priority,
+) -> None:
     project = SimulatedProject()
     project.jobs |= {f"c{number}": [] for number in range(30)}
     rounds = [project.gateway.jobs(name, Priority.ROUND) for name in [*project.jobs][::-1]]
     waiting = asyncio.gather(*rounds)
     await project.settle()
-    jobs = await project.result(project.gateway.jobs(CLUSTER, PERSON))
+    jobs = await project.result(project.gateway.jobs(CLUSTER, priority))
 
-    assert project.time.elapsed < 0.2
+    assert project.time.elapsed < 0.5
     assert len(jobs) == 1
     await project.result(waiting)
 
 
-async def test_request_in_the_feed_lifts_a_read_that_a_round_waits_for() -> None:
+async def test_round_waits_with_an_urgent_read_for_its_turn() -> None:
     project = SimulatedProject()
-    project.jobs |= {f"c{number}": [] for number in range(30)}
-    rounds = [project.gateway.jobs(name, Priority.ROUND) for name in [*project.jobs][::-1]]
-    waiting = asyncio.gather(*rounds)
+    reads = [project.gateway.jobs(name, WATCH) for name in ("another", CLUSTER)]
+    urgent = asyncio.gather(*reads, return_exceptions=True)
     await project.settle()
-    await project.result(project.gateway.jobs(CLUSTER, WATCH))
+    await project.result(project.gateway.jobs(CLUSTER, Priority.ROUND))
+    await urgent
 
-    assert project.time.elapsed < 0.5
-    await project.result(waiting)
-    assert project.lists == 31
+    assert project.lists == 2
 
 
 async def test_failed_read_is_not_reused() -> None:

@@ -60,6 +60,7 @@ async def test_watches_of_all_projects_make_at_most_ten_calls_a_second(priority:
     [
         (BACKUPS, Priority.WATCH, 125),
         (BACKUPS, Priority.ROUND, 125),
+        (BACKUPS, Priority.FIRST_LOOK, 125),
         (EVENTS, Priority.WATCH, 25),
         (BACKUPS, Priority.PERSON, 250),
         (EVENTS, Priority.PERSON, 50),
@@ -132,12 +133,12 @@ async def test_cancel_goes_while_persons_hold_every_place() -> None:
 async def test_lower_priorities_go_first_and_then_who_waits_longer() -> None:
     caller = Caller()
     await caller.call(Priority.WATCH, name="first")
-    names = ["round 1", "watch 1", "round 2", "watch 2"]
-    of = {"round": Priority.ROUND, "watch": Priority.WATCH}
+    names = ["round 1", "watch 1", "round 2", "watch 2", "look 1"]
+    of = {"round": Priority.ROUND, "watch": Priority.WATCH, "look": Priority.FIRST_LOOK}
     works = (caller.call(of[name.split()[0]], project=name, name=name) for name in names)
     await caller.result(asyncio.gather(*works))
 
-    assert caller.order == ["first", "watch 1", "watch 2", "round 1", "round 2"]
+    assert caller.order == ["first", "look 1", "watch 1", "watch 2", "round 1", "round 2"]
 
 
 async def test_rounds_leave_a_burst_for_a_request_in_the_feed() -> None:
@@ -208,26 +209,6 @@ async def test_cancelled_callers_free_their_places() -> None:
     await caller.calls(MAX_IN_FLIGHT, Priority.PERSON)
 
     assert caller.time.elapsed == pytest.approx(5.0)
-
-
-async def test_call_whose_priority_is_raised_overtakes_others() -> None:
-    caller = Caller()
-    await caller.call(Priority.WATCH, name="first")
-    demand = Demand("late", Priority.ROUND)
-
-    async def late() -> None:
-        async with caller.limiter.turn(demand, BACKUPS, math.inf):
-            caller.order.append("late")
-
-    works = asyncio.gather(
-        *(caller.call(Priority.ROUND, project=str(n), name=str(n)) for n in range(3)), late()
-    )
-    await caller.settle()
-    demand.priority = Priority.WATCH
-    caller.limiter.reconsider()
-    await caller.result(works)
-
-    assert caller.order == ["first", "late", "0", "1", "2"]
 
 
 @pytest.mark.parametrize(
