@@ -14,7 +14,10 @@ from tests.support.core import CoreEnvironment
 from tests.support.domain import POLICY
 from tests.support.postgres import PostgresServer
 
-READS = ("ORDER BY replies.id", "FROM requests")  #: the two statements about one message
+READS = (
+    "ORDER BY replies.id",
+    "ORDER BY requests.created_at",
+)  #: the two statements about one message
 
 
 async def test_reply_of_an_end_is_never_read_with_a_request_that_goes_on(
