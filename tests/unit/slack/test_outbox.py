@@ -4,11 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from itertools import count
 from typing import Any
 
 import pytest
-from sqlalchemy import update
 from structlog.testing import capture_logs
 
 from bot.cancellation.policy import Policies, Policy
@@ -28,8 +26,8 @@ from bot.slack.errors import (
 from bot.slack.outbox import BATCH, CHANNEL_PAUSE, ERROR_PAUSE, REFUSED_PAUSE, TURN, Outbox
 from bot.storage.download_store import Listing
 from bot.storage.outbox_store import OF_A_CHANNEL, Delivery, Waiting
-from bot.storage.tables import downloads
 from bot.tasks import cancel_and_wait
+from tests.support.backlog import copy_download, copy_reply
 from tests.support.clock import SimulatedLoop, simulated
 from tests.support.core import CoreEnvironment, core_environment
 from tests.support.domain import (
@@ -49,7 +47,7 @@ from tests.unit.slack.fake_slack import FakeSlack
 from tests.unit.slack.samples import LINKS
 
 POST, EDIT = "chat.postMessage", "chat.update"
-OTHER, DEAD_POLICY = "5b6212af90dc76637950a2c7", replace(POLICY, channel="C0DEAD")
+OTHER = "5b6212af90dc76637950a2c7"  #: another project
 
 
 @dataclass
@@ -83,6 +81,10 @@ class PostingBot:
         )
         self.core.on_messages = self.outbox.wake
 
+    def other_project(self, channel: str) -> Project:
+        policies = Policies(default=replace(POLICY, channel=channel))
+        return replace(self.core.project, id=OTHER, policies=policies)
+
     def drop(self) -> None:
         self.dropped += 1
 
@@ -100,19 +102,17 @@ def jobs(bot: PostingBot) -> list[str]:
 
 
 async def leave_behind(
-    bot: PostingBot, project: Project, number: int, *, has_replies: bool
+    bot: PostingBot, project: Project, number: int, *, has_replies: bool = False
 ) -> None:
     """Store downloads that Slack does not show, or only the replies of their live links."""
-    refs = [replace(job_ref(number=item + 1), project_id=project.id) for item in range(number)]
-    for link in [{}, LINK] if has_replies else [{}]:
-        jobs = [restore_job(ref, **link) for ref in refs]
-        listing = Listing(
-            project_id=project.id, cluster="prod-eu", jobs=jobs, read_at=bot.core.clock.now
-        )
-        await bot.core.downloads.record_listing(listing, project.policies.default)
+    ref, core = replace(REF, project_id=project.id), bot.core
+    jobs = [restore_job(ref, **(LINK if has_replies else {}))]
+    listing = Listing(project_id=project.id, cluster="prod-eu", jobs=jobs, read_at=core.clock.now)
+    await core.downloads.record_listing(listing, project.policies.default)
     if has_replies:
-        shown = {"ts": downloads.c.job_id, "shown_version": downloads.c.wanted_version}
-        await bot.core.database.write(lambda db: db.execute(update(downloads).values(**shown)))
+        await core.outbox.message_shown(ref, 1, "C0DEAD", "1.0")
+        await core.database.write(lambda db: copy_reply(db, ref, number))
+    await core.database.write(lambda db: copy_download(db, ref, number))
 
 
 @pytest.fixture
@@ -421,17 +421,29 @@ async def test_channel_that_takes_no_post_is_tried_once_every_30_seconds(bot: Po
 async def test_backlog_that_slack_does_not_take_delays_no_other_project(
     bot: PostingBot, what: str
 ) -> None:
-    dead = replace(bot.core.project, id=OTHER, policies=Policies(default=DEAD_POLICY))
-    await leave_behind(bot, dead, BATCH + 1, has_replies=what == "replies")
+    channel = "C0OPS" if what == "unnamed project" else "C0DEAD"
+    dead = bot.other_project(channel)
+    bot.start_outbox(Projects([bot.core.project, *([dead] if channel == "C0DEAD" else [])]))
     bot.slack.failing_channels["C0DEAD"] = CannotPost("is_archived")
-    projects = [bot.core.project] if what == "unnamed project" else [bot.core.project, dead]
-    bot.start_outbox(Projects(projects))
-    await bot.look()
     await bot.core.see()
+    seen_at = bot.core.clock.now
+    bot.core.clock.advance(1)
+    await leave_behind(bot, dead, BATCH + 1, has_replies=what == "replies")
+    await bot.look(2)
+
+    assert jobs(bot) == [REF.job_id]
+    assert await bot.core.outbox.oldest() == seen_at + timedelta(seconds=1)
+
+
+async def test_long_backlog_of_a_channel_hides_no_other_channel(bot: PostingBot) -> None:
+    other = bot.other_project("C0OTHER")
+    bot.start_outbox(Projects([bot.core.project, other]))
+    await bot.core.see()
+    bot.core.clock.advance(1)
+    await leave_behind(bot, other, BATCH + 1)
     await bot.look()
 
-    assert [item["channel"] for item in bot.slack.roots] == ["C0OPS"]
-    assert await bot.core.outbox.oldest() == START + timedelta(seconds=5)
+    assert {item["channel"] for item in bot.slack.roots} == {"C0OPS", "C0OTHER"}
 
 
 async def test_message_of_an_archived_channel_is_edited_when_the_channel_is_back(
@@ -481,14 +493,16 @@ async def test_backlog_after_an_outage_begins_with_requests_and_then_the_newest(
     assert jobs(bot) == [refs[number].job_id for number in (1, 3, 2, 0)]
 
 
-async def test_old_message_has_its_turn_in_a_channel_with_ever_new_ones(bot: PostingBot) -> None:
-    numbers = count(2)
-    await bot.core.see()
-    while REF.job_id not in jobs(bot):
-        assert next(numbers) < 200
-        new = [job_ref(number=next(numbers)) for _ in range(3)]
-        await bot.core.see(REF, *new)
+async def test_oldest_message_has_its_turn_in_a_channel_with_ever_new_ones(
+    bot: PostingBot,
+) -> None:
+    newer = [job_ref(number=number) for number in range(2, 50)]
+    for seconds in range(round(TURN) + 1):
+        await bot.core.see(REF, *newer[: 2 * OF_A_CHANNEL + 2 * seconds])
         await bot.look(2, after=1)
+
+    assert REF.job_id in jobs(bot)
+    assert newer[0].job_id not in jobs(bot)
 
 
 async def test_thread_that_takes_no_reply_holds_no_other_download_up(bot: PostingBot) -> None:
