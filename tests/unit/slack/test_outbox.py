@@ -461,12 +461,20 @@ async def test_message_of_an_archived_channel_is_edited_when_the_channel_is_back
     assert len(bot.slack.replies) == 1
 
 
-async def test_first_post_waits_for_the_channel_of_the_settings_of_today(bot: PostingBot) -> None:
-    await bot.core.see()  # its row names C0OPS
-    today = {PROJECT: "C0NEW"}
+async def test_download_is_due_only_where_slack_takes_its_next_call(bot: PostingBot) -> None:
+    async def is_due(**waiting: Any) -> bool:
+        """Whether the store returns it, where first posts go to another channel by now."""
+        return bool(await bot.core.outbox.due(10, Waiting(**waiting), {PROJECT: "C0NEW"}))
 
-    assert await bot.core.outbox.due(10, Waiting(posts={"C0OPS"}), today)
-    assert not await bot.core.outbox.due(10, Waiting(posts={"C0NEW"}), today)
+    await bot.core.see()
+    posts = [await is_due(posts={channel}) for channel in ("C0OPS", "C0NEW")]
+    await bot.core.outbox.message_shown(REF, 1, "C0OPS", "1.0")
+    await bot.core.ask()
+    here, thread = {"C0OPS"}, {("C0OPS", "1.0")}
+    edits = [await is_due(posts=here), await is_due(posts=here, edits=here)]
+    replies = [await is_due(every_edit=True), await is_due(every_edit=True, threads=thread)]
+
+    assert posts == edits == replies == [True, False]
 
 
 async def test_downloads_in_delivery_or_held_take_no_turn_of_others(bot: PostingBot) -> None:
