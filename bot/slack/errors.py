@@ -95,14 +95,15 @@ ERROR_CODES: Mapping[type[SlackError], tuple[str, ...]] = {
         "access_denied", "team_access_not_granted", "posting_to_channel_denied",
         "ekm_access_denied", "enterprise_is_restricted", "external_channel_migrating",
         "team_not_found",
+        "is_inactive",  # of an edit: the channel is archived
     ),
     ThreadClosed: (
         "restricted_action_non_threadable_channel", "restricted_action_thread_locked",
     ),
     MissingScope: ("missing_scope", "no_permission"),
     MessageGone: (
-        "message_not_found", "cant_update_message", "edit_window_closed", "is_inactive",
-        "thread_not_found", "cannot_reply_to_message",
+        "message_not_found", "cant_update_message", "edit_window_closed", "thread_not_found",
+        "cannot_reply_to_message",
     ),
     AlreadyPosted: (
         "duplicate_message_not_found", "duplicate_channel_not_found", "duplicate_client_msg_id",

@@ -29,11 +29,14 @@ from bot.slack.errors import (
 from bot.slack.links import Links
 from bot.slack.pace import Pace
 from bot.slack.replies import is_late, reply_message
-from bot.storage.outbox_store import Delivery, OutboxStore, Reply
+from bot.storage.outbox_store import Delivery, OutboxStore, Reply, Waiting
 from bot.tasks import cancel_and_wait, log_errors, wait_up_to
 
 POLL = 1.0  #: seconds between two looks, when nothing wakes the outbox
-BATCH = 500  #: downloads in one look: a channel that takes no post must not hide the others
+BATCH = 500  #: downloads in one look
+#: Seconds of a turn; in the last one the oldest come first, which new ones else might overtake
+#: for ever.
+TURN = 10.0
 CHANNEL_PAUSE = 30.0  #: seconds between two tries in a channel that takes no post
 REFUSED_PAUSE = 30.0  #: seconds between two tries of a message that Slack refuses
 ERROR_PAUSE = 2.0  #: seconds after another error of Slack
@@ -43,6 +46,7 @@ FIRST_VERSION = 1  #: of a message
 NAMESPACE = uuid.UUID("5f0c3c55-6d0b-4d6c-9f5e-1f1a9f6f4a10")
 #: What Slack refuses for good; `_send` has tried a short text then.
 REFUSALS = (ContentRefused, SlackRejected)
+POST, EDIT = "chat.postMessage", "chat.update"
 Arguments: TypeAlias = dict[str, Any]
 
 log = structlog.get_logger(__name__)
@@ -74,6 +78,7 @@ class Outbox:
     def __post_init__(self) -> None:
         self._wake = asyncio.Event()
         self._pace = Pace(self.monotonic)
+        self._started_at = self.monotonic()
         self._failing: set[str] = set()  # channels that take no post
         self._unknown: set[str] = set()  # projects that the settings do not name
         self._held_until: dict[JobRef, float] = {}  # messages that failed
@@ -96,17 +101,34 @@ class Outbox:
             await cancel_and_wait(*self._tasks.values())
 
     async def deliver(self) -> None:
-        """Begin to deliver everything that is due; a slow download holds no other one up."""
+        """Begin to deliver what Slack takes now; what it does not take holds nothing else up.
+
+        In a channel the downloads with an open request come first, which need people, and then the
+        newest, which can still be cancelled.
+        """
         now = self.monotonic()
         self._held_until = {ref: until for ref, until in self._held_until.items() if until > now}
-        due = await self.store.due(BATCH)
-        # A request must not wait behind a burst of announcements: it needs people, or has ended.
-        for delivery in sorted(due, key=lambda delivery: not delivery.requests):
+        policies = {project.id: project.policies.default for project in self.projects}
+        channels = {id_: policy.channel for id_, policy in policies.items() if policy.channel}
+        is_turn_of_oldest = (now - self._started_at) % TURN >= TURN - POLL
+        for delivery in await self.store.due(
+            BATCH, self._waiting(), channels, oldest_first=is_turn_of_oldest
+        ):
             ref = delivery.download.ref
-            if ref not in self._tasks and ref not in self._held_until:
-                task = asyncio.create_task(self._deliver(delivery), name=f"deliver {ref.job_id}")
-                self._tasks[ref] = task
-                task.add_done_callback(partial(self._done, ref))
+            task = asyncio.create_task(self._deliver(delivery), name=f"deliver {ref.job_id}")
+            self._tasks[ref] = task
+            task.add_done_callback(partial(self._done, ref))
+
+    def _waiting(self) -> Waiting:
+        in_delivery = {ref for ref, task in self._tasks.items() if not task.done()}
+        return Waiting(
+            downloads={*in_delivery, *self._held_until},
+            projects=self._unknown,
+            posts=self._pace.closed_channels(POST),
+            threads=self._pace.closed_threads(POST),
+            edits=self._pace.closed_channels(EDIT),
+            every_edit=self._pace.is_used_up(EDIT),
+        )
 
     async def idle(self) -> None:
         """Wait until nothing is being delivered."""
@@ -183,7 +205,7 @@ class Outbox:
         key = f"message {ref.project_id} {ref.job_id} {delivery.posts}"
         where = {"channel": channel, "client_msg_id": _id(key)}
         texts = (message.with_mentions(text, mentioned) | where for text in (built, short))
-        answer = await self._call("chat.postMessage", *texts)
+        answer = await self._call(POST, *texts)
         if answer is None:
             return None
         # A direct message gets a channel of its own.
@@ -194,7 +216,7 @@ class Outbox:
     ) -> Place | None:
         where = {"channel": place.channel, "ts": place.ts}
         texts = (built | where, short | where)
-        answer = await self._call("chat.update", *texts, has_moved=has_moved)
+        answer = await self._call(EDIT, *texts, has_moved=has_moved)
         return None if answer is None else replace(place, is_confirmed=True)
 
     async def _reply(self, place: Place, reply: Reply, facts: Facts) -> bool:
@@ -208,7 +230,7 @@ class Outbox:
         built = reply_message(reply, facts, self.now()) | where
         short = {"text": blockkit.cut(built["text"], SHORT_REPLY)} | where
         try:
-            answer = await self._call("chat.postMessage", built, short)
+            answer = await self._call(POST, built, short)
         except AlreadyPosted:
             answer = {}
         except MessageGone as error:
@@ -242,8 +264,10 @@ class Outbox:
         channel, thread = str(arguments["channel"]), str(arguments.get("thread_ts") or "")
         if not (self.is_active() and self._pace.may_call(method, channel, thread)):
             return None
+        is_taken = False
         try:
             answer = await self._send(method, arguments, short)
+            is_taken = True
         except RateLimited as error:
             self._pace.pause(method, channel, error.seconds)
         except ThreadClosed as error:  # the channel may take all other posts
@@ -262,6 +286,9 @@ class Outbox:
         else:
             self._failing.discard(channel)
             return answer
+        finally:
+            if self._pace.ended(method, channel, is_taken=is_taken):
+                self.wake()
         return None
 
     async def _send(self, method: str, arguments: Arguments, short: Arguments) -> Mapping[str, Any]:
@@ -281,7 +308,7 @@ class Outbox:
         self._failing.add(channel)
 
     def _report_unknown(self, project_id: str) -> None:
-        if project_id not in self._unknown:
+        if project_id not in self._unknown:  # the next look leaves its rows out
             self._unknown.add(project_id)
             log.warning("messages wait: the settings do not name the project", project=project_id)
 

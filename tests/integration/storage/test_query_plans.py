@@ -10,10 +10,12 @@ from sqlalchemy import Connection, event
 from bot.storage.database import Database
 from bot.storage.download_store import DownloadStore, Listing
 from bot.storage.migrate import create_tables
-from bot.storage.outbox_store import OutboxStore
+from bot.storage.outbox_store import OutboxStore, Waiting
 from bot.storage.request_store import RequestStore
 from bot.storage.run_store import RunStore
+from tests.support.backlog import copy_download, copy_reply
 from tests.support.domain import AUTO_CANCEL, PROJECT, REF, RINA, START, restore_job, submission
+from tests.support.postgres import PostgresServer
 
 Work: TypeAlias = Callable[["Stores"], Awaitable[object]]
 #: The tables that grow with the history.
@@ -72,3 +74,30 @@ async def test_frequent_work_uses_indexes(name: str) -> None:
     # A partial index has the open rows alone; the newest event is the last row of its table.
     whole = [step for step in found if "INDEX" not in step and step[1] != "audit_events"]
     assert whole == []
+
+
+async def test_deliveries_on_postgresql_read_no_whole_table(postgres: PostgresServer) -> None:
+    url = postgres.new_database()
+    database = Database(url)
+    await database.write(create_tables)
+    stores = Stores(database)
+    await stores.requests.submit(RINA, AUTO_CANCEL, submission())
+    shown = {"ts": "1.0", "shown_version": 1, "wanted_version": 1}
+    await database.write(lambda db: copy_download(db, REF, 2000, **shown))
+    await database.write(lambda db: copy_reply(db, REF, 2000, posted_at=START))
+    postgres.execute("ANALYZE", url.rpartition("/")[2])
+    plans: list[str] = []
+
+    def explain(connection: Connection, _k: Any, sql: str, given: Any, _x: Any, _m: bool) -> None:
+        if not sql.startswith("EXPLAIN"):
+            rows = connection.exec_driver_sql(f"EXPLAIN {sql}", given)
+            plans.extend(str(row[0]).strip(" ->") for row in rows)
+
+    event.listen(database.engine, "before_cursor_execute", explain)
+    found = await stores.outbox.due(10, Waiting(posts={"C0DEAD"}), {PROJECT: "C0OPS"})
+    await database.close()
+
+    assert [item.download.ref for item in found] == [REF]
+    assert [step for step in plans if "Seq Scan" in step] == []
+    for name in ("undelivered_downloads", "unposted_replies"):
+        assert any(name in step for step in plans)

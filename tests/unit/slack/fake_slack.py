@@ -83,6 +83,7 @@ class FakeSlack(AsyncWebClient):
         given: Json = kwargs.get("json") or kwargs.get("params") or {}
         self.calls.append((api_method, given))
         number = len(self.calls)
+        await asyncio.sleep(0)  # an answer takes a moment, in which other calls begin
         if gate := self.gates.get(api_method):
             await gate.wait()
         failures = self.failures[api_method]

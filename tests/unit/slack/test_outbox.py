@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from bot.cancellation.policy import Policy
+from bot.cancellation.policy import Policies, Policy
 from bot.cancellation.starter import Starters
-from bot.services.projects import Projects
+from bot.services.projects import Project, Projects
 from bot.slack.errors import (
     AlreadyPosted,
     CannotPost,
@@ -22,26 +23,31 @@ from bot.slack.errors import (
     SlackUnavailable,
     ThreadClosed,
 )
-from bot.slack.outbox import CHANNEL_PAUSE, ERROR_PAUSE, REFUSED_PAUSE, Outbox
-from bot.storage.outbox_store import Delivery
+from bot.slack.outbox import BATCH, CHANNEL_PAUSE, ERROR_PAUSE, REFUSED_PAUSE, TURN, Outbox
+from bot.storage.download_store import Listing
+from bot.storage.outbox_store import OF_A_CHANNEL, Delivery, Waiting
 from bot.tasks import cancel_and_wait
+from tests.support.backlog import copy_download, copy_reply
 from tests.support.clock import SimulatedLoop, simulated
 from tests.support.core import CoreEnvironment, core_environment
 from tests.support.domain import (
     ADA,
     AUTO_CANCEL,
+    LINK,
     POLICY,
     PROJECT,
     REF,
     RINA,
     START,
     job_ref,
+    restore_job,
 )
 from tests.unit.slack.block_text import as_text
 from tests.unit.slack.fake_slack import FakeSlack
 from tests.unit.slack.samples import LINKS
 
 POST, EDIT = "chat.postMessage", "chat.update"
+OTHER = "5b6212af90dc76637950a2c7"  #: another project
 
 
 @dataclass
@@ -75,6 +81,10 @@ class PostingBot:
         )
         self.core.on_messages = self.outbox.wake
 
+    def other_project(self, channel: str) -> Project:
+        policies = Policies(default=replace(POLICY, channel=channel))
+        return replace(self.core.project, id=OTHER, policies=policies)
+
     def drop(self) -> None:
         self.dropped += 1
 
@@ -84,6 +94,25 @@ class PostingBot:
         for _ in range(times):
             await self.outbox.deliver()
             await self.outbox.idle()
+
+
+def jobs(bot: PostingBot) -> list[str]:
+    """Return the downloads that Slack shows, by their messages' order."""
+    return [item["metadata"]["event_payload"]["job"] for item in bot.slack.roots]
+
+
+async def leave_behind(
+    bot: PostingBot, project: Project, number: int, *, has_replies: bool = False
+) -> None:
+    """Store downloads that Slack does not show, or only the replies of their live links."""
+    ref, core = replace(REF, project_id=project.id), bot.core
+    jobs = [restore_job(ref, **(LINK if has_replies else {}))]
+    listing = Listing(project_id=project.id, cluster="prod-eu", jobs=jobs, read_at=core.clock.now)
+    await core.downloads.record_listing(listing, project.policies.default)
+    if has_replies:
+        await core.outbox.message_shown(ref, 1, "C0DEAD", "1.0")
+        await core.database.write(lambda db: copy_reply(db, ref, number))
+    await core.database.write(lambda db: copy_download(db, ref, number))
 
 
 @pytest.fixture
@@ -186,9 +215,9 @@ async def test_commit_wakes_the_outbox_which_else_looks_every_second(loop: Simul
         looks: list[datetime] = []
         due = core.outbox.due
 
-        async def noted(limit: int) -> list[Delivery]:
+        async def noted(*given: Any, **options: Any) -> list[Delivery]:
             looks.append(core.clock.now)
-            return await due(limit)
+            return await due(*given, **options)
 
         core.outbox.due = noted  # type: ignore[method-assign]
         running = asyncio.create_task(bot.outbox.run())
@@ -257,7 +286,7 @@ async def test_message_that_the_old_channel_does_not_take_goes_to_that_of_the_ne
     await bot.core.see()
     if was_posted:
         await bot.look()
-        bot.slack.failures[EDIT].append(MessageGone("is_inactive"))
+        bot.slack.failures[EDIT].append(CannotPost("is_inactive"))
     else:
         bot.slack.failures[POST].append(CannotPost("is_archived"))
         await bot.look()
@@ -366,25 +395,122 @@ async def test_id_that_slack_knows_without_a_message_is_replaced(bot: PostingBot
     assert len(bot.slack.roots) == 1
 
 
-async def test_channel_that_takes_no_post_is_tried_every_30_seconds(bot: PostingBot) -> None:
+async def test_channel_that_takes_no_post_is_tried_once_every_30_seconds(bot: PostingBot) -> None:
     bot.slack.failing_channels["C0OPS"] = error = CannotPost("not_in_channel")
-    await bot.core.see()
+    refs = [job_ref(number=number) for number in range(1, 7)]
+    await bot.core.see(*refs[:5])
     with capture_logs() as logs:
         for _ in range(60):
             await bot.look(after=1)
         tries = len(bot.slack.calls)
         del bot.slack.failing_channels["C0OPS"]
-        await bot.look(after=CHANNEL_PAUSE)
+        await bot.look(2, after=CHANNEL_PAUSE)
         bot.slack.failing_channels["C0OPS"] = error
-        await bot.core.see(REF, job_ref(number=2))
+        await bot.core.see(*refs)
         await bot.look(after=CHANNEL_PAUSE)
 
     assert tries == 2
-    assert bot.slack.states == ["announced"]
+    assert bot.slack.states == ["announced"] * 5
     assert bot.dropped == 0
     failed = [line for line in logs if line["event"] == "channel takes no post: tried again"]
     assert [line["log_level"] for line in failed] == ["error", "info", "error"]
     assert {(line["channel"], line["why"]) for line in failed} == {("C0OPS", str(error))}
+
+
+@pytest.mark.parametrize("what", ["messages", "replies", "unnamed project"])
+async def test_backlog_that_slack_does_not_take_delays_no_other_project(
+    bot: PostingBot, what: str
+) -> None:
+    channel = "C0OPS" if what == "unnamed project" else "C0DEAD"
+    dead = bot.other_project(channel)
+    bot.start_outbox(Projects([bot.core.project, *([dead] if channel == "C0DEAD" else [])]))
+    bot.slack.failing_channels["C0DEAD"] = CannotPost("is_archived")
+    await bot.core.see()
+    seen_at = bot.core.clock.now
+    bot.core.clock.advance(1)
+    await leave_behind(bot, dead, BATCH + 1, has_replies=what == "replies")
+    await bot.look(2)
+
+    assert jobs(bot) == [REF.job_id]
+    assert await bot.core.outbox.oldest() == seen_at + timedelta(seconds=1)
+
+
+async def test_long_backlog_of_a_channel_hides_no_other_channel(bot: PostingBot) -> None:
+    other = bot.other_project("C0OTHER")
+    bot.start_outbox(Projects([bot.core.project, other]))
+    await bot.core.see()
+    bot.core.clock.advance(1)
+    await leave_behind(bot, other, BATCH + 1)
+    await bot.look()
+
+    assert {item["channel"] for item in bot.slack.roots} == {"C0OPS", "C0OTHER"}
+
+
+async def test_message_of_an_archived_channel_is_edited_when_the_channel_is_back(
+    bot: PostingBot,
+) -> None:
+    await bot.core.see()
+    await bot.look()
+    bot.slack.failing_channels["C0OPS"] = CannotPost("is_inactive")
+    await bot.core.ask()
+    await bot.look(2)
+    del bot.slack.failing_channels["C0OPS"]
+    await bot.look(2, after=CHANNEL_PAUSE)
+
+    assert bot.slack.states == ["awaiting"]
+    assert len(bot.slack.replies) == 1
+
+
+async def test_download_is_due_only_where_slack_takes_its_next_call(bot: PostingBot) -> None:
+    async def is_due(**waiting: Any) -> bool:
+        """Whether the store returns it, where first posts go to another channel by now."""
+        return bool(await bot.core.outbox.due(10, Waiting(**waiting), {PROJECT: "C0NEW"}))
+
+    await bot.core.see()
+    posts = [await is_due(posts={channel}) for channel in ("C0OPS", "C0NEW")]
+    await bot.core.outbox.message_shown(REF, 1, "C0OPS", "1.0")
+    await bot.core.ask()
+    here, thread = {"C0OPS"}, {("C0OPS", "1.0")}
+    edits = [await is_due(posts=here), await is_due(posts=here, edits=here)]
+    replies = [await is_due(every_edit=True), await is_due(every_edit=True, threads=thread)]
+
+    assert posts == edits == replies == [True, False]
+
+
+async def test_downloads_in_delivery_or_held_take_no_turn_of_others(bot: PostingBot) -> None:
+    oldest, *others = [job_ref(number=number) for number in range(1, 2 * OF_A_CHANNEL)]
+    await bot.core.see(oldest, *others)
+
+    found = await bot.core.outbox.due(1, Waiting(downloads=others))
+    assert [item.download.ref for item in found] == [oldest]
+
+
+async def test_backlog_after_an_outage_begins_with_requests_and_then_the_newest(
+    bot: PostingBot,
+) -> None:
+    bot.slack.outage = SlackUnavailable()
+    await bot.look(after=TURN / 2)
+    refs = [job_ref(number=number) for number in range(1, 5)]
+    for seen in range(1, 5):
+        await bot.core.see(*refs[:seen])
+        await bot.look(after=TURN)
+    await bot.core.ask(ref=refs[1], job=restore_job(refs[1]))
+    bot.slack.outage = None
+    await bot.look(3, after=TURN)
+
+    assert jobs(bot) == [refs[number].job_id for number in (1, 3, 2, 0)]
+
+
+async def test_oldest_message_has_its_turn_in_a_channel_with_ever_new_ones(
+    bot: PostingBot,
+) -> None:
+    newer = [job_ref(number=number) for number in range(2, 50)]
+    for seconds in range(round(TURN) + 1):
+        await bot.core.see(REF, *newer[: 2 * OF_A_CHANNEL + 2 * seconds])
+        await bot.look(2, after=1)
+
+    assert REF.job_id in jobs(bot)
+    assert newer[0].job_id not in jobs(bot)
 
 
 async def test_thread_that_takes_no_reply_holds_no_other_download_up(bot: PostingBot) -> None:
@@ -450,7 +576,7 @@ async def test_message_whose_short_text_is_refused_too_holds_no_other_one_up(
     other = job_ref(START, 2)
     await bot.core.see(REF, other)
     await bot.look(after=1)
-    shown = [item["metadata"]["event_payload"]["job"] for item in bot.slack.roots]
+    shown = jobs(bot)
     await bot.look(after=REFUSED_PAUSE)
 
     assert shown == [other.job_id]

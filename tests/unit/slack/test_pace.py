@@ -7,6 +7,16 @@ from hypothesis import strategies as st
 from bot.slack.pace import Pace
 from tests.support.clock import FakeClock
 
+POST, EDIT = "chat.postMessage", "chat.update"
+
+
+def call(pace: Pace, method: str, channel: str, *, is_taken: bool = True) -> bool:
+    """Make a call if it may be made now, and return that."""
+    may = pace.may_call(method, channel)
+    if may:
+        pace.ended(method, channel, is_taken=is_taken)
+    return may
+
 
 @given(st.lists(st.floats(min_value=0, max_value=20), max_size=120))
 def test_calls_stay_within_the_documented_rates(pauses: list[float]) -> None:
@@ -16,28 +26,26 @@ def test_calls_stay_within_the_documented_rates(pauses: list[float]) -> None:
     edits: list[float] = []
     for pause in pauses:
         clock.advance(pause)
-        posts += [clock.monotonic()] if pace.may_call("chat.postMessage", "C1") else []
-        edits += [clock.monotonic()] if pace.may_call("chat.update", f"C{len(edits)}") else []
+        posts += [clock.monotonic()] if call(pace, POST, "C1") else []
+        edits += [clock.monotonic()] if call(pace, EDIT, f"C{len(edits)}") else []
 
     assert all(sum(at <= item < at + 30 for item in posts) <= 40 for at in posts)
     assert all(sum(at <= item < at + 60 for item in edits) <= 50 for at in edits)
 
 
-@pytest.mark.parametrize(
-    ("method", "burst", "interval"), [("chat.postMessage", 10, 1.0), ("chat.update", 20, 2.0)]
-)
+@pytest.mark.parametrize(("method", "burst", "interval"), [(POST, 10, 1.0), (EDIT, 20, 2.0)])
 def test_burst_is_followed_by_one_call_in_each_interval(
     method: str, burst: int, interval: float
 ) -> None:
     clock = FakeClock()
     pace = Pace(clock.monotonic)
-    at_once = sum(pace.may_call(method, "C1") for _ in range(100))
+    at_once = sum(call(pace, method, "C1") for _ in range(100))
     calls = []
     for _ in range(3):
         clock.advance(interval - 0.1)
-        calls.append(pace.may_call(method, "C1"))
+        calls.append(call(pace, method, "C1"))
         clock.advance(0.1)
-        calls += [pace.may_call(method, "C1"), pace.may_call(method, "C1")]
+        calls += [call(pace, method, "C1"), call(pace, method, "C1")]
 
     assert at_once == burst
     assert calls == [False, True, False] * 3
@@ -46,21 +54,21 @@ def test_burst_is_followed_by_one_call_in_each_interval(
 @pytest.mark.parametrize(
     ("method", "channel", "may"),
     [
-        ("chat.postMessage", "C1", False),
-        ("chat.postMessage", "C2", True),
-        ("chat.update", "C1", True),
+        (POST, "C1", False),
+        (POST, "C2", True),
+        (EDIT, "C1", True),
     ],
 )
 def test_pause_is_of_one_method_in_one_channel(method: str, channel: str, may: bool) -> None:
     clock = FakeClock()
     pace = Pace(clock.monotonic)
-    pace.pause("chat.postMessage", "C1", 20)
-    pace.pause("chat.postMessage", "C1", 5)  # a shorter one does not end the longer one
+    pace.pause(POST, "C1", 20)
+    pace.pause(POST, "C1", 5)  # a shorter one does not end the longer one
     clock.advance(19)
 
-    assert pace.may_call(method, channel) is may
+    assert call(pace, method, channel) is may
     clock.advance(1)
-    assert pace.may_call(method, channel)
+    assert call(pace, method, channel)
 
 
 @pytest.mark.parametrize("channel", ["C1", "C2"])
@@ -68,9 +76,29 @@ def test_no_burst_follows_a_pause(channel: str) -> None:
     """Edits count for the workspace: no other channel has a burst either."""
     clock = FakeClock()
     pace = Pace(clock.monotonic)
-    pace.pause("chat.update", "C1", 4)
+    pace.pause(EDIT, "C1", 4)
     clock.advance(4)
-    calls = [pace.may_call("chat.update", channel) for _ in range(20)]
+    calls = [call(pace, EDIT, channel) for _ in range(20)]
 
     assert 1 <= sum(calls) <= 3
     assert calls[0]
+
+
+@pytest.mark.parametrize("is_paused", [False, True], ids=["new", "paused"])
+def test_channel_gets_one_call_at_a_time_until_it_has_taken_one(*, is_paused: bool) -> None:
+    clock = FakeClock()
+    pace = Pace(clock.monotonic)
+    if is_paused:
+        call(pace, POST, "C1")
+        pace.pause(POST, "C1", 30)
+        clock.advance(30)
+    tried = [pace.may_call(POST, "C1"), pace.may_call(POST, "C1")]
+    closed = pace.closed_channels(POST)
+    pace.ended(POST, "C1", is_taken=False)
+    tried += [pace.may_call(POST, "C1"), pace.may_call(POST, "C1")]
+    lets_others_follow = pace.ended(POST, "C1", is_taken=True)
+    tried += [pace.may_call(POST, "C1"), pace.may_call(POST, "C1")]
+
+    assert closed == {"C1"}
+    assert lets_others_follow
+    assert tried == [True, False, True, False, True, True]
