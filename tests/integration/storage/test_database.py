@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import signal
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, nullcontext
@@ -23,6 +24,7 @@ from bot.storage.request_store import RequestStore
 from tests.integration.conftest import locked
 from tests.support.domain import POLICY, RINA, job_ref, submission
 from tests.support.pgbouncer import pgbouncer
+from tests.support.polling import wait_until
 from tests.support.postgres import PostgresServer
 
 #: Seconds that an answer may take beside the database's own timeout, on a busy machine.
@@ -317,6 +319,21 @@ async def test_long_lock_of_another_process_fails_writes_in_time(
     assert isinstance(answers[-1], RequestNotFound)  # readers do not wait for writers
     assert took < TIMEOUT + SLACK
     assert await count(in_file) == 1
+
+
+async def test_close_ends_a_write_that_waits_for_the_lock_of_another_process(
+    on_sqlite: str, tmp_path: Path
+) -> None:
+    await ensure_current(on_sqlite)
+    database, waiting = Database(on_sqlite, timeout=20.0), threading.Event()
+    event.listen(database.engine, "checkout", lambda *_: waiting.set())
+    with locked(tmp_path):
+        writing = asyncio.create_task(create(new_store(database)))
+        await wait_until(waiting.is_set)
+        async with asyncio.timeout(5):
+            await database.close()
+            with pytest.raises(NotRecorded):
+                await writing
 
 
 async def test_new_sqlite_file_is_readable_by_its_owner_only(tmp_path: Path) -> None:
