@@ -92,25 +92,15 @@ class Core:
     def __post_init__(self) -> None:
         self.database = Database(self.settings.database_url.get_secret_value())
         self.database.on_event = self.metrics.count_event
-        self.lease = Lease(self.database, self.holder)
         self.clients = AtlasClients(self.settings, self.metrics, self.now)
         self.projects = Projects(map(self.clients.project, self.settings.projects))
-        self._feeds: dict[str, Feed] = {}
+
+    def new_lease(self) -> Lease:
+        return Lease(self.database, self.holder)
 
     def stores(self, lease: Lease | None, on_messages: Callable[[], None]) -> "Stores":
         """Return the stores; without a lease they write beside the active process."""
         return Stores(self, lease, on_messages)
-
-    def feed_of(self, project: Project) -> Feed:
-        """Return the one feed of a project."""
-        if project.id not in self._feeds:
-            downloads = DownloadStore(self.database, self.now, self.lease)
-            self._feeds[project.id] = Feed(project, downloads, self.now)
-        return self._feeds[project.id]
-
-    def feed_is_readable(self, project_id: str) -> bool:
-        project = self.projects.get_or_none(project_id)
-        return project is not None and self.feed_of(project).is_readable
 
     async def close(self) -> None:
         """Close all connections to Atlas and the database."""
@@ -119,7 +109,7 @@ class Core:
 
 
 class Stores:
-    """The stores over one database."""
+    """The stores over one database, and the feeds that write through them."""
 
     def __init__(self, core: Core, lease: Lease | None, on_messages: Callable[[], None]) -> None:
         over = (core.database, core.now, lease)
@@ -127,3 +117,15 @@ class Stores:
         self.runs = RunStore(*over, on_messages=on_messages)
         self.downloads = DownloadStore(*over, on_messages=on_messages)
         self.outbox = OutboxStore(*over)
+        self._core = core
+        self._feeds: dict[str, Feed] = {}
+
+    def feed_of(self, project: Project) -> Feed:
+        """Return the one feed of a project."""
+        if project.id not in self._feeds:
+            self._feeds[project.id] = Feed(project, self.downloads, self._core.now)
+        return self._feeds[project.id]
+
+    def feed_is_readable(self, project_id: str) -> bool:
+        project = self._core.projects.get_or_none(project_id)
+        return project is not None and self.feed_of(project).is_readable

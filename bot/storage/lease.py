@@ -25,7 +25,11 @@ def lock_lease(db: Connection) -> None:
 
 @dataclass(eq=False)
 class Lease:
-    """The lease as one process sees it. Every async method raises `StorageError`."""
+    """The lease as one process sees it. Every async method raises `StorageError`.
+
+    What `serve` builds holds the `Lease` with which it became active, and the next take-over has
+    another one: a part that outlives its lease never proves the number of a later one.
+    """
 
     database: Database
     holder: str  #: the name of this process, new at each start
