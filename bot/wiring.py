@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -14,12 +15,13 @@ from bot.atlas import (
     CallRecord,
     Credentials,
 )
+from bot.cancellation.errors import StorageError
 from bot.services.feed import Feed
 from bot.services.projects import Project, Projects
 from bot.settings import ProjectSettings, Settings
 from bot.storage.database import Database, wall_clock
 from bot.storage.download_store import DownloadStore
-from bot.storage.lease import Lease
+from bot.storage.lease import Lease, lock_lease
 from bot.storage.outbox_store import OutboxStore
 from bot.storage.request_store import RequestStore
 from bot.storage.run_store import RunStore
@@ -101,6 +103,12 @@ class Core:
     def stores(self, lease: Lease | None, on_messages: Callable[[], None]) -> "Stores":
         """Return the stores; without a lease they write beside the active process."""
         return Stores(self, lease, on_messages)
+
+    async def settle(self) -> None:
+        """Log the events of commits that got no answer, where they are stored."""
+        if self.database.doubtful:
+            with suppress(StorageError):
+                await self.database.write_in_turn(lock_lease, lambda _db: None)
 
     async def close(self) -> None:
         """Close all connections to Atlas and the database."""

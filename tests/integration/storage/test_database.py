@@ -19,6 +19,7 @@ from bot.cancellation.errors import MaybeRecorded, NotRead, NotRecorded, Request
 from bot.cancellation.request import Request
 from bot.storage.audit_log import AuditLog
 from bot.storage.database import TIMEOUT, Database, wall_clock
+from bot.storage.lease import Lease
 from bot.storage.migrate import ensure_current
 from bot.storage.request_store import RequestStore
 from tests.integration.conftest import locked
@@ -194,6 +195,42 @@ async def test_pause_during_a_commit_raises_maybe_recorded(
 
     assert await count(on_server) == 1
     assert await whole(on_server)
+
+
+@pytest.mark.parametrize(
+    ("is_stored", "ends"),
+    [(True, MaybeRecorded), (False, MaybeRecorded), (True, asyncio.CancelledError)],
+)
+async def test_event_whose_commit_got_no_answer_is_told_exactly_where_it_is_stored(
+    database_url: str, ends: type[BaseException], *, is_stored: bool
+) -> None:
+    async with opened(database_url) as database:
+        told: list[str] = []
+        wakes: list[str] = []
+        database.on_event = lambda line: told.append(line["hash"])
+        store = RequestStore(database, wall_clock, None, on_messages=lambda: wakes.append("wake"))
+        loop, ended = asyncio.get_running_loop(), threading.Event()
+
+        def lose_answer(connection: Connection) -> None:
+            if is_stored:
+                connection.connection.commit()
+            if ends is asyncio.CancelledError:
+                loop.call_soon_threadsafe(writing.cancel)
+                ended.wait(5)
+            raise OSError("no answer")
+
+        event.listen(database.engine, "commit", lose_answer, once=True)
+        writing = asyncio.create_task(create(store))
+        with pytest.raises(ends):
+            await writing
+        ended.set()
+        assert told == []
+
+        await Lease(database, "process 1").take()
+
+        lines = await AuditLog(database, wall_clock, None).page(0, None, None)
+        assert told == [line["hash"] for _, line in lines]
+        assert (len(told) > 0, len(wakes)) == (is_stored, int(is_stored))
 
 
 async def test_refused_commit_raises_not_recorded(on_server: Database) -> None:
