@@ -49,7 +49,7 @@ class UnitOfWork:
         self.now = wall_clock_ms(now)
         self.events: list[Event] = []
         self.lines: list[dict[str, Any]] = []  # of the events, with their hashes
-        self.last_event = 0  # its number, once it is written
+        self.last_event: int | None = None  # its number, once it is written
         self.has_messages = False
 
     def execute(self, statement: Any, values: Any = None) -> Any:  # noqa: ANN401 - statements and results of any shape
@@ -159,7 +159,7 @@ class Commit:
     """What the log, the metrics and the outbox learn once a transaction is committed."""
 
     lines: list[dict[str, Any]]
-    last_event: int
+    last_event: int | None
     on_event: Callable[[Mapping[str, Any]], None]
     on_messages: Callable[[], None] | None  #: None without messages
 
