@@ -28,6 +28,7 @@ from bot.slack.directory import Directory
 from bot.slack.errors import InvalidToken, SlackError
 from bot.slack.links import Links
 from bot.slack.outbox import Outbox
+from bot.storage.lease import Lease
 from bot.tasks import Supervisor, repeat, wait_up_to
 from bot.wiring import Core
 
@@ -52,8 +53,8 @@ class Loop:
 class ActiveProcess:
     """The loops of the active process; each take-over has a new one."""
 
-    def __init__(self, core: Core, slack: SlackSettings) -> None:
-        self.core, self._slack = core, slack
+    def __init__(self, core: Core, slack: SlackSettings, lease: Lease) -> None:
+        self.core, self._slack, self._lease = core, slack, lease
         # Before `/readyz` tells the role: a download that starts afterwards is new.
         self._started_at = core.now()
         self._supervisor = Supervisor(RESTART_PAUSE)
@@ -62,7 +63,7 @@ class ActiveProcess:
         self._directory: Directory | None = None
         self._slack_problem = "Slack has not named the bot yet."
         self._is_named = asyncio.Event()  # the bot in Slack
-        self.stores = core.stores(core.lease, self._wake_outbox)
+        self.stores = core.stores(lease, self._wake_outbox)
         metrics = core.metrics
         self.observations = Observations(
             projects=core.projects,
@@ -77,7 +78,7 @@ class ActiveProcess:
             core.projects,
             Rights(self._resolve),
             core.clients.canceller_of,
-            core.lease,
+            lease,
             core.now,
             on_end=self._count_end,
             on_changes=self.observations.report,
@@ -130,7 +131,7 @@ class ActiveProcess:
             stores.downloads,
             self.observations,
             core.now,
-            lambda project: core.feed_of(project).read(),
+            lambda project: stores.feed_of(project).read(),
         )
         return [
             Loop("runs", self.runner.run_all),
@@ -152,7 +153,7 @@ class ActiveProcess:
         project = self.core.projects.get(project_id)
         watch = Watch(
             project,
-            self.core.feed_of(project),
+            self.stores.feed_of(project),
             self.stores.downloads,
             self.observations,
             float(self.core.settings.watch_interval),
@@ -171,7 +172,7 @@ class ActiveProcess:
             client,
             core.projects,
             links,
-            lambda: core.lease.is_held,
+            lambda: self._lease.is_held,
             core.now,
             on_dropped=core.metrics.dropped_posts.inc,
         )
@@ -203,18 +204,18 @@ class ActiveProcess:
                 self.stores.requests,
                 core.projects,
                 self.runner.start,
-                core.feed_is_readable,
+                self.stores.feed_is_readable,
                 self.observations.report,
             ),
             lookup=Lookup(
                 downloads=self.stores.downloads,
                 requests=self.stores.requests,
-                feed_of=core.feed_of,
+                feed_of=self.stores.feed_of,
                 now=core.now,
             ),
             links=links,
             now=core.now,
-            is_active=lambda: core.lease.is_held,
+            is_active=lambda: self._lease.is_held,
         )
 
     async def _identity(self, client: SlackClient) -> Identity:

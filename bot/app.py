@@ -10,6 +10,7 @@ from bot.active_process import ActiveProcess
 from bot.services.active import Role, RoleKeeper
 from bot.settings import Settings
 from bot.storage.database import cause_of
+from bot.storage.lease import Lease
 from bot.storage.migrate import SchemaError, ensure_current
 from bot.tasks import Supervisor, cancel_and_wait
 from bot.web.metrics import Metrics
@@ -48,7 +49,7 @@ class Bot:
         self.settings = settings
         self.metrics = Metrics(project.label for project in settings.projects)
         self.core = Core(settings, self.metrics)
-        self._roles = RoleKeeper(self.core.lease, self._run_active, on_role=self._count_role)
+        self._roles = RoleKeeper(self.core.new_lease, self._run_active, on_role=self._count_role)
         self._parts: ActiveProcess | None = None
         self._has_tables = False
         self._web = WebServer(settings.host, settings.port, self.metrics, self._readiness)
@@ -84,10 +85,10 @@ class Bot:
         self._has_tables = True
         await Supervisor(RESTART_PAUSE).run(self._roles.run, "role")
 
-    async def _run_active(self) -> None:
+    async def _run_active(self, lease: Lease) -> None:
         if self.settings.slack is None:
             raise AssertionError("`serve` requires the settings of Slack")
-        self._parts = ActiveProcess(self.core, self.settings.slack)
+        self._parts = ActiveProcess(self.core, self.settings.slack, lease)
         try:
             await self._parts.run()
         finally:

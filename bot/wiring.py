@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -14,12 +15,13 @@ from bot.atlas import (
     CallRecord,
     Credentials,
 )
+from bot.cancellation.errors import StorageError
 from bot.services.feed import Feed
 from bot.services.projects import Project, Projects
 from bot.settings import ProjectSettings, Settings
 from bot.storage.database import Database, wall_clock
 from bot.storage.download_store import DownloadStore
-from bot.storage.lease import Lease
+from bot.storage.lease import Lease, lock_lease
 from bot.storage.outbox_store import OutboxStore
 from bot.storage.request_store import RequestStore
 from bot.storage.run_store import RunStore
@@ -92,25 +94,21 @@ class Core:
     def __post_init__(self) -> None:
         self.database = Database(self.settings.database_url.get_secret_value())
         self.database.on_event = self.metrics.count_event
-        self.lease = Lease(self.database, self.holder)
         self.clients = AtlasClients(self.settings, self.metrics, self.now)
         self.projects = Projects(map(self.clients.project, self.settings.projects))
-        self._feeds: dict[str, Feed] = {}
+
+    def new_lease(self) -> Lease:
+        return Lease(self.database, self.holder)
 
     def stores(self, lease: Lease | None, on_messages: Callable[[], None]) -> "Stores":
         """Return the stores; without a lease they write beside the active process."""
         return Stores(self, lease, on_messages)
 
-    def feed_of(self, project: Project) -> Feed:
-        """Return the one feed of a project."""
-        if project.id not in self._feeds:
-            downloads = DownloadStore(self.database, self.now, self.lease)
-            self._feeds[project.id] = Feed(project, downloads, self.now)
-        return self._feeds[project.id]
-
-    def feed_is_readable(self, project_id: str) -> bool:
-        project = self.projects.get_or_none(project_id)
-        return project is not None and self.feed_of(project).is_readable
+    async def settle(self) -> None:
+        """Log the events of commits that got no answer, where they are stored."""
+        if self.database.doubtful:
+            with suppress(StorageError):
+                await self.database.write_in_turn(lock_lease, lambda _db: None)
 
     async def close(self) -> None:
         """Close all connections to Atlas and the database."""
@@ -119,7 +117,7 @@ class Core:
 
 
 class Stores:
-    """The stores over one database."""
+    """The stores over one database, and the feeds that write through them."""
 
     def __init__(self, core: Core, lease: Lease | None, on_messages: Callable[[], None]) -> None:
         over = (core.database, core.now, lease)
@@ -127,3 +125,15 @@ class Stores:
         self.runs = RunStore(*over, on_messages=on_messages)
         self.downloads = DownloadStore(*over, on_messages=on_messages)
         self.outbox = OutboxStore(*over)
+        self._core = core
+        self._feeds: dict[str, Feed] = {}
+
+    def feed_of(self, project: Project) -> Feed:
+        """Return the one feed of a project."""
+        if project.id not in self._feeds:
+            self._feeds[project.id] = Feed(project, self.downloads, self._core.now)
+        return self._feeds[project.id]
+
+    def feed_is_readable(self, project_id: str) -> bool:
+        project = self._core.projects.get_or_none(project_id)
+        return project is not None and self.feed_of(project).is_readable

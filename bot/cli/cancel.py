@@ -176,7 +176,7 @@ class CancelCommand:
         except (AtlasError, NotFoundInAtlas) as error:
             target = self.target
             stored = await lookup.find_stored(projects, target.cluster, target.job_id)
-            running = stored and stored.open_request
+            running = stored.open_request if stored else None
             if stored is None or running is None or running.state is State.AWAITING:
                 raise
             typer.echo(str(error), err=True)
@@ -234,7 +234,8 @@ class CancelCommand:
         await core.stores(None, lambda: None).downloads.record_starters(
             request.ref.project_id, starters
         )
-        stores = core.stores(core.lease, lambda: None)
+        lease = core.new_lease()
+        stores = core.stores(lease, lambda: None)
         log = AuditLog(core.database, core.now, None)
         observations = Observations(projects=core.projects, now=core.now)
         runner = Runner(
@@ -242,12 +243,12 @@ class CancelCommand:
             core.projects,
             Rights(nobody_answers),
             core.clients.canceller_of,
-            core.lease,
+            lease,
             core.now,
             on_changes=observations.report,
             show_trouble_after=0.0,
         )
-        holding = asyncio.create_task(hold_in_turns(core.lease, lambda: runner.is_sending))
+        holding = asyncio.create_task(hold_in_turns(lease, lambda: runner.is_sending))
         begin_by = time.monotonic() + BEGIN_WITHIN
         try:
             while True:
@@ -257,7 +258,7 @@ class CancelCommand:
                     return await self._end(core, details, request)
                 if request.state is State.AWAITING:
                     output.fail(WAITS)
-                if core.lease.is_held:
+                if lease.is_held:
                     runner.start(request.id)
                     begin_by = time.monotonic() + BEGIN_WITHIN
                 elif time.monotonic() > begin_by:
@@ -270,7 +271,7 @@ class CancelCommand:
             await runner.stop()
             await cancel_and_wait(holding)
             with suppress(StorageError):
-                await core.lease.release()
+                await lease.release()
 
     async def _end(self, core: Core, details: JobDetails, request: Request) -> int:
         """Show the end, and return the exit code: 0 only if Atlas reads cancelled."""

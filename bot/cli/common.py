@@ -53,6 +53,7 @@ async def opened_core(settings: Settings) -> AsyncIterator[Core]:
                 await core.projects.read_names_once()
         yield core
     finally:
+        await core.settle()  # no renewal of a lease follows
         await core.close()
 
 

@@ -79,7 +79,7 @@ async def lookup_of(core: Core) -> tuple[Lookup, str | None]:
     lookup = Lookup(
         downloads=stores.downloads if is_stored else None,
         requests=stores.requests if is_stored else None,
-        feed_of=core.feed_of,
+        feed_of=stores.feed_of,
         now=core.now,
     )
     return lookup, problem

@@ -35,9 +35,9 @@ class Role(StrEnum):
 class RoleKeeper:
     """Takes, renews and releases the lease, and runs the active parts while it is held."""
 
-    lease: Lease
+    new_lease: Callable[[], Lease]
     #: Runs what the active process does until it is cancelled, and then stops it.
-    run_active: Callable[[], Coroutine[Any, Any, None]]
+    run_active: Callable[[Lease], Coroutine[Any, Any, None]]
     _: KW_ONLY
     on_role: Callable[[Role], None] = lambda _role: None
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
@@ -49,54 +49,59 @@ class RoleKeeper:
     async def run(self) -> None:
         """Stand by, then be active, until cancelled; then stop the parts and release the lease."""
         while True:
-            await self._stand_by()
+            lease = await self._stand_by()
             self._set(Role.ACTIVE)
-            await self._be_active()
+            await self._be_active(lease)
             self._set(Role.STANDBY)
             await self.sleep(TAKE_INTERVAL)
 
-    async def _stand_by(self) -> None:
+    async def _stand_by(self) -> Lease:
+        """Return the lease once it is taken: a new one, with which no earlier part can write."""
+        lease = self.new_lease()
         while True:
             try:
-                is_taken = await self.lease.take()
+                is_taken = await lease.take()
                 self.has_asked = True
                 if is_taken:
-                    return
+                    return lease
             except StorageError as error:
                 log.warning("lease not taken", why=first_cause(error))
             await self.sleep(TAKE_INTERVAL)
 
-    async def _be_active(self) -> None:
-        """Run the active parts until the lease is lost."""
-        running = asyncio.create_task(self.run_active(), name="active parts")
-        renewing = asyncio.create_task(self._renew(), name="lease")
+    async def _be_active(self, lease: Lease) -> None:
+        """Run the active parts until the lease is lost or has run out."""
+        running = asyncio.create_task(self.run_active(lease), name="active parts")
+        renewing = asyncio.create_task(self._renew(lease), name="lease")
         try:
             await asyncio.wait({running, renewing}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             await cancel_and_wait(renewing)
             running.cancel()
             await asyncio.wait({running}, timeout=STOP_WITHIN)
-            await self._release()
+            await self._release(lease)
         if not running.done():
             log.error("active parts do not end")
         elif not running.cancelled() and (error := running.exception()):
             log.error("active parts failed", exc_info=error)
 
-    async def _renew(self) -> None:
-        """Renew the lease until another process has it."""
+    async def _renew(self, lease: Lease) -> None:
+        """Renew the lease until another process has it, or may have it."""
         while True:
             await self.sleep(RENEW_INTERVAL)
             try:
-                if not await self.lease.renew():
+                if not await lease.renew():
                     log.error("lease lost: another process is active")
                     return
             except StorageError as error:
                 log.warning("lease not renewed", why=first_cause(error))
+                if not lease.is_held:
+                    log.warning("lease lost: the database does not answer")
+                    return
 
-    async def _release(self) -> None:
+    async def _release(self, lease: Lease) -> None:
         try:
             async with asyncio.timeout(RELEASE_WITHIN):
-                await self.lease.release()
+                await lease.release()
         except (StorageError, TimeoutError) as error:
             log.warning("lease not released", why=first_cause(error))
 

@@ -62,12 +62,6 @@ class ProjectEntry(PolicySettings):
     client_secret_env: values.VariableName | None = setting(must=A_VARIABLE, default=None)
     clusters: list[dict[str, Any]] = setting(must="tables: [[projects.clusters]]", default=[])
 
-    @property
-    def key_variables(self) -> dict[str, str]:
-        """The variables of credentials that the entry names, by part."""
-        names = {part: getattr(self, f"{part}_env") for part in KEY_VARIABLES}
-        return {part: name for part, name in names.items() if name is not None}
-
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -94,8 +88,11 @@ class Source:
         return f"{self.place}: {text}" if self.place else text
 
     @property
-    def names_credentials(self) -> bool:
-        return any(f"{part}_env" in (self.table or {}) for part in KEY_VARIABLES)
+    def key_variables(self) -> dict[str, str | None]:
+        """The variables of credentials that the table names, by part; None for a wrong name."""
+        table = self.table or {}
+        given = {part: table[key] for part in KEY_VARIABLES if (key := f"{part}_env") in table}
+        return {part: values.variable_name(name) for part, name in given.items()}
 
     def values(self) -> dict[str, Any]:
         """Return the policy of the environment, and in its place what the table has."""
@@ -120,14 +117,12 @@ def read_projects(
     for source in sources:
         entry = read(ProjectEntry, source.values(), source.label, problems)
         policies = _policies(source, problems)
-        if not names and not source.names_credentials:
+        variables = source.key_variables
+        if not names and not variables:
             problems.append(source.sentence(NO_CREDENTIALS))
-        if entry is None:
-            continue
-        variables = entry.key_variables
-        named.update(variables.values())
+        named.update(filter(None, variables.values()))
         credentials = _own_credentials(source, variables, problems) if variables else shared
-        if policies is not None and credentials is not None:
+        if entry is not None and policies is not None and credentials is not None:
             id_ = entry.id.lower()
             projects.append(
                 ProjectSettings(id=id_, name=entry.name, credentials=credentials, policies=policies)
@@ -137,32 +132,47 @@ def read_projects(
 
 def _policies(source: Source, problems: list[str]) -> Policies | None:
     """Read the policy also of an entry that has other problems; None where it has some."""
-    found: list[str] = []
-    policy = read(PolicySettings, source.values(), source.label, found)
-    rules = _cluster_rules(source, found)
-    if policy is not None and not found:
-        policies = policy.policies(rules)
-        found.extend(map(source.sentence, policy_problems(policies, source.name)))
-        if not found:
-            return policies
+    found, wrong, asked = list[str](), set[str](), set[str]()
+
+    def label(key: str) -> str:
+        wrong.add(key)
+        return source.label(key)
+
+    def name(key: str) -> str:
+        asked.add(key)
+        return source.name(key)
+
+    values = source.values()
+    policy = read(PolicySettings, values, label, found)
+    if policy is None:  # the right values show more problems
+        right = {key: value for key, value in values.items() if key not in wrong}
+        policy = PolicySettings.model_validate(right)
+    if "break_glass" in wrong:  # more requesters leave more approvers
+        wrong.add("approvers")
+    policies = policy.policies(_cluster_rules(source, found))
+    for problem in policy_problems(policies, name):
+        if asked.isdisjoint(wrong):
+            found.append(source.sentence(problem))
+        asked.clear()
     problems.extend(found)
-    return None
+    return None if found else policies
 
 
 def _cluster_rules(source: Source, problems: list[str]) -> tuple[ClusterRule, ...]:
+    """Read the tables of clusters; a wrong one is a rule for none."""
     tables = (source.table or {}).get("clusters", [])
     if not _are_tables(tables):
         return ()  # which the reader of the entry reports
     rules = []
     for number, table in enumerate(tables, 1):
         label = f"{source.place}: clusters number {number}: {{}}".format
-        if entry := read(ClusterEntry, table, label, problems):
-            rules.append(ClusterRule(**dict(entry)))
+        entry = read(ClusterEntry, table, label, problems)
+        rules.append(ClusterRule(**dict(entry)) if entry else ClusterRule(names=()))
     return tuple(rules)
 
 
 def _own_credentials(
-    source: Source, variables: Mapping[str, str], problems: list[str]
+    source: Source, variables: Mapping[str, str | None], problems: list[str]
 ) -> Credentials | None:
     def label(part: str) -> str:
         return source.label(f"{part}_env")
@@ -170,29 +180,30 @@ def _own_credentials(
     problems.extend(
         f"{label(part)} names {name}, which is not set: set it"
         for part, name in variables.items()
-        if name not in source.environ
+        if name and name not in source.environ
     )
     return _credentials(variables, label, source.environ, problems)
 
 
 def _credentials(
-    names: Mapping[str, str], label: Label, environ: Mapping[str, str], problems: list[str]
+    names: Mapping[str, str | None], label: Label, environ: Mapping[str, str], problems: list[str]
 ) -> Credentials | None:
-    """Read the credentials from the variables `names`, by part."""
+    """Read the credentials from the variables `names`, by part; None for a wrong name."""
+    found = {part: name for part, name in names.items() if name and name in environ}
+    given = {part: environ[name] for part, name in found.items()}
+    keys = read(AtlasKeys, given, found.__getitem__, problems)
     kinds = [parts for parts in KINDS if not names.keys().isdisjoint(parts)]
     if len(kinds) > 1:
         first, *others = (label(part) for part in names)
-        given = " and ".join([first, *map(_name_alone, others)])
-        problems.append(f"{given} are set together: keep the API key or the service account")
+        together = " and ".join([first, *map(_name_alone, others)])
+        problems.append(f"{together} are set together: keep the API key or the service account")
         return None
     (parts,) = kinds
     missing = [part for part in parts if part not in names]
     if missing:
         (given_part,) = (part for part in parts if part in names)
-        given = _name_alone(label(given_part))
-        problems.append(f"{label(missing[0])} is not set: {given} needs it too")
-    values = {part: environ[name] for part, name in names.items() if name in environ}
-    keys = read(AtlasKeys, values, names.__getitem__, problems)
+        other = _name_alone(label(given_part))
+        problems.append(f"{label(missing[0])} is not set: {other} needs it too")
     key_id, secret = (getattr(keys, part, None) for part in parts)
     if key_id is None or secret is None:
         return None

@@ -23,6 +23,10 @@ _PERSON = re.compile(r"[UWS][A-Z0-9]+")
 _CLUSTER = re.compile(r"[A-Za-z0-9*?-]{1,64}")
 
 
+#: A key that was pasted in its place does not match.
+VARIABLE_NAME = r"[A-Z_][A-Z0-9_]*"
+
+
 def matching(pattern: str) -> BeforeValidator:
     """Return a validator of texts that match `pattern` completely."""
 
@@ -32,6 +36,12 @@ def matching(pattern: str) -> BeforeValidator:
         return value
 
     return BeforeValidator(check)
+
+
+def variable_name(value: object) -> str | None:
+    """Return the name of a variable, or None where it is none."""
+    is_name = isinstance(value, str) and re.fullmatch(VARIABLE_NAME, value)
+    return str(value) if is_name else None
 
 
 def _number(value: object) -> object:
@@ -164,8 +174,7 @@ ClusterNames = Annotated[tuple[str, ...], PlainValidator(_cluster_names)]
 ProjectId = Annotated[str, matching(r"[0-9a-fA-F]{24}")]
 #: One word of the command, which is neither an id nor another word of it.
 ProjectName = Annotated[str, matching(r"(?i:(?!([0-9a-f]{24}|list|help)\Z)[^\s/]{1,64})")]
-#: A key that was pasted in its place does not match.
-VariableName = Annotated[str, matching(r"[A-Z_][A-Z0-9_]*")]
+VariableName = Annotated[str, matching(VARIABLE_NAME)]
 SlackAddress = Annotated[str, BeforeValidator(_slack_address)]
 AtlasAddress = Annotated[str, BeforeValidator(_atlas_address)]
 Host = Annotated[str, matching(r"[\w.-]+|[0-9a-fA-F:]+")]

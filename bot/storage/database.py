@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import structlog
 from sqlalchemy import URL, Connection, select
@@ -40,6 +40,16 @@ def open_executor(url: URL, timeout: float, server_timeout: int) -> Executor:
     return PostgresExecutor(url, timeout, server_timeout)
 
 
+class Doubtful(Protocol):
+    """A transaction whose commit may have been sent, and got no answer."""
+
+    def is_stored(self, db: Connection) -> bool:
+        """Whether it was committed, asked where every earlier write has ended."""
+
+    def tell(self) -> None:
+        """Do what follows its commit."""
+
+
 class Database:
     """One database, and transactions that end within `timeout` seconds.
 
@@ -53,6 +63,7 @@ class Database:
         self.engine = self._executor.engine  # for event listeners
         #: Called after each commit with the fields of each of its audit events.
         self.on_event: Callable[[Mapping[str, Any]], None] = lambda _event: None
+        self.doubtful: list[Doubtful] = []
         self._timeout = timeout
         # SQLite has one writer: this queue is fairer than its busy loop.
         self._write_lock = asyncio.Lock() if self.is_sqlite else None
@@ -70,6 +81,28 @@ class Database:
         not committed, and `MaybeRecorded` if the commit was sent and its answer did not come.
         """
         return await self._run(work, writes=True)
+
+    async def write_in_turn(
+        self, lock: Callable[[Connection], None], work: Callable[[Connection], T]
+    ) -> T:
+        """Run `work` once `lock` has let every earlier write end; raises what `write` raises.
+
+        There it is certain which of the doubtful transactions were committed.
+        """
+        doubtful = tuple(self.doubtful)
+
+        def run(db: Connection) -> tuple[T, list[Doubtful]]:
+            lock(db)
+            stored = [each for each in doubtful if each.is_stored(db)]
+            return work(db), stored
+
+        result, stored = await self.write(run)
+        for each in doubtful:
+            if each in self.doubtful:  # else another transaction was first
+                self.doubtful.remove(each)
+                if each in stored:
+                    each.tell()
+        return result
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in one transaction that changes nothing; raises `NotRead`."""
@@ -103,7 +136,11 @@ class Database:
         def work_and_commit(connection: Connection) -> T:
             result = work(connection)
             guard.begin_commit()
-            connection.commit()
+            try:
+                connection.commit()
+            except BaseException:  # else the pool lends it out with its transaction still open
+                connection.invalidate()
+                raise
             return result
 
         try:

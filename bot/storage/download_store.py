@@ -230,7 +230,9 @@ class DownloadStore(Store):
             changes = Changes.between(before, after, watch_started_at)
             if changes.link_seen or changes.ended:
                 # There is no request about a download that is not stored.
-                newest = before and request_rows.newest(uow, after.ref.project_id, after.ref.job_id)
+                newest = None
+                if before:
+                    newest = request_rows.newest(uow, after.ref.project_id, after.ref.job_id)
                 if changes.link_seen:
                     download_rows.notify_of_link(uow, policy, after, newest)
                 if changes.ended:

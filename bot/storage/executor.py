@@ -70,6 +70,7 @@ class Executor:
     def __init__(self, engine: Engine, threads: int) -> None:
         self.engine = engine
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="database")
+        self._running: set[CommitGuard] = set()
 
     async def run(
         self,
@@ -90,22 +91,28 @@ class Executor:
 
         # The caller's context variables, for log lines and spans.
         in_context = partial(copy_context().run, in_thread)
+        self._running.add(guard)
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, in_context)
         except asyncio.CancelledError:
             guard.abandon()
             raise
+        finally:
+            self._running.discard(guard)
 
     def problem(self) -> str | None:
         """Return why nothing can be written, as far as it shows without a transaction."""
         return None
 
     async def close(self) -> None:
+        """Abandon what runs, and close every connection."""
+        for guard in self._running:
+            guard.abandon()
         # Shielded: a cancelled caller would leave connections open.
         await asyncio.shield(asyncio.to_thread(self._close))
 
     def _close(self) -> None:
-        self._threads.shutdown(cancel_futures=True)  # waits for what runs
+        self._threads.shutdown(cancel_futures=True)  # waits for what commits
         self.engine.dispose()
 
 

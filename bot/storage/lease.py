@@ -25,7 +25,11 @@ def lock_lease(db: Connection) -> None:
 
 @dataclass(eq=False)
 class Lease:
-    """The lease as one process sees it. Every async method raises `StorageError`."""
+    """The lease as one process sees it. Every async method raises `StorageError`.
+
+    What `serve` builds holds the `Lease` with which it became active, and the next take-over has
+    another one: a part that outlives its lease never proves the number of a later one.
+    """
 
     database: Database
     holder: str  #: the name of this process, new at each start
@@ -41,14 +45,16 @@ class Lease:
     async def take(self, free_for: float = 0.0) -> bool:
         """Take the lease if it has been free for these seconds; False otherwise."""
         began = boot_time()
-        self.number = await self.database.write(lambda db: self._take(db, free_for))
+        self.number = await self.database.write_in_turn(
+            lock_lease, lambda db: self._take(db, free_for)
+        )
         self._safe_until = began + self.seconds
         return self.number is not None
 
     async def renew(self) -> bool:
         """Extend the lease; False if another process has taken it."""
         began = boot_time()
-        if await self.database.write(self._renew):
+        if await self.database.write_in_turn(lock_lease, self._renew):
             self._safe_until = began + self.seconds
             return True
         self.number = None
@@ -58,7 +64,7 @@ class Lease:
         """End the lease, so that another process takes over at once."""
         number, self.number = self.number, None
         if number is not None:
-            await self.database.write(lambda db: self._end(db, number))
+            await self.database.write_in_turn(lock_lease, lambda db: self._end(db, number))
 
     def check(self, db: Connection) -> None:
         """Prove in a transaction that the lease is held; raises `NotActive`."""
@@ -68,7 +74,6 @@ class Lease:
             raise NotActive
 
     def _take(self, db: Connection, free_for: float) -> int | None:
-        lock_lease(db)
         if not self._is_free(db, free_for):
             return None
         number = db.execute(select(lease.c.number)).scalar_one() + 1

@@ -27,7 +27,7 @@ NEWEST = max(each.name[1:5] for each in Path(__file__).parent.glob("migrations/v
 #: The key of PostgreSQL's advisory lock: replicas that start together upgrade one after the other.
 ADVISORY_LOCK = 0x5CA1AB1E
 UPGRADE_TIMEOUT = 300  #: seconds for which a replica waits at its start while another one upgrades
-#: Seconds for which a thread waits for SQLite's lock. A waiting thread cannot be cancelled, so
+#: Seconds for which a thread waits for SQLite's lock. Not each such wait can be cancelled, so
 #: longer waits consist of several tries.
 LOCK_TIMEOUT = 1
 #: Alembic's own table, as Alembic creates it.

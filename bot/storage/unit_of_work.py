@@ -1,5 +1,6 @@
 """The unit of work, which is one transaction, and the base of the stores that run such units."""
 
+import asyncio
 import json
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from sqlalchemy import BindParameter, Connection, bindparam, case, insert, liter
 
 from bot.atlas import JobRef
 from bot.cancellation.download import Download
-from bot.cancellation.errors import Conflict
+from bot.cancellation.errors import Conflict, MaybeRecorded
 from bot.cancellation.events import Event, EventName, canonical, chain
 from bot.cancellation.people import Person
 from bot.cancellation.policy import Policy
@@ -49,6 +50,7 @@ class UnitOfWork:
         self.now = wall_clock_ms(now)
         self.events: list[Event] = []
         self.lines: list[dict[str, Any]] = []  # of the events, with their hashes
+        self.last_event: int | None = None  # its number, once it is written
         self.has_messages = False
         self._replies: list[dict[str, Any]] = []
 
@@ -153,7 +155,8 @@ class UnitOfWork:
             body = canonical(fields)
             previous = chain(previous, body)
             row = {name: fields[name] for name in ("at", "event", "request", "actor", "team")}
-            self.execute(insert(audit_events), {**row, "body": body, "hash": previous})
+            added = self.execute(insert(audit_events), {**row, "body": body, "hash": previous})
+            self.last_event = added.inserted_primary_key[0]
             self.lines.append({**fields, "hash": previous})
 
 
@@ -171,6 +174,28 @@ def _key(ref: JobRef) -> dict[str, Any]:
     return {"of_project": ref.project_id, "of_job": ref.job_id}
 
 
+@dataclass(eq=False, slots=True)
+class Commit:
+    """What the log, the metrics and the outbox learn once a transaction is committed."""
+
+    lines: list[dict[str, Any]]
+    last_event: int | None
+    on_event: Callable[[Mapping[str, Any]], None]
+    on_messages: Callable[[], None] | None  #: None without messages
+
+    def is_stored(self, db: Connection) -> bool:
+        """Whether its events are in the database; without any, messages at most are to be sent."""
+        of_last = select(audit_events.c.hash).where(audit_events.c.id == self.last_event)
+        return not self.lines or db.execute(of_last).scalar() == self.lines[-1]["hash"]
+
+    def tell(self) -> None:
+        for line in self.lines:
+            log_audit_event(line)
+            self.on_event(line)
+        if self.on_messages:
+            self.on_messages()
+
+
 @dataclass(eq=False)
 class Store:
     """The base of the stores: each method that `reads` or `writes` decorates is one transaction."""
@@ -184,26 +209,29 @@ class Store:
 
     async def _write(self, work: Callable[[UnitOfWork], T]) -> T:
         """Run `work` and commit it; raises what `Database.write` raises."""
+        try:
+            return await self._commit(work)
+        except Conflict:  # another transaction inserted first: now its rows are found
+            return await self._commit(work)
 
-        def run(db: Connection) -> tuple[T, UnitOfWork]:
-            if self.lease is None:
-                lock_lease(db)
-            else:
-                self.lease.check(db)
+    async def _commit(self, work: Callable[[UnitOfWork], T]) -> T:
+        complete: list[Commit] = []
+
+        def run(db: Connection) -> T:
             uow = UnitOfWork(db, self.now())
             result = work(uow)
             uow.flush()
-            return result, uow
+            wake = self.on_messages if uow.has_messages else None
+            complete.append(Commit(uow.lines, uow.last_event, self.database.on_event, wake))
+            return result
 
+        lock = self.lease.check if self.lease else lock_lease
         try:
-            result, committed = await self.database.write(run)
-        except Conflict:  # another transaction inserted first: now its rows are found
-            result, committed = await self.database.write(run)
-        for line in committed.lines:
-            log_audit_event(line)
-            self.database.on_event(line)
-        if committed.has_messages:
-            self.on_messages()
+            result = await self.database.write_in_turn(lock, run)
+        except (MaybeRecorded, asyncio.CancelledError):
+            self.database.doubtful.extend(complete)
+            raise
+        complete[0].tell()
         return result
 
 

@@ -29,7 +29,7 @@ async def core(tmp_path: Path) -> AsyncIterator[Core]:
 
 def active_process(core: Core) -> ActiveProcess:
     assert core.settings.slack is not None
-    return ActiveProcess(core, core.settings.slack)
+    return ActiveProcess(core, core.settings.slack, core.new_lease())
 
 
 async def test_listeners_and_outbox_are_active_only_while_the_lease_is_held(core: Core) -> None:
@@ -44,9 +44,9 @@ async def test_listeners_and_outbox_are_active_only_while_the_lease_is_held(core
     assert outbox is not None
 
     before = (context.is_active(), outbox.is_active())
-    await core.lease.take()
+    await process._lease.take()
     during = (context.is_active(), outbox.is_active())
-    await core.lease.release()
+    await process._lease.release()
     after = (context.is_active(), outbox.is_active())
     await session.close()
 
@@ -63,7 +63,7 @@ async def test_stop_stops_the_runs(core: Core) -> None:
 
 async def test_downloads_are_new_from_the_start_of_the_process_on(core: Core) -> None:
     process = active_process(core)
-    await core.lease.take()
+    await process._lease.take()
     ready = core.now()
     await asyncio.sleep(0.01)  # for which a busy database may let the watch wait
     project = next(iter(core.projects)).id

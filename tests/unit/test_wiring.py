@@ -1,8 +1,10 @@
-"""Each project's DELETE goes with the credentials of that project."""
+"""A project's DELETE goes with its own credentials; a command settles commits without an answer."""
 
 from pathlib import Path
+from unittest.mock import Mock
 
 from bot.atlas.logins import DigestKey
+from bot.storage.migrate import create_tables
 from bot.wiring import Core
 from tests.support.settings import load
 
@@ -51,3 +53,17 @@ async def test_canceller_of_a_project_has_the_credentials_of_that_project(tmp_pa
         "shop": ("shopkey1", "0a1b-shop-private"),
         "billing": ("billkey1", "0a1b-bill-private"),
     }
+
+
+async def test_command_tells_at_its_end_what_a_commit_without_an_answer_has_stored(
+    tmp_path: Path,
+) -> None:
+    core, commit = Core(load(DATABASE_URL=f"sqlite:///{tmp_path}/bot.db")), Mock()
+    await core.database.write(create_tables)
+    core.database.doubtful.append(commit)
+
+    await core.settle()
+    await core.settle()
+    await core.close()
+
+    commit.tell.assert_called_once_with()

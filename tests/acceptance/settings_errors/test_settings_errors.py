@@ -41,8 +41,24 @@ SHOP = f'[[projects]]\nname = "shop"\nid = "{PROJECT}"\n'
             {"projects.toml": f"{SHOP}approvals = 9\nprivate_key = 'sesame'\n"},
             ["HOST", "BOT_PROJECTS_FILE", "BOT_PROJECTS_FILE", ".env"],
         ),
+        (
+            {**ENOUGH, "BOT_PROJECTS_FILE": "projects.toml", "BOT_SHOP_PUBLIC": "shopkey1"},
+            {
+                "projects.toml": f"{SHOP}aproval = 1\nauto_cancel_after = 60\n"
+                "public_key_env = 'BOT_SHOP_PUBLIC'\nprivate_key_env = 'SHOP_PRIVATE'\n"
+                "[[projects]]\nname = 'test'\nclient_id_env = 'sesame'\n"
+                "client_secret_env = 'TEST_SECRET'\n"
+            },
+            [*["BOT_PROJECTS_FILE"] * 7, ".env"],
+        ),
     ],
-    ids=["no variable", "several variables", "in .env", "in the projects file"],
+    ids=[
+        "no variable",
+        "several variables",
+        "in .env",
+        "in the projects file",
+        "in the projects file and in the variables that it names",
+    ],
 )
 def test_wrong_settings_end_serve_with_2_and_all_sentences_at_once(
     tmp_path: Path, environ: dict[str, str], files: dict[str, str], names: list[str]

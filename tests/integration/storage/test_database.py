@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import signal
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, nullcontext
@@ -18,11 +19,13 @@ from bot.cancellation.errors import MaybeRecorded, NotRead, NotRecorded, Request
 from bot.cancellation.request import Request
 from bot.storage.audit_log import AuditLog
 from bot.storage.database import TIMEOUT, Database, wall_clock
+from bot.storage.lease import Lease
 from bot.storage.migrate import ensure_current
 from bot.storage.request_store import RequestStore
 from tests.integration.conftest import locked
 from tests.support.domain import POLICY, RINA, job_ref, submission
 from tests.support.pgbouncer import pgbouncer
+from tests.support.polling import wait_until
 from tests.support.postgres import PostgresServer
 
 #: Seconds that an answer may take beside the database's own timeout, on a busy machine.
@@ -194,6 +197,42 @@ async def test_pause_during_a_commit_raises_maybe_recorded(
     assert await whole(on_server)
 
 
+@pytest.mark.parametrize(
+    ("is_stored", "ends"),
+    [(True, MaybeRecorded), (False, MaybeRecorded), (True, asyncio.CancelledError)],
+)
+async def test_event_whose_commit_got_no_answer_is_told_exactly_where_it_is_stored(
+    database_url: str, ends: type[BaseException], *, is_stored: bool
+) -> None:
+    async with opened(database_url) as database:
+        told: list[str] = []
+        wakes: list[str] = []
+        database.on_event = lambda line: told.append(line["hash"])
+        store = RequestStore(database, wall_clock, None, on_messages=lambda: wakes.append("wake"))
+        loop, ended = asyncio.get_running_loop(), threading.Event()
+
+        def lose_answer(connection: Connection) -> None:
+            if is_stored:
+                connection.connection.commit()
+            if ends is asyncio.CancelledError:
+                loop.call_soon_threadsafe(writing.cancel)
+                ended.wait(5)
+            raise OSError("no answer")
+
+        event.listen(database.engine, "commit", lose_answer, once=True)
+        writing = asyncio.create_task(create(store))
+        with pytest.raises(ends):
+            await writing
+        ended.set()
+        assert told == []
+
+        await Lease(database, "process 1").take()
+
+        lines = await AuditLog(database, wall_clock, None).page(0, None, None)
+        assert told == [line["hash"] for _, line in lines]
+        assert (len(told) > 0, len(wakes)) == (is_stored, int(is_stored))
+
+
 async def test_refused_commit_raises_not_recorded(on_server: Database) -> None:
     refuse = """
         CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -317,6 +356,21 @@ async def test_long_lock_of_another_process_fails_writes_in_time(
     assert isinstance(answers[-1], RequestNotFound)  # readers do not wait for writers
     assert took < TIMEOUT + SLACK
     assert await count(in_file) == 1
+
+
+async def test_close_ends_a_write_that_waits_for_the_lock_of_another_process(
+    on_sqlite: str, tmp_path: Path
+) -> None:
+    await ensure_current(on_sqlite)
+    database, waiting = Database(on_sqlite, timeout=20.0), threading.Event()
+    event.listen(database.engine, "checkout", lambda *_: waiting.set())
+    with locked(tmp_path):
+        writing = asyncio.create_task(create(new_store(database)))
+        await wait_until(waiting.is_set)
+        async with asyncio.timeout(5):
+            await database.close()
+            with pytest.raises(NotRecorded):
+                await writing
 
 
 async def test_new_sqlite_file_is_readable_by_its_owner_only(tmp_path: Path) -> None:

@@ -218,13 +218,31 @@ def test_half_of_a_key_names_the_missing_key(file_problems: Problems) -> None:
     )
 
 
-def test_approvals_of_clusters_are_judged_where_all_clusters_can_be_read(
+def test_wrong_value_hides_no_problem_of_the_right_ones_and_makes_no_further_one(
     file_problems: Problems,
 ) -> None:
-    toml = f"{SHOP}approvers = ['U1']\n{CLUSTERS}approvals = 9\n{CLUSTERS}approvals = 2\n"
-    (sentence,) = file_problems(toml)
+    toml = (
+        f"{SHOP}channel = '#ops'\nauto_cancel_after = 60\nread_only = true\napprovers = ['U1']\n"
+        f"{CLUSTERS}approvals = 9\n{CLUSTERS}approvals = 2\n"
+    )
 
-    assert "clusters number 1: approvals must be" in sentence
+    assert [sentence.split(": ", 1)[1] for sentence in file_problems(toml)] == [
+        "channel must be the id of a channel (C…), found at the end of the channel's details",
+        "clusters number 1: approvals must be a whole number from 0 to 5",
+        "auto_cancel_after and read_only are set together: keep one of them",
+        (
+            "clusters number 2: approvals is 2, but approvers lists only 1 who could approve the "
+            "request of another: name more people, or a user group, or require fewer approvals"
+        ),
+    ]
+
+
+def test_wrong_people_make_no_further_problem(file_problems: Problems) -> None:
+    toml = f"{SHOP}requesters = ['U1']\napprovers = ['U1', 'U2']\napprovals = 2\n"
+
+    (sentence,) = file_problems(f"{toml}break_glass = ['ops']\n")
+
+    assert "break_glass must be" in sentence
 
 
 def test_file_with_a_byte_order_mark_is_read(load_file: Loader) -> None:
