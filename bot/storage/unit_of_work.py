@@ -1,7 +1,7 @@
 """The unit of work, which is one transaction, and the base of the stores that run such units."""
 
 import json
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import wraps
@@ -30,6 +30,12 @@ from bot.storage.tables import (
 )
 
 T = TypeVar("T")
+IDS_AT_ONCE = 500  #: those that one statement selects by
+
+
+def batches(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Return parts of ids, each for one statement: SQLite may take 999 values."""
+    return (ids[first : first + IDS_AT_ONCE] for first in range(0, len(ids), IDS_AT_ONCE))
 
 
 def wall_clock_ms(now: datetime) -> datetime:
