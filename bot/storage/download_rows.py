@@ -15,7 +15,7 @@ from bot.cancellation.replies import ReplyKind, link_needs_decision
 from bot.cancellation.request import Request, State
 from bot.storage import request_rows, tables
 from bot.storage.tables import download_from_row, downloads, requests, watches
-from bot.storage.unit_of_work import UnitOfWork
+from bot.storage.unit_of_work import UnitOfWork, batches
 
 #: The condition of the partial index of running downloads, word for word.
 GOES_ON = text(tables.GOES_ON)
@@ -27,7 +27,6 @@ _HAS_REQUEST = (
 _WAITS = requests.c.state == str(State.AWAITING)
 #: Whether a request about a download runs.
 IS_RUN = exists().where(*_HAS_REQUEST, ~_WAITS)
-IDS_AT_ONCE = 500  #: of downloads that one statement selects
 #: A download before an answer of Atlas, or None where it is not stored, and after it.
 Answer: TypeAlias = tuple[Download | None, Download]
 
@@ -63,8 +62,7 @@ def watch_start(uow: UnitOfWork, project_id: str) -> datetime | None:
 def stored(uow: UnitOfWork, project_id: str, job_ids: Sequence[str]) -> dict[str, Download]:
     """Return those of a project's downloads that are stored, by their job ids."""
     found: dict[str, Download] = {}
-    for first in range(0, len(job_ids), IDS_AT_ONCE):
-        ids = job_ids[first : first + IDS_AT_ONCE]
+    for ids in batches(job_ids):
         is_one = (downloads.c.project_id == project_id, downloads.c.job_id.in_(ids))
         rows = uow.execute(select(downloads).where(*is_one))
         found |= {row.job_id: download_from_row(row) for row in rows}

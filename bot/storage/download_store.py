@@ -160,15 +160,20 @@ class DownloadStore(Store):
 
     @reads
     def without_final_starters(self, uow: UnitOfWork, project_id: str) -> list[Download]:
-        """Return the stored downloads whose events the feed may show later."""
+        """Return the stored downloads whose events the feed may show later.
+
+        Also those for which *Let it run* waits until the feed covers their starts, however long the
+        feed was away.
+        """
         recent = downloads.c.stored_at >= uow.now - 2 * READ_AGAIN_FOR
         # By the time alone, which has an index: a project may have a long history.
-        found = [download_from_row(row) for row in uow.execute(select(downloads).where(recent))]
-        return [
-            item
-            for item in found
-            if item.ref.project_id == project_id and not _has_final_starters(item)
-        ]
+        stored = map(download_from_row, uow.execute(select(downloads).where(recent)))
+        going = download_rows.going_on(uow, project_id)
+        found = [item for item in stored if not _has_final_starters(item)]
+        found += [item for item in going if item.open_time and not _has_starters(item)]
+        return list(
+            {item.ref: item for item in found if item.ref.project_id == project_id}.values()
+        )
 
     @writes
     def delete_old(self, uow: UnitOfWork) -> int:
@@ -225,20 +230,15 @@ class DownloadStore(Store):
         """Store answers: announce what is new, and reply to a live link and to an end."""
         channel = policy.channel
         placed = ((before, download_rows.placed(after, channel)) for before, after in answers)
-        found: list[Changes] = []
-        for before, after in download_rows.store(uow, placed):
-            changes = Changes.between(before, after, watch_started_at)
-            if changes.link_seen or changes.ended:
-                # There is no request about a download that is not stored.
-                newest = None
-                if before:
-                    newest = request_rows.newest(uow, after.ref.project_id, after.ref.job_id)
-                if changes.link_seen:
-                    download_rows.notify_of_link(uow, policy, after, newest)
-                if changes.ended:
-                    download_rows.notify_of_end(uow, policy, after, newest)
-            found.append(changes)
-        return Changes.joined(found)
+        stored = download_rows.store(uow, placed)
+        changes = Changes.joined([Changes.between(*item, watch_started_at) for item in stored])
+        told = [item.ref for item in (*changes.link_seen, *changes.ended)]
+        newest = request_rows.newest_by_job(uow, told)
+        for download in changes.link_seen:
+            download_rows.notify_of_link(uow, policy, download, newest.get(download.ref.job_id))
+        for download in changes.ended:
+            download_rows.notify_of_end(uow, policy, download, newest.get(download.ref.job_id))
+        return changes
 
 
 def _is_announced_late(ref: JobRef, watch_started_at: datetime | None, now: datetime) -> bool:
@@ -250,7 +250,11 @@ def _as_shown(download: Download) -> tuple[object, ...]:
     """Return what the message of a download tells of its starters."""
     starters = download.starters
     is_read = starters.read_at is not None
-    return starters.names, is_read, bool(starters.names) or starters.covers(download.started_at)
+    return starters.names, is_read, bool(starters.names) or _has_starters(download)
+
+
+def _has_starters(download: Download) -> bool:
+    return download.starters.covers(download.started_at)
 
 
 def _has_final_starters(download: Download) -> bool:

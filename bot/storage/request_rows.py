@@ -7,10 +7,11 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, delete, insert, select, text, update
 
+from bot.atlas import JobRef
 from bot.cancellation.errors import NothingChanged, RequestNotFound
 from bot.cancellation.events import EventName
 from bot.cancellation.people import Person
-from bot.cancellation.request import TRANSITIONS, Attempts, Outcome, Request, State
+from bot.cancellation.request import OPEN, TRANSITIONS, Attempts, Outcome, Request, State
 from bot.storage.tables import (
     IS_OPEN,
     approvals,
@@ -21,7 +22,7 @@ from bot.storage.tables import (
     request_to_row,
     requests,
 )
-from bot.storage.unit_of_work import UnitOfWork
+from bot.storage.unit_of_work import UnitOfWork, batches
 
 #: The condition of the partial index of open requests, word for word.
 _OPEN = text(IS_OPEN)
@@ -60,6 +61,17 @@ def newest(uow: UnitOfWork, project_id: str, job_id: str) -> Request | None:
     """Return the open request about a download, else the last one, else None."""
     found = of_download(uow, project_id, job_id)
     return next((request for request in found if request.is_open), next(iter(found), None))
+
+
+def newest_by_job(uow: UnitOfWork, refs: Sequence[JobRef]) -> dict[str, Request]:
+    """Return the same for downloads of one project, by their job ids."""
+    found: dict[str, Request] = {}
+    for ids in batches([ref.job_id for ref in refs]):
+        of = (requests.c.project_id == refs[0].project_id, requests.c.job_id.in_(ids))
+        open_last = (requests.c.state.in_(OPEN), requests.c.created_at, requests.c.id.desc())
+        for request in load(uow, select(requests).where(*of).order_by(*open_last)):
+            found[request.ref.job_id] = request
+    return found
 
 
 def open_one(uow: UnitOfWork, project_id: str, job_id: str) -> Request | None:

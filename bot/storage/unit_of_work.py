@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import wraps
@@ -31,6 +31,12 @@ from bot.storage.tables import (
 )
 
 T = TypeVar("T")
+IDS_AT_ONCE = 500  #: those that one statement selects by
+
+
+def batches(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Return parts of ids, each for one statement: SQLite may take 999 values."""
+    return (ids[first : first + IDS_AT_ONCE] for first in range(0, len(ids), IDS_AT_ONCE))
 
 
 def wall_clock_ms(now: datetime) -> datetime:

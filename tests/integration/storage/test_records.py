@@ -12,6 +12,7 @@ from bot.cancellation.decisions import AutoCancelStep, Judgement, LetRunResult, 
 from bot.cancellation.download import Ended, Fingerprint, LetRun
 from bot.cancellation.errors import NothingChanged, RequestNotFound, TooEarly
 from bot.cancellation.people import ActingPerson
+from bot.cancellation.policy import Policy
 from bot.cancellation.replies import ReplyKind
 from bot.cancellation.request import Ending, Request, State
 from bot.cancellation.starter import Starters
@@ -589,18 +590,29 @@ async def test_request_is_due_for_its_reminder_and_reminded_of_once(record: Reco
 
 
 @pytest.mark.parametrize(
-    ("read_after", "now", "project", "is_awaited"),
+    ("read_after", "now", "project", "policy", "is_awaited"),
     [
-        (59, 59, PROJECT, True),
-        (60, 60, PROJECT, False),
-        (None, 120, PROJECT, True),
-        (None, 121, PROJECT, False),
-        (None, 60, OTHER_PROJECT, False),
+        (59, 59, PROJECT, POLICY, True),
+        (60, 60, PROJECT, POLICY, False),
+        (None, 120, PROJECT, POLICY, True),
+        (None, 121, PROJECT, POLICY, False),
+        (None, 60, OTHER_PROJECT, POLICY, False),
+        (None, 7200, PROJECT, AUTO_CANCEL, True),  # its time is not used yet
+        (19, 7200, PROJECT, AUTO_CANCEL, True),
+        (20, 7200, PROJECT, AUTO_CANCEL, False),
+        (None, 7200, OTHER_PROJECT, AUTO_CANCEL, False),
     ],
 )
-async def test_starters_of_a_download_are_read_for_a_minute_and_for_two_while_the_feed_fails(
-    read_after: int | None, now: int, project: str, is_awaited: bool, record: Record
+async def test_starters_are_read_for_a_minute_or_two_and_while_let_it_run_waits_for_them(
+    read_after: int | None,
+    now: int,
+    project: str,
+    *,
+    policy: Policy,
+    is_awaited: bool,
+    record: Record,
 ) -> None:
+    record.env.policy = policy
     await record.env.list_new()
     if read_after is not None:
         starters = Starters(read_at=START + timedelta(seconds=read_after))

@@ -1,12 +1,13 @@
 """The activity feed: whom a read names as starters, and what it stores."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from bot.atlas import Unavailable
 from tests.support.core import CoreEnvironment
-from tests.support.domain import REF, START, job_ref
+from tests.support.domain import AUTO_CANCEL, REF, START, job_ref, person
 from tests.support.fake_atlas import EVENTS, restore_event
 
 
@@ -23,6 +24,28 @@ async def test_read_stores_the_starters_of_a_download(env: CoreEnvironment) -> N
 
     starters = (await env.download()).starters
     assert (starters.names, starters.read_at) == (("dana@shop.example",), env.clock.now)
+
+
+@pytest.mark.parametrize("seconds", [121, 7200])
+async def test_let_it_run_counts_once_the_feed_is_back_however_long_it_was_away(
+    seconds: int, env: CoreEnvironment
+) -> None:
+    env.policy = replace(AUTO_CANCEL, auto_cancel_after=timedelta(hours=3))
+    await env.list_new()
+    feed = env.feed()
+    env.atlas.faults[EVENTS] = Unavailable(status=503)
+    env.clock.advance(seconds)
+    await feed.read()
+    env.atlas.faults.clear()
+    await feed.read()
+    ada, is_readable = person("U0ADA", email="ada@shop.example"), feed.is_readable
+
+    decision = await env.requests.let_run(
+        REF, None, ada, env.policy, reason="a test", feed_is_readable=is_readable
+    )
+
+    assert (is_readable, decision.ends_auto_cancel) == (True, True)
+    assert (await env.download()).starters.names == ("dana@shop.example",)
 
 
 async def test_feed_that_cannot_be_read_changes_no_stored_starters(env: CoreEnvironment) -> None:
