@@ -231,11 +231,10 @@ def _deliveries(uow: UnitOfWork, keys: Sequence[Key]) -> list[Delivery]:
     found: dict[Key, list[Request]] = defaultdict(list)
     for request in request_rows.load(uow, about):
         found[request.ref.project_id, request.ref.job_id].append(request)
-    with_keys = {
-        key: _delivery(row, reply_rows[key], found[key])
-        for row in rows
-        if (key := (row.project_id, row.job_id))
-    }
+    with_keys: dict[Key, Delivery] = {}
+    for row in rows:
+        key = row.project_id, row.job_id
+        with_keys[key] = _delivery(row, reply_rows[key], found[key])
     return [with_keys[key] for key in keys if key in with_keys]
 
 
