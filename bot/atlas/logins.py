@@ -3,13 +3,11 @@
 import asyncio
 import base64
 import re
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from http import HTTPStatus
-from itertools import chain
-from urllib.request import parse_http_list
 
 import httpx
 from pydantic import BaseModel, Field, SecretStr, ValidationError
@@ -21,6 +19,7 @@ from bot.atlas.errors import (
     TokenLimit,
     UnreadableAnswer,
     build_error,
+    cleaned,
     code_of,
     temporary_leaf,
 )
@@ -31,9 +30,8 @@ _BAD_CLIENT = frozenset({"invalid_client", "unauthorized_client", "invalid_grant
 #: Atlas's answer where the service account has 100 live tokens.
 _TOKEN_LIMIT = re.compile(r"token limit", re.IGNORECASE)
 MAX_NONCES = 64  #: whose counts are known, if the server issues one of them again
-#: The algorithms of RFC 7616 that httpx computes.
-ALGORITHMS = frozenset({"MD5", "MD5-SESS", "SHA-256", "SHA-256-SESS"})
-_SENDABLE = re.compile(r"[ !#-\[\]-~]*")
+#: What httpx raises where it cannot answer a challenge; StopIteration where none is for Digest.
+_UNANSWERED = (httpx.ProtocolError, LookupError, NotImplementedError, StopIteration, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,29 +51,32 @@ class ServiceAccount(Credentials):
 
 
 class UnsupportedChallenge(Exception):
-    """The 401 asks for a login that an API key cannot give; the text says which."""
+    """The 401 asks for a login that an API key cannot give; the text has its challenge."""
 
 
 class Nonce:
-    """One nonce of the server and the count of its uses; `httpx.DigestAuth` computes the header."""
+    """One nonce and the count of its uses; `httpx.DigestAuth` answers the challenge."""
 
     def __init__(self, key: DigestKey, challenge: str) -> None:
         #: Those of the challenge. A server may bind the nonce to its session, and a load balancer
         #: needs them to find the server that knows the nonce.
         self.cookies = httpx.Cookies()
-        self._challenge: str | None = challenge  # from `select_challenge`, until it is answered
+        self._challenge: str | None = challenge  # until it is answered
         self._digest = httpx.DigestAuth(key.key_id, key.secret.get_secret_value())
 
     def sign(self, request: httpx.Request) -> None:
-        """Set the next Authorization header."""
+        """Set the next Authorization header, or raise UnsupportedChallenge."""
         request.headers.pop("Cookie", None)  # of another nonce
         self.cookies.set_cookie_header(request)
         flow = self._digest.auth_flow(request)
-        next(flow)
-        if self._challenge:
-            headers = {"WWW-Authenticate": self._challenge}
-            flow.send(httpx.Response(401, headers=headers, request=request))
-            self._challenge = None
+        try:
+            next(flow)
+            if self._challenge is not None:
+                headers = {"WWW-Authenticate": self._challenge}
+                flow.send(httpx.Response(401, headers=headers, request=request))
+                self._challenge = None
+        except _UNANSWERED:
+            raise UnsupportedChallenge(cleaned(self._challenge) or "no challenge") from None
 
 
 class PooledDigestAuth(httpx.Auth):
@@ -108,71 +109,13 @@ class PooledDigestAuth(httpx.Auth):
                 if nonce:
                     self._free.append(nonce)
                 return
-            headers = response.headers.get_list("WWW-Authenticate")
-            if attempt > 1 and is_stale(headers):
+            challenge = response.headers.get("WWW-Authenticate", "")
+            if attempt > 1 and "stale=true" in challenge.lower():
                 raise UnsupportedChallenge("it calls a nonce stale that it has just issued")
-            if nonce and (attempt > 1 or not headers):
+            if nonce and (attempt > 1 or not challenge):
                 return  # without a challenge, the login was accepted: it has another cause
-            nonce = self._nonce_of(select_challenge(headers))
+            nonce = self._nonce_of(challenge)
             nonce.cookies = httpx.Cookies(response.cookies)
-
-
-def select_challenge(headers: Iterable[str]) -> str:
-    """Return the server's first digest challenge that can be answered (RFC 7616, 3.7)."""
-    reasons = []
-    for scheme, parameters in parse_challenges(headers):
-        if parameters.get("qop") == "":
-            del parameters["qop"]  # as Node's servers say that they know none
-        if (reason := _obstacle(scheme, parameters)) is None:
-            return _plain(parameters)
-        reasons.append(reason)
-    raise UnsupportedChallenge("; ".join(reasons)[:200] or "it names no way to log in")
-
-
-def _plain(parameters: dict[str, str]) -> str:
-    answered = parameters | ({"qop": "auth"} if "qop" in parameters else {})
-    names = [name for name in ("realm", "nonce", "opaque", "qop") if name in answered]
-    quoted = ", ".join(f'{name}="{answered[name]}"' for name in names)
-    return f"Digest {quoted}, algorithm={answered.get('algorithm', 'MD5')}"
-
-
-def is_stale(headers: Iterable[str]) -> bool:
-    """Whether a challenge refuses only the age of the nonce."""
-    challenges = parse_challenges(headers)
-    return any(parameters.get("stale", "").lower() == "true" for _, parameters in challenges)
-
-
-def parse_challenges(headers: Iterable[str]) -> list[tuple[str, dict[str, str]]]:
-    """Return each scheme with its parameters; one header may hold several (RFC 9110, 11.6.1)."""
-    challenges: list[tuple[str, dict[str, str]]] = []
-    for item in chain.from_iterable(map(parse_http_list, headers)):
-        name, equals, value = item.partition("=")
-        words = name.split()
-        if len(words) > 1 or (words and not equals):
-            challenges.append((words.pop(0), {}))
-        if words and challenges:
-            challenges[-1][1].setdefault(words[0].lower(), _unquoted(value.strip()))
-    return challenges
-
-
-def _unquoted(value: str) -> str:
-    return value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value
-
-
-def _obstacle(scheme: str, parameters: dict[str, str]) -> str | None:
-    """Return why the challenge cannot be answered, or None."""
-    if scheme.lower() != "digest":
-        return f"it asks for {scheme}"
-    if "realm" not in parameters or not parameters.get("nonce"):
-        return "its digest challenge has no realm or no nonce"
-    returned = (parameters.get(name, "") for name in ("realm", "nonce", "opaque"))
-    if not all(map(_SENDABLE.fullmatch, returned)):
-        return "its digest challenge has characters that cannot be sent back"
-    if parameters.get("algorithm", "MD5").upper() not in ALGORITHMS:
-        return "its digest algorithm is not known"
-    if "auth" not in [qop.strip().lower() for qop in parameters.get("qop", "auth").split(",")]:
-        return "its quality of protection is not auth"
-    return None
 
 
 RENEWAL_MARGIN = 60.0  #: how early a token is renewed, in seconds; at most a tenth of its life
