@@ -188,7 +188,11 @@ def _deliverable(waiting: Waiting, channels: Mapping[str, str]) -> Subquery:
     is_named = downloads.c.project_id.not_in(waiting.projects)
     takes_post = place.not_in(waiting.posts)
     takes_edit = false() if waiting.every_edit else place.not_in(waiting.edits)
-    is_open = select(requests.c.id).where(*_same(requests), text(f"requests.{IS_OPEN}")).exists()
+    is_open = (
+        select(requests.c.id)
+        .where(*_same(requests.c.project_id, requests.c.job_id), text(f"requests.{IS_OPEN}"))
+        .exists()
+    )
     of = (downloads.c.project_id, downloads.c.job_id, downloads.c.changed_at)
     head = (*of, place.label("place"), is_open.label("is_open"))
     behind = select(*head, is_first.label("is_post")).where(
@@ -200,7 +204,7 @@ def _deliverable(waiting: Waiting, channels: Mapping[str, str]) -> Subquery:
     of_thread = unposted.subquery()
     replied = (
         select(*head, true().label("is_post"))
-        .join_from(downloads, of_thread, and_(*_same(of_thread)))
+        .join_from(downloads, of_thread, and_(*_same(of_thread.c.project_id, of_thread.c.job_id)))
         .where(~is_first, is_named, takes_post)
     )
     if waiting.threads:
@@ -222,12 +226,17 @@ def _deliveries(uow: UnitOfWork, keys: Sequence[Key]) -> list[Delivery]:
     """Return what Slack does not show of these downloads, in their order."""
     if not keys:
         return []
-    rows = uow.execute(select(downloads).where(_one_of(downloads, keys))).all()
-    unposted = select(replies).where(_one_of(replies, keys), text(IS_UNPOSTED))
+    rows = uow.execute(
+        select(downloads).where(_one_of(downloads.c.project_id, downloads.c.job_id, keys))
+    ).all()
+    unposted = select(replies).where(
+        _one_of(replies.c.project_id, replies.c.job_id, keys), text(IS_UNPOSTED)
+    )
     # Before the requests: the reply of an end, read after them, would meet one that goes on.
     reply_rows = _by_key(uow.execute(unposted.order_by(replies.c.id)))
     newest_first = (requests.c.created_at.desc(), requests.c.id)
-    about = select(requests).where(_one_of(requests, keys)).order_by(*newest_first)
+    of_these = _one_of(requests.c.project_id, requests.c.job_id, keys)
+    about = select(requests).where(of_these).order_by(*newest_first)
     found: dict[Key, list[Request]] = defaultdict(list)
     for request in request_rows.load(uow, about):
         found[request.ref.project_id, request.ref.job_id].append(request)
@@ -259,13 +268,15 @@ def _by_key(rows: Any) -> Mapping[Key, list[Any]]:  # noqa: ANN401 - database ro
     return found
 
 
-def _one_of(table: Any, keys: Sequence[Key]) -> Any:  # noqa: ANN401 - any table, and a condition
-    return tuple_(table.c.project_id, table.c.job_id).in_(keys)
+def _one_of(
+    project_id: ColumnElement[str], job_id: ColumnElement[str], keys: Sequence[Key]
+) -> ColumnElement[bool]:
+    return tuple_(project_id, job_id).in_(keys)
 
 
-def _same(table: Any) -> tuple[Any, Any]:  # noqa: ANN401 - any table
+def _same(project_id: ColumnElement[str], job_id: ColumnElement[str]) -> tuple[Any, Any]:
     """Return the condition that a row is about the download of the query."""
-    return table.c.project_id == downloads.c.project_id, table.c.job_id == downloads.c.job_id
+    return project_id == downloads.c.project_id, job_id == downloads.c.job_id
 
 
 def _is(ref: JobRef) -> tuple[Any, Any]:

@@ -6,6 +6,7 @@ from bot.sandbox.atlas import PRESETS, Fault, Kind
 from bot.sandbox.slack import Fault as SlackFault
 from tests.support.serving import CHANNEL, OPEN, Serving, buttons, payload
 
+CANNOT_CANCEL = "ATLAS_BACKUP_CANCEL_SHARD_RESTORE_JOB_NOT_ALLOWED"
 ADA, RINA = "U0ADA00001", "U0RINA0001"
 
 
@@ -40,11 +41,12 @@ async def test_one_404_is_no_end(bot: Serving) -> None:
     await bot.message(job, "cancelled")
 
 
-async def test_lasting_fault_is_on_the_message_and_ends_when_atlas_is_back(bot: Serving) -> None:
+async def test_lasting_refusal_is_on_the_message_and_ends_when_it_is_mended(bot: Serving) -> None:
     await bot.start()
     job = bot.download()
     view = await bot.opens("rina", await bot.message(job))
-    bot.atlas.faults.add(*PRESETS["unavailable"][1])
+    refused = Fault(kind=Kind.STATUS, status=403, path=job.id, times=None)
+    bot.atlas.faults.add(refused)
     assert (await bot.submits("rina", view, reason="by mistake")).ok
     await bot.until(lambda: "tries again" in bot.text(bot.find(job) or {"blocks": []}))
     assert payload(await bot.message(job))["state"] == "cancelling"
@@ -57,12 +59,12 @@ async def test_refusal_is_said_with_its_code_and_the_button_asks_anew(bot: Servi
     await bot.start()
     job = bot.download()
     view = await bot.opens("rina", await bot.message(job))
-    bot.atlas.faults.add(Fault(kind=Kind.ERROR, code="USER_UNAUTHORIZED", method="DELETE"))
+    bot.atlas.faults.add(Fault(kind=Kind.ERROR, code=CANNOT_CANCEL, method="DELETE"))
     assert (await bot.submits("rina", view, reason="by mistake")).ok
 
     message = await bot.message(job, "refused")
 
-    assert "USER_UNAUTHORIZED" in bot.text(message)
+    assert CANNOT_CANCEL in bot.text(message)
     assert buttons(message) == ["Cancel this download (danger)"]
     await bot.reply(job, "refused")
     await bot.asks("rina", job)

@@ -58,5 +58,4 @@ async def test_new_download_beside_thousands_of_old_jobs_is_announced_by_a_few_s
     assert seen == [stored, 1, 0]
     assert len(ran) <= 3 * FEW
     deliveries = await OutboxStore(database, lambda: START, None).due(500)
-    assert len(deliveries) == stored + 1
     assert REF in {item.download.ref for item in deliveries}
