@@ -71,7 +71,7 @@ def with_policy(env: CoreEnvironment, policy: Policy) -> CoreEnvironment:
     return env
 
 
-async def test_deadlines_are_looked_at_each_second(env: CoreEnvironment) -> None:
+async def test_requests_are_looked_at_each_second(env: CoreEnvironment) -> None:
     with_policy(env, replace(POLICY, approval_ttl=timedelta(seconds=3)))
     waiting = await env.ask()
     task = asyncio.create_task(Step(env).deadlines.run())
@@ -81,6 +81,17 @@ async def test_deadlines_are_looked_at_each_second(env: CoreEnvironment) -> None
     await cancel_and_wait(task)
 
     assert (request.state, request.changed_at) == (State.EXPIRED, START + timedelta(seconds=3))
+
+
+async def test_auto_cancel_times_are_looked_at_each_second(env: CoreEnvironment) -> None:
+    await with_policy(env, AUTO_CANCEL).list_new()
+    task = asyncio.create_task(Step(env).deadlines.run_auto_cancel())
+    async with asyncio.timeout(20):
+        while not (found := await env.runs.running()):  # noqa: ASYNC110 - the clock moves
+            await asyncio.sleep(0)
+    await cancel_and_wait(task)
+
+    assert found[0].changed_at == START + timedelta(seconds=90)
 
 
 async def test_old_rows_are_deleted_while_the_process_runs(env: CoreEnvironment) -> None:
