@@ -6,7 +6,8 @@ import re
 import httpx
 import pytest
 
-from bot.atlas import ChallengeNotUnderstood, RoleMissing
+from bot.atlas import RoleMissing
+from bot.atlas.errors import ChallengeNotUnderstood
 from tests.support.atlas_client import AtlasClient
 from tests.unit.atlas.strict_server import (
     REF,

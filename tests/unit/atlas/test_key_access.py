@@ -6,8 +6,8 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from bot.atlas import DigestKey, KeyAccess, KeyRefused, ServiceAccount
-from bot.atlas.key_access import SystemStatus
+from bot.atlas import DigestKey, KeyRefused, ServiceAccount
+from bot.atlas.key_access import KeyAccess, SystemStatus
 from tests.support.atlas_client import AtlasClient
 from tests.unit.atlas.strict_server import PROJECT, REF, StrictAtlas, client
 

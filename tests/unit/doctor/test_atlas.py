@@ -3,7 +3,8 @@
 import pytest
 from pydantic import SecretStr
 
-from bot.atlas import DigestKey, KeyAccess
+from bot.atlas import DigestKey
+from bot.atlas.key_access import KeyAccess
 from bot.cancellation.policy import ClusterRule, Policies
 from bot.doctor.atlas import check_access_list, check_role, unmatched_names
 from bot.doctor.results import Level, Result

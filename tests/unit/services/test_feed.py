@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from bot.atlas import Unavailable
+from bot.atlas.errors import Unavailable
 from tests.support.core import CoreEnvironment
 from tests.support.domain import REF, START, job_ref
 from tests.support.fake_atlas import EVENTS, restore_event
