@@ -18,7 +18,6 @@ from bot.atlas.errors import WrongClusterKind as WrongClusterKind
 from bot.atlas.gateway import AtlasGateway as AtlasGateway
 from bot.atlas.gateway import NotLocated as NotLocated
 from bot.atlas.http import AtlasHttp as AtlasHttp
-from bot.atlas.key_access import CANCEL_ROLES as CANCEL_ROLES
 from bot.atlas.limiter import CallLimiter as CallLimiter
 from bot.atlas.limiter import Priority as Priority
 from bot.atlas.logins import Credentials as Credentials
@@ -37,4 +36,5 @@ from bot.atlas.models import is_object_id as is_object_id
 from bot.atlas.protocol import ApiVersion as ApiVersion
 from bot.atlas.reader import AtlasReader as AtlasReader
 from bot.atlas.reader import open_reader as open_reader
+from bot.atlas.roles import CANCEL_ROLES as CANCEL_ROLES
 from bot.atlas.transport import CallRecord as CallRecord

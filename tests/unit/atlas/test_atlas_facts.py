@@ -30,10 +30,9 @@ from bot.atlas.errors import (
     Unavailable,
     VersionGone,
 )
-from bot.atlas.key_access import KeyAccess
 from tests.support.atlas_client import AtlasClient
 from tests.support.atlas_facts import FOLDER, AtlasAnswer, atlas_answer, atlas_answers
-from tests.unit.atlas.strict_server import KEY, StrictAtlas, client
+from tests.unit.atlas.strict_server import StrictAtlas, client
 
 PROJECT, CLUSTER = "5b6212af90dc76637950a2c6", "prod-eu"
 START = datetime(2026, 5, 19, 13, 0, 56, tzinfo=UTC)
@@ -114,14 +113,10 @@ async def test_clusters_project_and_key_are_read() -> None:
     async with served("project") as atlas:
         project = await atlas.project(PROJECT)
     async with served("root") as atlas:
-        access = await atlas.key_access(PROJECT)
+        roles = await atlas.roles(PROJECT)
 
     assert ([cluster.name for cluster in clusters], project.name) == ([CLUSTER], "shop-prod")
-    assert access == KeyAccess(
-        key_id=KEY.key_id,
-        roles=frozenset({"ORG_MEMBER", "GROUP_BACKUP_RECOVERY_OPERATOR"}),
-        addresses=("203.0.113.7/32",),
-    )
+    assert roles == {"ORG_MEMBER", "GROUP_BACKUP_RECOVERY_OPERATOR"}
 
 
 async def test_restore_requests_name_their_actors() -> None:
