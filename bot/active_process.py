@@ -109,7 +109,7 @@ class ActiveProcess:
         slack = await self._app.problem() if self._app else self._slack_problem
         if slack:
             found["slack"] = slack
-        if loops := await self._supervisor.check():
+        if loops := self._supervisor.check():
             found["loops"] = loops
         return found
 

@@ -5,15 +5,12 @@ import secrets
 import signal
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, TypeAlias
+from typing import Any
 
 import structlog
 
 #: Reports a failed task to the person who waits for it, with the reference of its log line.
 OnFailure = Callable[[str], Awaitable[object]]
-
-#: A coroutine function that runs one loop; it is called again after a failure.
-Loop: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 
 REPORT_TIMEOUT = 0.8  #: seconds at the end of `drain` in which cancelled tasks may still report
 
@@ -55,7 +52,7 @@ class Supervisor:
         self._pause, self._sleep = pause, sleep
         self.failed: set[str] = set()  #: the names of the loops that do not run
 
-    async def run(self, loop: Loop, name: str) -> None:
+    async def run(self, loop: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
         """Run a loop until it returns, or this task is cancelled."""
         while True:
             try:
@@ -72,7 +69,7 @@ class Supervisor:
             finally:
                 self.failed.discard(name)
 
-    async def check(self) -> str | None:
+    def check(self) -> str | None:
         """Return a sentence for `/readyz` while a loop does not run."""
         names = ", ".join(sorted(self.failed))
         return f"Stopped after an error, and soon started again: {names}." if names else None

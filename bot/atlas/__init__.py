@@ -1,55 +1,23 @@
-'''A client for the MongoDB Atlas Administration API, usable without the bot.
-
-    from pydantic import SecretStr
-    from bot.atlas import AtlasCanceller, AtlasGateway, AtlasHttp, AtlasReader
-    from bot.atlas import CallLimiter, DigestKey, JobRef, Priority
-
-    async def cancel(project: str, cluster: str, job: str, key: DigestKey) -> bool:
-        """Cancel a download restore job; return whether Atlas shows it as cancelled."""
-        async with AtlasHttp(key) as http:
-            atlas = AtlasGateway(project, AtlasReader(http), CallLimiter())
-            ref = JobRef(project, cluster, job)
-            if (await atlas.job(ref, Priority.CANCEL)).can_be_cancelled:
-                await AtlasCanceller(http).cancel_restore_job(ref)
-            return (await atlas.job(ref, Priority.CANCEL)).cancelled
+"""A client for the MongoDB Atlas Administration API.
 
 Each failed call raises an `AtlasError`, whose text is a sentence for people. A process has one
 `AtlasHttp` for each credentials, one `CallLimiter`, and one `AtlasGateway` for each project.
-'''
+"""
 
-from bot.atlas.activity import RESTORE_REQUESTED as RESTORE_REQUESTED
 from bot.atlas.activity import ActivityEvent as ActivityEvent
-from bot.atlas.backoff import backoff as backoff
 from bot.atlas.canceller import AtlasCanceller as AtlasCanceller
 from bot.atlas.errors import AtlasError as AtlasError
-from bot.atlas.errors import AtlasRejected as AtlasRejected
-from bot.atlas.errors import AtlasUnavailable as AtlasUnavailable
-from bot.atlas.errors import ChallengeNotUnderstood as ChallengeNotUnderstood
 from bot.atlas.errors import ClusterNotFound as ClusterNotFound
-from bot.atlas.errors import ConnectionBroken as ConnectionBroken
-from bot.atlas.errors import ConnectionFailed as ConnectionFailed
 from bot.atlas.errors import JobNotFound as JobNotFound
 from bot.atlas.errors import KeyRefused as KeyRefused
-from bot.atlas.errors import Maintenance as Maintenance
-from bot.atlas.errors import NoConnection as NoConnection
 from bot.atlas.errors import NotCancellable as NotCancellable
 from bot.atlas.errors import NotOnAccessList as NotOnAccessList
-from bot.atlas.errors import OtherRefusal as OtherRefusal
 from bot.atlas.errors import ProjectNotFound as ProjectNotFound
-from bot.atlas.errors import RateLimited as RateLimited
 from bot.atlas.errors import RoleMissing as RoleMissing
-from bot.atlas.errors import TimedOut as TimedOut
-from bot.atlas.errors import Unavailable as Unavailable
-from bot.atlas.errors import UnreadableAnswer as UnreadableAnswer
-from bot.atlas.errors import VersionGone as VersionGone
 from bot.atlas.errors import WrongClusterKind as WrongClusterKind
 from bot.atlas.gateway import AtlasGateway as AtlasGateway
-from bot.atlas.gateway import LocatedJob as LocatedJob
 from bot.atlas.gateway import NotLocated as NotLocated
 from bot.atlas.http import AtlasHttp as AtlasHttp
-from bot.atlas.key_access import CANCEL_ROLES as CANCEL_ROLES
-from bot.atlas.key_access import OTHER_ROLES as OTHER_ROLES
-from bot.atlas.key_access import KeyAccess as KeyAccess
 from bot.atlas.limiter import CallLimiter as CallLimiter
 from bot.atlas.limiter import Priority as Priority
 from bot.atlas.logins import Credentials as Credentials
@@ -60,8 +28,6 @@ from bot.atlas.models import Cluster as Cluster
 from bot.atlas.models import DeliveryType as DeliveryType
 from bot.atlas.models import InvalidName as InvalidName
 from bot.atlas.models import JobRef as JobRef
-from bot.atlas.models import JobState as JobState
-from bot.atlas.models import Project as Project
 from bot.atlas.models import ReadItems as ReadItems
 from bot.atlas.models import RestoreJob as RestoreJob
 from bot.atlas.models import created_at as created_at
@@ -70,4 +36,5 @@ from bot.atlas.models import is_object_id as is_object_id
 from bot.atlas.protocol import ApiVersion as ApiVersion
 from bot.atlas.reader import AtlasReader as AtlasReader
 from bot.atlas.reader import open_reader as open_reader
+from bot.atlas.roles import CANCEL_ROLES as CANCEL_ROLES
 from bot.atlas.transport import CallRecord as CallRecord

@@ -20,7 +20,8 @@ from bot.atlas.errors import (
 from bot.atlas.limiter import CallLimiter, Demand, Priority
 from bot.atlas.models import JobRef, ReadItems, RestoreJob
 from bot.atlas.reader import AtlasReader, Gate
-from bot.atlas.shared_reads import KEPT_FOR, SharedReads, cancel_and_wait, gate_of, timeout_of
+from bot.atlas.shared_reads import KEPT_FOR, SharedReads, gate_of, timeout_of
+from bot.tasks import cancel_and_wait
 
 LOCATE_TIMEOUT = 12.0  #: seconds for a search: people get an answer within 15
 
@@ -163,7 +164,7 @@ class AtlasGateway:
         except TimeoutError:
             pass  # the clusters without an answer are among the unread ones
         finally:
-            await cancel_and_wait(tasks)
+            await cancel_and_wait(*tasks)
         raise _not_located([*sorted(unread), *(UNNAMED_CLUSTER for _ in clusters.unread)])
 
     async def _try(self, ref: JobRef, priority: Priority) -> LocatedJob | str:

@@ -108,28 +108,6 @@ class DeliveryType(StrEnum):
     POINT_IN_TIME = "pointInTime"  #: into a cluster, as of a moment
 
 
-class JobState(StrEnum):
-    """The state of a restore job, derived from several keys of Atlas.
-
-    A job that reads cancelled and failed together is over, and Atlas does not say what ended it:
-    Atlas was seen to set both on a download that nobody had cancelled.
-    """
-
-    IN_PROGRESS = "in_progress"  #: of a download: its link is being prepared
-    LINK_LIVE = "link_live"
-    LINK_USED = "link_used"  #: there was a link, and no link is left: it was used or withdrawn
-    FINISHED = "finished"
-    CANCELLED = "cancelled"
-    EXPIRED = "expired"
-    FAILED = "failed"
-    CANCELLED_AND_FAILED = "cancelled_and_failed"  #: Atlas does not say what ended it
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the job has ended; one with a live or used link has not."""
-        return self not in {JobState.IN_PROGRESS, JobState.LINK_LIVE, JobState.LINK_USED}
-
-
 def _aware(moment: datetime) -> datetime:
     """Return the time with a zone; raises `ValueError` if another zone could not represent it."""
     if moment.year in {MINYEAR, MAXYEAR}:
@@ -219,22 +197,9 @@ class RestoreJob(AtlasModel):
         return self.expires_at if self.delivery_type == DeliveryType.DOWNLOAD else None
 
     @property
-    def state(self) -> JobState:
-        """The state; flags come first, as a cancelled job may still have its link or an end."""
-        ended = (
-            (self.cancelled and self.failed, JobState.CANCELLED_AND_FAILED),
-            (self.failed, JobState.FAILED),
-            (self.cancelled, JobState.CANCELLED),
-            (self.expired, JobState.EXPIRED),
-            (self.finished_at is not None, JobState.FINISHED),
-            (self.link_is_live, JobState.LINK_LIVE),
-            (self.link_expires_at is not None, JobState.LINK_USED),
-        )
-        return next((state for is_set, state in ended if is_set), JobState.IN_PROGRESS)
-
-    @property
     def is_over(self) -> bool:
-        return self.state.is_over
+        """Whether Atlas shows an end; a download that has a live or used link is not over."""
+        return self.cancelled or self.failed or self.expired or self.finished_at is not None
 
     @property
     def can_be_cancelled(self) -> bool:

@@ -16,7 +16,6 @@ from pydantic import ValidationError
 from bot.atlas.activity import RESTORE_REQUESTED, ActivityEvent, parse_event
 from bot.atlas.backoff import backoff
 from bot.atlas.errors import (
-    AtlasError,
     AtlasUnavailable,
     ClusterNotFound,
     JobNotFound,
@@ -24,7 +23,6 @@ from bot.atlas.errors import (
     UnreadableAnswer,
 )
 from bot.atlas.http import AtlasHttp
-from bot.atlas.key_access import AccessListEntry, KeyAccess, ServiceAccountDetails, SystemStatus
 from bot.atlas.logins import Credentials, DigestKey
 from bot.atlas.models import (
     AtlasModel,
@@ -47,6 +45,7 @@ from bot.atlas.protocol import (
     parse_body,
     project_path,
 )
+from bot.atlas.roles import ServiceAccountDetails, SystemStatus
 from bot.atlas.transport import CallRecord
 
 _T = TypeVar("_T")
@@ -141,28 +140,13 @@ class AtlasReader:
         call = ApiCall(project_path(project_id), ProjectNotFound)
         return await self._read_one(Project, call)
 
-    async def key_access(self, project_id: str) -> KeyAccess:
-        """Read what the bot's own key or service account may do in a project."""
+    async def roles(self, project_id: str) -> frozenset[str]:
+        """Read the roles of the bot's own key or service account; none where Atlas omits them."""
         if self._has_key:
             root = await self._read_one(SystemStatus, ApiCall(""))  # of the key that asks
-            return root.access_of(self.key_id, project_id)
-        path = account_path(project_id, self.key_id)
-        call = ApiCall(path, resource_version="2024-08-05")
-        roles = (await self._read_one(ServiceAccountDetails, call)).roles
-        return KeyAccess(
-            key_id=self.key_id,
-            roles=None if roles is None else frozenset(roles),
-            addresses=await self._account_addresses(path),
-        )
-
-    async def _account_addresses(self, path: str) -> tuple[str, ...] | None:
-        """Read the access list of the service account; None if it cannot be read."""
-        call = ApiCall(f"{path}/accessList", resource_version="2024-08-05")
-        try:
-            entries = await self._read_all(AccessListEntry, call, attrgetter("address"))
-        except AtlasError:
-            return None
-        return tuple(entry.address for entry in entries)
+            return root.roles_in(project_id)
+        call = ApiCall(account_path(project_id, self.key_id), resource_version="2024-08-05")
+        return (await self._read_one(ServiceAccountDetails, call)).roles
 
     async def events(
         self,

@@ -1,7 +1,7 @@
 """Reads of lists that callers share: one call for simultaneous ones, and young answers again."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,6 +12,7 @@ from bot.atlas.limiter import CallLimiter, Demand, Priority, set_of
 from bot.atlas.models import ReadItems
 from bot.atlas.protocol import ApiCall
 from bot.atlas.reader import Gate
+from bot.tasks import cancel_and_wait
 
 T = TypeVar("T")
 
@@ -80,7 +81,7 @@ class SharedReads:
 
     async def close(self) -> None:
         """Cancel the reads in flight."""
-        await cancel_and_wait(self._tasks)
+        await cancel_and_wait(*self._tasks)
 
     async def get(
         self,
@@ -137,11 +138,3 @@ class SharedReads:
             for key, latest in self._latest.items()
             if latest.began is None or latest.began >= oldest or not latest.task.done()
         }
-
-
-async def cancel_and_wait(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancel tasks, and wait until all have ended."""
-    ended = list(tasks)
-    for task in ended:
-        task.cancel()
-    await asyncio.gather(*ended, return_exceptions=True)

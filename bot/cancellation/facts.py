@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from bot.cancellation.download import Download, Ended, LinkPhase, is_download
+from bot.cancellation.download import Download, LinkPhase, is_download
 from bot.cancellation.policy import Policy
 from bot.cancellation.request import RUNNING, Request, State
 
@@ -160,8 +160,6 @@ def list_fields(
 
 def state_word(download: Download) -> str:
     """Return the state of a job in one word, for JSON."""
-    if download.ended is Ended.CANCELLED_AND_FAILED:
-        return "cancelled_and_failed"
     if download.ended:
         return str(download.ended)
     if download.link_existed:

@@ -3,18 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from fnmatch import fnmatchcase
-from ipaddress import ip_network
 
 from bot.atlas import (
     CANCEL_ROLES,
-    OTHER_ROLES,
     AtlasError,
     AtlasReader,
     Cluster,
     ClusterNotFound,
     DigestKey,
-    KeyAccess,
     KeyRefused,
     NotOnAccessList,
     ProjectNotFound,
@@ -39,7 +35,6 @@ RISKS: Mapping[str, str] = {
 IN_ATLAS = "in Atlas, under Project Identity & Access"
 GRANT = f"Give it {RECOVERY_OPERATOR} (Project Backup Recovery Operator), {IN_ATLAS}"
 VERIFY = f"Only a cancellation can test it. Verify that it has {RECOVERY_OPERATOR}, {IN_ATLAS}."
-SET_ADDRESS = "Edit it in Atlas, API Access List: add the bot's address, and no other."
 TRY_LATER = "Try again in a few minutes; https://status.mongodb.com tells of outages."
 READ_FEED = "Without it the bot cannot say who started a download"
 FEED_ROLE = "give the key GROUP_READ_ONLY"
@@ -84,13 +79,7 @@ class ProjectChecks:
             others = self._subject("atlas_others")
             self._add(others.unchecked("They need an answer of Atlas about the project."))
             return
-        access, unread = await self._read_access()
-        is_read_only = self.project.policies.default.read_only
-        role = self._subject("atlas_role")
-        self._add(
-            check_access_list(self._subject("atlas_access_list"), access.addresses, unread),
-            check_role(role, access, unread, is_read_only=is_read_only),
-        )
+        self._add(await self._check_role())
         clusters = await self._read_clusters()
         if clusters is not None:
             self._add(await self._check_jobs(clusters))
@@ -106,7 +95,6 @@ class ProjectChecks:
             "atlas_project": f"project {name}",
             "atlas_role": f"role of the {kind} of {name}",
             "atlas_clusters": f"clusters of {name}",
-            "atlas_cluster_policies": f"clusters in the settings of {name}",
             "atlas_restore_jobs": f"restore jobs of {name}",
             "atlas_activity_feed": f"activity feed of {name}",
             "atlas_others": f"further checks of {name}",
@@ -126,20 +114,20 @@ class ProjectChecks:
             return False
         self._add(
             self._subject("atlas_key").ok("Atlas accepts it."),
+            self._subject("atlas_access_list").ok("Atlas accepts calls from this address."),
             self._subject("atlas_project").ok(f"It is {project.name} ({self.project.id})."),
         )
         return True
 
-    async def _read_access(self) -> tuple[KeyAccess, str]:
-        """Return what Atlas says about the credentials, and why the rest is not known."""
+    async def _check_role(self) -> Result:
+        subject = self._subject("atlas_role")
         try:
-            access = await self.atlas.key_access(self.project.id)
+            roles = await self.atlas.roles(self.project.id)
         except AtlasError as error:
-            return KeyAccess(key_id=self.atlas.key_id), describe(error)
-        return access, "Atlas does not return it."
+            return subject.unchecked(describe(error), VERIFY)
+        return check_role(subject, roles, is_read_only=self.project.policies.default.read_only)
 
     async def _read_clusters(self) -> Sequence[Cluster] | None:
-        """Read the clusters, and compare their names with those in the settings."""
         subject = self._subject("atlas_clusters")
         try:
             clusters = await self.atlas.clusters(self.project.id)
@@ -154,10 +142,6 @@ class ProjectChecks:
             self._add(subject.ok(f"{len(names)} can be read."))
         else:
             self._add(subject.warning("There are none.", "Check that the project is right."))
-        if unmatched := unmatched_names(self.project, names):
-            policies = self._subject("atlas_cluster_policies")
-            sentence = f"No cluster has a name such as {', '.join(unmatched)}."
-            self._add(policies.warning(sentence, "Compare the names in the projects file."))
         return clusters
 
     async def _check_jobs(self, clusters: Sequence[Cluster]) -> Result:
@@ -189,51 +173,23 @@ class ProjectChecks:
         return subject.ok("It can be read.")
 
 
-def check_role(subject: Result, access: KeyAccess, unread: str, *, is_read_only: bool) -> Result:
+def check_role(subject: Result, roles: frozenset[str], *, is_read_only: bool) -> Result:
     """Check that a role allows what the settings ask for, and not much more."""
-    roles = access.roles or frozenset()
     if mighty := sorted(roles & RISKS.keys()):
         more = ", ".join(f"{role} {RISKS[role]}" for role in mighty)
         return subject.warning(f"It has more than the bot needs: {more}.", f"{GRANT} alone.")
     if is_read_only:
         return subject.ok("The project is read-only, so that no role to cancel is needed.")
-    if access.may_cancel:
-        return subject.ok(f"{', '.join(sorted(roles & CANCEL_ROLES))} is enough to cancel.")
-    if access.may_cancel is None:
-        unknown = ", ".join(sorted(roles - OTHER_ROLES))
-        why = f"This program does not know what {unknown} allows." if unknown else unread
-        return subject.unchecked(why, VERIFY)
+    if enough := sorted(roles & CANCEL_ROLES):
+        return subject.ok(f"{', '.join(enough)} is enough to cancel.")
+    if not roles:
+        return subject.unchecked("Atlas does not return it.", VERIFY)
     fix = f"{GRANT}, or set BOT_READ_ONLY=true until then."
-    return subject.problem(f"No role allows to cancel ({', '.join(sorted(roles))}).", fix)
-
-
-def check_access_list(subject: Result, addresses: Sequence[str] | None, unread: str) -> Result:
-    """Check that the list, which admits this machine, does not admit every address."""
-    admitted = "Atlas accepts calls from this address"
-    if addresses is None:
-        return subject.ok(f"{admitted}; the list itself was not read. {unread}")
-    if not addresses:
-        return subject.warning("It is empty: the key works from every address.", SET_ADDRESS)
-    if wide := [address for address in addresses if _admits_all(address)]:
-        return subject.warning(f"It admits every address ({', '.join(wide)}).", SET_ADDRESS)
-    return subject.ok(f"{admitted}, and from no others than {', '.join(addresses)}.")
-
-
-def unmatched_names(project: ProjectSettings, clusters: Sequence[str]) -> list[str]:
-    """Return the names of the settings' clusters that no cluster matches."""
-    lower = [name.casefold() for name in clusters]
-    names = [name for rule in project.policies.clusters for name in rule.names]
-    return [n for n in names if not any(fnmatchcase(cluster, n.casefold()) for cluster in lower)]
+    names = ", ".join(sorted(roles))
+    return subject.problem(f"None of its roles is known to allow a cancel ({names}).", fix)
 
 
 def describe(error: AtlasError) -> str:
     """Return the error's sentence, with Atlas's own code and explanation."""
     own = " ".join(part for part in (error.code, error.detail) if part)
     return f"{error} ({own})" if own else str(error)
-
-
-def _admits_all(address: str) -> bool:
-    try:
-        return ip_network(address, strict=False).prefixlen == 0
-    except ValueError:
-        return False

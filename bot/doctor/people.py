@@ -1,7 +1,7 @@
 """Checks the channels, user groups and approvers that the settings name."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,8 +15,6 @@ from bot.slack.errors import NoUserGroups, SlackError, UnknownPerson
 
 MAX_CONCURRENT_CALLS = 5  #: Slack limits calls by the minute
 MAX_PEOPLE = 100  #: people of one policy who are looked up
-MAX_PAGES = 20  #: of the members of a channel, 200 on each
-SHOWN_NAMES = 8
 INVITE = "Type /invite in the channel, and choose the bot."
 CHECK_ID = (
     "Check the id (at the end of the channel's details); if the channel is private, invite the bot."
@@ -33,7 +31,6 @@ class WorkspaceChecks:
     identity: Identity
     projects: Sequence[ProjectSettings]
     _groups: dict[str, list[str]] = field(default_factory=dict)  #: members of those that were read
-    _channels: dict[str, str] = field(default_factory=dict)  #: names of those that were read
     _slots: asyncio.Semaphore = field(
         default_factory=lambda: asyncio.Semaphore(MAX_CONCURRENT_CALLS)
     )
@@ -46,8 +43,7 @@ class WorkspaceChecks:
         results = await asyncio.gather(*reads)
         deciding = [project for project in self.projects if approvals_of(project)]
         of_projects = await asyncio.gather(*map(self._check_approvers, deciding))
-        # A result that all projects share is kept once.
-        return list(dict.fromkeys([*results, *(item for part in of_projects for item in part)]))
+        return [*results, *of_projects]
 
     async def _check_channel(self, channel: str) -> Result:
         """Check that the bot can post in a channel, and that the channel is internal."""
@@ -58,7 +54,7 @@ class WorkspaceChecks:
         except SlackError as error:
             return _unread_channel(subject, error)
         found: dict[str, Any] = answer.get("channel") or {}
-        name = self._channels[channel] = f"#{found.get('name') or channel}"
+        name = f"#{found.get('name') or channel}"
         if found.get("is_archived"):
             return subject.problem(f"{name} is archived.", "Set another channel, or unarchive it.")
         posts_anywhere = "chat:write.public" in self.identity.scopes
@@ -86,24 +82,21 @@ class WorkspaceChecks:
             return subject.warning("It has no members.", "Add people to it, or set another.")
         return subject.ok(f"It has {len(members)} member{'s' * (len(members) > 1)}.")
 
-    async def _check_approvers(self, project: ProjectSettings) -> list[Result]:
-        """Check that enough people may approve, and that a mention reaches them."""
+    async def _check_approvers(self, project: ProjectSettings) -> Result:
+        """Check that enough people may approve."""
         policy, needed = project.policies.default, approvals_of(project)
         subject = Result("approvers", f"approvers of {project.label}")
         if policy.approvers.everyone:
             sentence = "Every full member may approve, so that nobody is mentioned."
-            return [subject.warning(sentence, NAME_APPROVERS)]
+            return subject.warning(sentence, NAME_APPROVERS)
         unread = [group for group in policy.approvers.groups if group not in self._groups]
         if unread:
-            return [subject.unchecked(f"The people of {', '.join(unread)} could not be read.")]
+            return subject.unchecked(f"The people of {', '.join(unread)} could not be read.")
         try:
             able = await self._able(policy)
         except SlackError as error:
-            return [subject.unchecked(f"The people could not be read. {error}")]
-        results = [check_count(subject, needed, len(able))]
-        if policy.channel in self._channels and able:
-            results.append(await self._check_reach(project, policy.channel, able))
-        return results
+            return subject.unchecked(f"The people could not be read. {error}")
+        return check_count(subject, needed, len(able))
 
     async def _able(self, policy: Policy) -> list[Person]:
         """Return the people who may approve; of large groups not all are looked up."""
@@ -122,37 +115,6 @@ class WorkspaceChecks:
         person = read_person(user, answer.get("user") or {}, self.identity)
         groups = frozenset(name for name, members in self._groups.items() if user in members)
         return replace(person, groups=groups)
-
-    async def _check_reach(
-        self, project: ProjectSettings, channel: str, able: Iterable[Person]
-    ) -> Result:
-        """Check that the approvers are in the channel: a mention does not reach the others."""
-        name = self._channels[channel]
-        subject = Result("approvers_in_channel", f"approvers of {project.label} in {name}")
-        try:
-            members = await self._members(channel)
-        except SlackError as error:
-            return subject.unchecked(f"Its members could not be read. {error}")
-        absent = sorted(person.name or person.id for person in able if person.id not in members)
-        if not absent:
-            return subject.ok("All of them are there, so that a mention reaches them.")
-        more = f" and {len(absent) - SHOWN_NAMES} more" if len(absent) > SHOWN_NAMES else ""
-        names = ", ".join(absent[:SHOWN_NAMES])
-        sentence = f"A mention does not reach {names}{more}: they are not in {name}."
-        return subject.warning(sentence, "Invite them to the channel.")
-
-    async def _members(self, channel: str) -> set[str]:
-        members: set[str] = set()
-        cursor: str | None = None
-        for _page in range(MAX_PAGES):
-            answer = await self.client.conversations_members(
-                channel=channel, limit=200, cursor=cursor
-            )
-            members |= {str(user) for user in answer.get("members") or ()}
-            cursor = (answer.get("response_metadata") or {}).get("next_cursor")
-            if not cursor:
-                break
-        return members
 
 
 def approvals_of(project: ProjectSettings) -> int:

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
 from bot.atlas import (
-    RESTORE_REQUESTED,
     ActivityEvent,
     AtlasCanceller,
     AtlasError,
@@ -17,9 +16,9 @@ from bot.atlas import (
     Priority,
     ReadItems,
     RestoreJob,
-    TimedOut,
 )
-from bot.atlas.activity import parse_event
+from bot.atlas.activity import RESTORE_REQUESTED, parse_event
+from bot.atlas.errors import TimedOut
 from tests.support.clock import FakeClock
 from tests.support.domain import PROJECT, REF, START, restore_job
 

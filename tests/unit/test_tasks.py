@@ -50,7 +50,7 @@ async def test_loop_that_dies_is_logged_shown_and_started_again(error: BaseExcep
             raise error
 
     async def sleep(_seconds: float) -> None:
-        shown.append(await supervisor.check())
+        shown.append(supervisor.check())
 
     supervisor = Supervisor(5.0, sleep)
     with structlog.testing.capture_logs() as logs:
@@ -58,7 +58,7 @@ async def test_loop_that_dies_is_logged_shown_and_started_again(error: BaseExcep
 
     assert [(line["log_level"], line["loop"]) for line in logs] == 2 * [("error", "deadlines")]
     assert shown == 2 * ["Stopped after an error, and soon started again: deadlines."]
-    assert (next(runs), await supervisor.check()) == (3, None)
+    assert (next(runs), supervisor.check()) == (3, None)
 
 
 async def test_cancelled_loop_is_not_started_again() -> None:

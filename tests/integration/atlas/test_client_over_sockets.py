@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.atlas import (
+from bot.atlas.errors import (
     AtlasUnavailable,
     ConnectionBroken,
     NoConnection,

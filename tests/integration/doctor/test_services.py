@@ -158,12 +158,6 @@ async def test_refusal_of_a_service_is_a_problem_of_its_check(
         ({"BOT_APPROVERS": "*"}, "approvers", Level.WARNING, "nobody is mentioned"),
         ({"BOT_APPROVERS": "U0DAN00001,U0CIBOT001"}, "approvers", Level.PROBLEM, "0 people"),
         ({"BOT_APPROVALS": "2"}, "approvers", Level.WARNING, "too few are left"),
-        (
-            {"BOT_APPROVERS": "S0APPROVE1,U0OLGA0001"},
-            "approvers_in_channel",
-            Level.WARNING,
-            "does not reach Olga",
-        ),
     ],
 )
 async def test_channel_and_approvers_of_the_settings_are_checked(

@@ -5,8 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 
-from bot.atlas import RESTORE_REQUESTED
-from bot.atlas.activity import parse_event
+from bot.atlas.activity import RESTORE_REQUESTED, parse_event
 from bot.atlas.reader import MAX_EVENT_PAGES
 from tests.unit.atlas.strict_server import PROJECT, ScriptedTransport, client
 

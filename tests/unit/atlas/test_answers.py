@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from bot.atlas import (
-    AtlasError,
+from bot.atlas import AtlasError
+from bot.atlas.errors import (
     AtlasUnavailable,
     ConnectionBroken,
     NoConnection,

@@ -1,30 +1,23 @@
 """The requests of the client, and how it parses the responses."""
 
-import inspect
-from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
-from typing import cast
 
 import httpx
 import pytest
 
-import bot.atlas
 from bot.atlas import (
     ApiVersion,
     AtlasError,
     AtlasGateway,
     AtlasHttp,
     AtlasReader,
-    AtlasRejected,
     CallLimiter,
     CallRecord,
     Credentials,
     InvalidName,
     JobNotFound,
-    RateLimited,
-    Unavailable,
-    UnreadableAnswer,
 )
+from bot.atlas.errors import AtlasRejected, RateLimited, Unavailable, UnreadableAnswer
 from bot.atlas.reader import MAX_PAGES
 from tests.support.atlas_client import AtlasClient
 from tests.support.clock import FakeClock
@@ -284,26 +277,6 @@ def parts_of(whole: object) -> list[object]:
         if type(part).__module__.startswith("bot."):
             open_ones += vars(part).values()
     return found
-
-
-# The example
-
-
-async def test_example_in_the_package_docstring_works(monkeypatch: pytest.MonkeyPatch) -> None:
-    script = ScriptedTransport(job(), httpx.Response(204), job(cancelled=True))
-    names: dict[str, Callable[..., Awaitable[object]]] = {}
-    text = inspect.cleandoc(bot.atlas.__doc__ or "").split("\n\n", 1)[1]
-    example = text.split("\n\nEach failed call")[0]
-    exec(inspect.cleandoc(example), names)  # noqa: S102 - the example of our own docstring
-    monkeypatch.setitem(
-        cast("dict[str, object]", names),
-        "AtlasHttp",
-        lambda key: AtlasHttp(key, transport=httpx.MockTransport(script)),
-    )
-    cancelled = await names["cancel"](PROJECT, CLUSTER, JOB, KEY)
-
-    assert cancelled is True
-    assert script.methods == ["GET", "DELETE", "GET"]
 
 
 async def test_lists_are_requested_with_their_paths_and_versions() -> None:

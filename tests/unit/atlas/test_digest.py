@@ -9,7 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bot.atlas import ChallengeNotUnderstood, RoleMissing
+from bot.atlas import RoleMissing
+from bot.atlas.errors import ChallengeNotUnderstood
 from bot.atlas.logins import Nonce, UnsupportedChallenge
 from tests.support.atlas_client import AtlasClient
 from tests.unit.atlas.strict_server import (

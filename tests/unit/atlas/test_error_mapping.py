@@ -12,22 +12,24 @@ from hypothesis import strategies as st
 
 from bot.atlas import (
     AtlasError,
-    AtlasUnavailable,
     ClusterNotFound,
     JobNotFound,
     KeyRefused,
     NotCancellable,
     NotOnAccessList,
-    OtherRefusal,
     ProjectNotFound,
-    RateLimited,
     RoleMissing,
+    WrongClusterKind,
+)
+from bot.atlas.errors import (
+    AtlasUnavailable,
+    OtherRefusal,
+    RateLimited,
     Unavailable,
     UnreadableAnswer,
     VersionGone,
-    WrongClusterKind,
+    error_for,
 )
-from bot.atlas.errors import error_for
 from bot.atlas.protocol import parse_body
 from tests.support.atlas_client import AtlasClient
 from tests.unit.atlas.strict_server import CLUSTER, PROJECT, REF, client

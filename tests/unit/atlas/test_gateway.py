@@ -7,18 +7,16 @@ import httpx
 import pytest
 
 from bot.atlas import (
-    RESTORE_REQUESTED,
     InvalidName,
     JobNotFound,
     JobRef,
     NotLocated,
     NotOnAccessList,
     Priority,
-    RateLimited,
     RestoreJob,
-    TimedOut,
-    Unavailable,
 )
+from bot.atlas.activity import RESTORE_REQUESTED
+from bot.atlas.errors import RateLimited, TimedOut, Unavailable
 from bot.atlas.shared_reads import KEPT_FOR
 from tests.support.clock import NOON
 from tests.unit.atlas.simulation import SimulatedProject

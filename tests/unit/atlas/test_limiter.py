@@ -5,7 +5,8 @@ import math
 
 import pytest
 
-from bot.atlas import AtlasError, Priority, RateLimited, TimedOut
+from bot.atlas import AtlasError, Priority
+from bot.atlas.errors import RateLimited, TimedOut
 from bot.atlas.limiter import MAX_IN_FLIGHT, CallLimiter, Demand, PathSet, TokenBucket, set_of
 from tests.support.clock import most_in
 from tests.unit.atlas.simulation import Simulation

@@ -8,19 +8,16 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from bot.atlas import (
-    AtlasError,
-    KeyRefused,
+from bot.atlas import AtlasError, KeyRefused, RoleMissing, ServiceAccount
+from bot.atlas.errors import (
     NoConnection,
     OtherRefusal,
     RateLimited,
-    RoleMissing,
-    ServiceAccount,
     TimedOut,
+    TokenLimit,
     Unavailable,
     UnreadableAnswer,
 )
-from bot.atlas.errors import TokenLimit
 from bot.atlas.logins import Token
 from tests.support.atlas_client import AtlasClient
 from tests.support.atlas_facts import atlas_answer

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bot.cancellation.download import Download, LetRun
-from bot.cancellation.facts import Button, Phase, facts_of, list_fields
+from bot.cancellation.facts import Button, Phase, facts_of, list_fields, state_word
 from bot.cancellation.policy import Policy
 from bot.cancellation.request import Attempts, Outcome, Request, State
 from bot.cancellation.starter import Starters
@@ -122,6 +122,20 @@ def test_end_is_put_on_nobody_where_a_delete_of_the_bot_may_have_caused_it(
     requests = [past(State.EXPIRED), past(State.FAILED, attempts=attempts)]
 
     assert how_it_ended(facts_of(ended(**flags), requests, POLICY)) == words
+
+
+@pytest.mark.parametrize(
+    ("job", "word"),
+    [
+        (RUNS.observed(restore_job(**LINK | {"deliveryUrl": []}), LATER), "link_used"),
+        (ended(cancelled=True, failed=True), "cancelled_and_failed"),
+        (ended(failed=True), "failed"),
+    ],
+)
+def test_word_of_a_state_is_how_it_ended_else_what_is_known_of_the_link(
+    job: Download, word: str
+) -> None:
+    assert state_word(job) == word
 
 
 def test_fields_of_the_list_are_all_there_with_null_where_something_is_not_known() -> None:

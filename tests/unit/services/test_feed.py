@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from bot.atlas import Unavailable
+from bot.atlas.errors import Unavailable
 from tests.support.core import CoreEnvironment
 from tests.support.domain import AUTO_CANCEL, REF, START, job_ref, person
 from tests.support.fake_atlas import EVENTS, restore_event

@@ -6,7 +6,8 @@ from functools import partial
 
 import pytest
 
-from bot.atlas import ClusterNotFound, JobNotFound, JobRef, Unavailable
+from bot.atlas import ClusterNotFound, JobNotFound, JobRef
+from bot.atlas.errors import Unavailable
 from bot.services.follow import INTERVAL, Follower
 from bot.services.observations import Observations
 from bot.services.projects import Project, Projects

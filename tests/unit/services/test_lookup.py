@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from bot.atlas import AtlasRejected, ClusterNotFound, JobNotFound, JobRef, Unavailable
+from bot.atlas import ClusterNotFound, JobNotFound, JobRef
+from bot.atlas.errors import AtlasRejected, Unavailable
 from bot.cancellation.errors import NotRead, WrongCluster
 from bot.services.lookup import Lookup, NotFoundInAtlas
 from bot.services.projects import Project

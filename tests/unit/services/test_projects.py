@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from bot.atlas import Unavailable
+from bot.atlas.errors import Unavailable
 from bot.cancellation.policy import Policies
 from bot.services.projects import Project, Projects
 from tests.support.clock import FakeClock, SimulatedLoop, simulate

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bot.atlas import Unavailable
+from bot.atlas.errors import Unavailable
 from bot.cancellation.errors import RightsNotChecked
 from bot.cancellation.people import ActingPerson, Kind, People, Person
 from bot.cancellation.policy import Policy

@@ -11,15 +11,18 @@ from bot.atlas import (
     AtlasError,
     ClusterNotFound,
     JobNotFound,
-    NoConnection,
     NotCancellable,
     Priority,
-    RateLimited,
     RoleMissing,
+)
+from bot.atlas.errors import (
+    NoConnection,
+    NotFoundToCancel,
+    OtherRefusal,
+    RateLimited,
     TimedOut,
     Unavailable,
 )
-from bot.atlas.errors import NotFoundToCancel, OtherRefusal
 from bot.cancellation.errors import NotActive
 from bot.cancellation.events import EventName
 from bot.cancellation.people import ActingPerson

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from bot.atlas import JobRef, Unavailable, WrongClusterKind
+from bot.atlas import JobRef, WrongClusterKind
+from bot.atlas.errors import Unavailable
 from bot.cancellation.download import Download
 from bot.cancellation.errors import NotRecorded
 from bot.cancellation.policy import Policy

@@ -11,7 +11,8 @@ from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from bot.atlas import RESTORE_REQUESTED, AtlasGateway, CallLimiter, DigestKey
+from bot.atlas import AtlasGateway, CallLimiter, DigestKey
+from bot.atlas.activity import RESTORE_REQUESTED
 from bot.cancellation.policy import Policies
 from bot.services.feed import Feed
 from bot.services.observations import Observations

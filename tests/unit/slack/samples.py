@@ -5,7 +5,8 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from bot.atlas import JobNotFound, JobRef, RestoreJob, TimedOut, Unavailable
+from bot.atlas import JobNotFound, JobRef, RestoreJob
+from bot.atlas.errors import TimedOut, Unavailable
 from bot.cancellation import errors
 from bot.cancellation.download import Download, LetRun, new_download
 from bot.cancellation.facts import Facts, facts_of

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from bot.atlas import AtlasUnavailable
+from bot.atlas.errors import AtlasUnavailable
 from bot.slack import command
 from bot.slack.values import OPEN
 from tests.support.domain import EVE, POLICY, REF, RINA, users

@@ -89,13 +89,6 @@ RESOURCES = (
     Resource(
         name="service_account", template=_ACCOUNT, versions=_ACCOUNTS, rate="groups", in_v1=False
     ),
-    Resource(
-        name="account_addresses",
-        template=f"{_ACCOUNT}/accessList",
-        versions=_ACCOUNTS,
-        rate="groups",
-        in_v1=False,
-    ),
 )
 
 

@@ -98,13 +98,9 @@ def root(context: RequestContext) -> ApiResponse:
                 for group, roles in who.roles.items()
                 for role in sorted(roles)
             ],
-            "accessList": _entries(who),
+            "accessList": [{"cidrBlock": network} for network in who.access_list or ()],
         }
     return context.one(document)
-
-
-def _entries(who: Credential) -> list[dict[str, object]]:
-    return [{"cidrBlock": network} for network in who.access_list or ()]
 
 
 def project(context: RequestContext) -> ApiResponse:
@@ -180,11 +176,6 @@ def service_account(context: RequestContext) -> ApiResponse:
     return context.one({**document, "secrets": [secret]})
 
 
-def account_addresses(context: RequestContext) -> ApiResponse:
-    """Return the access list of a service account."""
-    return context.many(_entries(_account(context)))
-
-
 def _account(context: RequestContext) -> Credential:
     account = context.world.service_accounts.get(context.values["client"])
     if account is None:
@@ -200,5 +191,4 @@ READERS: Mapping[str, Callable[[RequestContext], ApiResponse]] = {
     "job": job,
     "events": events,
     "service_account": service_account,
-    "account_addresses": account_addresses,
 }

@@ -77,19 +77,7 @@ def direct_message(world: World, user_id: str) -> Channel:
     return world.workspace.direct_message(user)
 
 
-def members(world: World, args: Args, caller: Caller) -> Json:
-    channel = visible_channel(world, args.text("channel"))
-    authorize(caller, ("bot",), (READ_SCOPES[channel.kind],))
-    return {"members": sorted(channel.members), "response_metadata": {"next_cursor": ""}}
-
-
 METHODS = {
-    "conversations.members": Method(
-        run=members,
-        required=("channel",),
-        any_of=("channels:read", "groups:read", "im:read", "mpim:read"),
-        takes_json=False,
-    ),
     "conversations.info": Method(
         run=info,
         required=("channel",),
