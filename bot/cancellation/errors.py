@@ -143,7 +143,7 @@ class NotActive(NotRecorded):
 
 
 class Conflict(NotRecorded):
-    """A unique index refused the row; the store reads again."""
+    """A unique index refused the row."""
 
 
 class NotRead(NotRecorded):

@@ -12,7 +12,7 @@ from sqlalchemy import BindParameter, Connection, bindparam, case, insert, liter
 
 from bot.atlas import JobRef
 from bot.cancellation.download import Download
-from bot.cancellation.errors import Conflict, MaybeRecorded
+from bot.cancellation.errors import MaybeRecorded
 from bot.cancellation.events import Event, EventName, canonical, chain
 from bot.cancellation.people import Person
 from bot.cancellation.policy import Policy
@@ -215,12 +215,6 @@ class Store:
 
     async def _write(self, work: Callable[[UnitOfWork], T]) -> T:
         """Run `work` and commit it; raises what `Database.write` raises."""
-        try:
-            return await self._commit(work)
-        except Conflict:  # another transaction inserted first: now its rows are found
-            return await self._commit(work)
-
-    async def _commit(self, work: Callable[[UnitOfWork], T]) -> T:
         complete: list[Commit] = []
 
         def run(db: Connection) -> T:
