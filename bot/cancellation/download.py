@@ -212,17 +212,17 @@ def new_download(ref: JobRef, job: RestoreJob, *, read_at: datetime, now: dateti
     return first.observed(job, read_at)
 
 
-def is_new(ref: JobRef, watch_started_at: datetime | None, now: datetime) -> bool:
+def is_new(ref: JobRef, watch_started_at: datetime | None, stored_at: datetime) -> bool:
     """Whether a download started after the first start of its project's watch.
 
     An id's time has whole seconds, so one that started in the same second counts as new: a wrong
-    cancel costs minutes. So does each download that may go on where a clock that was ahead has
-    stored a first start that is later than now.
+    cancel costs minutes. So does each download that may go on where a clock that was ahead had
+    stored a first start that is later than the time at which the download is stored.
     """
     if watch_started_at is None:
         return False
-    if was_set_back(watch_started_at, now):
-        watch_started_at = now - LONGEST
+    if was_set_back(watch_started_at, stored_at):
+        watch_started_at = stored_at - LONGEST
     return ref.started_at >= watch_started_at.replace(microsecond=0)
 
 
@@ -234,8 +234,8 @@ def auto_cancel_time(
         return None
     if download.auto_cancel_at or download.let_run or download.ended:
         return None
-    is_due = is_new(download.ref, watch_started_at, now) and is_download(download.shown)
-    return now + policy.auto_cancel_after if is_due else None
+    is_due = is_new(download.ref, watch_started_at, download.stored_at)
+    return now + policy.auto_cancel_after if is_due and is_download(download.shown) else None
 
 
 def is_download(shown: Fingerprint) -> bool:

@@ -21,7 +21,7 @@ from bot.cancellation.download import (
 from bot.cancellation.policy import Policy
 from tests.support.domain import AUTO_CANCEL, LINK, POLICY, REF, START, download, restore_job
 
-MINUTE = timedelta(minutes=1)
+MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 
 
 def after(*answers: dict[str, Any]) -> Download:
@@ -147,7 +147,9 @@ def test_download_that_atlas_lists_again_goes_on(later: timedelta) -> None:
 NEW = START - MINUTE
 TIMES = [
     (AUTO_CANCEL, NEW, {}, START + timedelta(seconds=95)),
-    (AUTO_CANCEL, START + timedelta(days=1), {}, START + timedelta(seconds=95)),  # a clock ahead
+    # the clock was ahead at the first start, and until now
+    (AUTO_CANCEL, START + DAY, {}, START + timedelta(seconds=95)),
+    (AUTO_CANCEL, START + DAY, {"stored_at": START + DAY}, None),
     # the same second: ids have whole seconds
     (AUTO_CANCEL, START + timedelta(seconds=0.9), {}, START + timedelta(seconds=95)),
     (AUTO_CANCEL, START + timedelta(seconds=1), {}, None),  # it ran already at the first start
@@ -178,8 +180,8 @@ def test_newness_follows_from_the_id_and_the_first_start_of_the_watch() -> None:
 @pytest.mark.parametrize(
     ("watch_started_at", "hours", "expected"),
     [
-        (START + timedelta(days=1), 3, True),
-        (START + timedelta(days=1), 4, False),
+        (START + DAY, 3, True),
+        (START + DAY, 4, False),
         (START + MINUTE, 0, False),  # clocks of two machines may differ by so much
     ],
 )
