@@ -23,6 +23,7 @@ from bot.atlas.errors import (
     TimedOut,
     Unavailable,
 )
+from bot.cancellation.change import RequestChange
 from bot.cancellation.errors import NotActive
 from bot.cancellation.events import EventName
 from bot.cancellation.people import ActingPerson
@@ -622,6 +623,18 @@ async def test_end_of_a_download_is_reported_once_by_the_run_that_sees_it(
     await env.downloads.record_job(REF, cancelled, env.clock.now, POLICY)
 
     assert [item.has_ended for item in env.download_changes].count(True) == 1
+
+
+async def test_each_state_that_a_request_enters_is_reported_once(env: CoreEnvironment) -> None:
+    await env.run(await env.approved())
+
+    changes = [item for item in env.changes if isinstance(item, RequestChange)]
+    assert [(item.before and item.before.state, item.after.state) for item in changes] == [
+        (None, State.AWAITING),
+        (State.AWAITING, State.APPROVED),
+        (State.APPROVED, State.CANCELLING),
+        (State.CANCELLING, State.CANCELLED),
+    ]
 
 
 async def test_read_of_a_run_counts_from_when_it_began(env: CoreEnvironment) -> None:
