@@ -8,14 +8,11 @@ from typing import Any
 
 import structlog
 
-from bot.cancellation.download import Download
 from bot.cancellation.errors import RightsNotChecked, StorageError
 from bot.cancellation.people import NO_ONE, Person
-from bot.cancellation.request import Request
-from bot.services.deadlines import Deadlines, auto_cancel_result, is_cancelled_before_link
+from bot.services.deadlines import Deadlines
 from bot.services.follow import Follower
 from bot.services.lookup import Lookup
-from bot.services.observations import Observations
 from bot.services.requests import RequestService
 from bot.services.rights import Rights
 from bot.services.runner import Runner
@@ -64,15 +61,6 @@ class ActiveProcess:
         self._slack_problem = "Slack has not named the bot yet."
         self._is_named = asyncio.Event()  # the bot in Slack
         self.stores = core.stores(lease, self._wake_outbox)
-        metrics = core.metrics
-        self.observations = Observations(
-            projects=core.projects,
-            now=core.now,
-            on_seen=metrics.count_seen,
-            on_detected=metrics.observe_detection,
-            on_link_seen=metrics.count_live_link,
-            on_round=metrics.set_round,
-        )
         self.runner = Runner(
             self.stores.runs,
             core.projects,
@@ -80,8 +68,6 @@ class ActiveProcess:
             core.clients.canceller_of,
             lease,
             core.now,
-            on_end=self._count_end,
-            on_changes=self.observations.report,
         )
 
     async def run(self) -> None:
@@ -129,7 +115,6 @@ class ActiveProcess:
         follower = Follower(
             core.projects,
             stores.downloads,
-            self.observations,
             core.now,
             lambda project: stores.feed_of(project).read(),
         )
@@ -155,7 +140,7 @@ class ActiveProcess:
             project,
             self.stores.feed_of(project),
             self.stores.downloads,
-            self.observations,
+            partial(self.core.metrics.set_round, self.core.projects.label_of(project_id)),
             float(self.core.settings.watch_interval),
             self.core.now,
         )
@@ -205,7 +190,6 @@ class ActiveProcess:
                 core.projects,
                 self.runner.start,
                 self.stores.feed_is_readable,
-                self.observations.report,
             ),
             lookup=Lookup(
                 downloads=self.stores.downloads,
@@ -241,13 +225,6 @@ class ActiveProcess:
     def _wake_outbox(self) -> None:
         if self._outbox:
             self._outbox.wake()
-
-    def _count_end(self, request: Request, download: Download) -> None:
-        metrics = self.core.metrics
-        if how := auto_cancel_result(request):
-            metrics.count_auto_cancel(how)
-        if is_cancelled_before_link(request, download):
-            metrics.cancelled_before_link.inc()
 
     async def _measure(self) -> None:
         """Update the gauges that the database gives."""

@@ -16,6 +16,7 @@ from bot.atlas import (
     Credentials,
 )
 from bot.cancellation.errors import StorageError
+from bot.report import Report
 from bot.services.feed import Feed
 from bot.services.projects import Project, Projects
 from bot.settings import ProjectSettings, Settings
@@ -93,9 +94,9 @@ class Core:
 
     def __post_init__(self) -> None:
         self.database = Database(self.settings.database_url.get_secret_value())
-        self.database.on_event = self.metrics.count_event
         self.clients = AtlasClients(self.settings, self.metrics, self.now)
         self.projects = Projects(map(self.clients.project, self.settings.projects))
+        self.database.report = Report(self.projects, self.metrics)
 
     def new_lease(self) -> Lease:
         return Lease(self.database, self.holder)

@@ -34,7 +34,6 @@ from bot.cli.steps import Steps, ending, sentences, terminal
 from bot.log_config import without_secrets
 from bot.services.active import hold_in_turns
 from bot.services.lookup import JobDetails, Lookup, NotFoundInAtlas
-from bot.services.observations import Observations
 from bot.services.projects import Project
 from bot.services.rights import Rights, nobody_answers
 from bot.services.runner import Runner
@@ -237,7 +236,6 @@ class CancelCommand:
         lease = core.new_lease()
         stores = core.stores(lease, lambda: None)
         log = AuditLog(core.database, core.now, None)
-        observations = Observations(projects=core.projects, now=core.now)
         runner = Runner(
             stores.runs,
             core.projects,
@@ -245,7 +243,6 @@ class CancelCommand:
             core.clients.canceller_of,
             lease,
             core.now,
-            on_changes=observations.report,
             show_trouble_after=0.0,
         )
         holding = asyncio.create_task(hold_in_turns(lease, lambda: runner.is_sending))

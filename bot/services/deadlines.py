@@ -10,7 +10,7 @@ import structlog
 from bot.cancellation.decisions import AutoCancelStep
 from bot.cancellation.download import Download
 from bot.cancellation.policy import Policy
-from bot.cancellation.request import OPEN, Request, State
+from bot.cancellation.request import OPEN, Request
 from bot.services.projects import Projects
 from bot.storage.download_store import DownloadStore
 from bot.storage.request_store import RequestStore
@@ -18,8 +18,6 @@ from bot.tasks import log_errors, repeat
 
 INTERVAL = 1.0
 CLEANING_INTERVAL = 3600.0
-#: Ends of a run after which its download may go on.
-_FAILED_ENDS = frozenset({State.FAILED, State.REFUSED, State.CHANGED})
 
 log = structlog.get_logger(__name__)
 
@@ -129,17 +127,3 @@ class Deadlines:
         with log_errors("auto-cancel not decided", project=ref.project_id, job=ref.job_id):
             if await self.requests.auto_cancel(ref, policy) is not AutoCancelStep.WAIT:
                 self.start_run()
-
-
-def auto_cancel_result(request: Request) -> str | None:
-    """Return how an automatic request counts in the metric, or None."""
-    if not request.is_automatic:
-        return None
-    if request.state is State.CANCELLED:
-        return "cancelled"
-    return "failed" if request.state in _FAILED_ENDS else None
-
-
-def is_cancelled_before_link(request: Request, download: Download) -> bool:
-    """Whether a request cancelled its download before any answer showed a link."""
-    return request.state is State.CANCELLED and not download.link_existed

@@ -13,7 +13,6 @@ import structlog
 from bot.atlas import AtlasError, Priority
 from bot.cancellation.download import Download
 from bot.services.absence import Absence
-from bot.services.observations import Observations
 from bot.services.projects import Project, Projects
 from bot.storage.download_store import DownloadStore
 from bot.tasks import cancel_and_wait, log_errors, repeat
@@ -31,7 +30,6 @@ class Follower:
 
     projects: Projects
     downloads: DownloadStore
-    observations: Observations
     now: Callable[[], datetime]
     #: Reads the feed of a project that no watch reads, so that requests there have a starter.
     read_feed: Callable[[Project], Awaitable[object]]
@@ -104,8 +102,7 @@ class Follower:
             log.info("download not read", job=ref.job_id, why=str(error))
             if not await absence.is_shown_by(error):
                 return
-            changes = await self.downloads.record_gone(ref, policy)
+            await self.downloads.record_gone(ref, policy)
         else:
             absence.end()
-            changes = await self.downloads.record_job(ref, job, read_at, policy)
-        self.observations.report(changes)
+            await self.downloads.record_job(ref, job, read_at, policy)

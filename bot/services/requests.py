@@ -8,7 +8,6 @@ from bot.cancellation.decisions import LetRunDecision, Submission
 from bot.cancellation.people import ActingPerson
 from bot.cancellation.request import Request, State
 from bot.services.projects import Projects
-from bot.storage.download_store import Changes
 from bot.storage.request_store import RequestStore, Submitted
 
 
@@ -23,13 +22,11 @@ class RequestService:
     projects: Projects
     start_run: Callable[[str], None]  #: called with the id of an approved request
     feed_is_readable: Callable[[str], bool]  #: of a project: whether the last read succeeded
-    on_changes: Callable[[Changes], None]  #: called with what a person's read of a job changed
 
     async def submit(self, person: ActingPerson, submission: Submission) -> Submitted:
         """Create a request, or join or decide the open one."""
         policy = self.projects.policy(submission.ref)
         submitted = await self.store.submit(person, policy, submission)
-        self.on_changes(submitted.changes)
         self._run_if_approved(submitted.request)
         return submitted
 

@@ -19,7 +19,6 @@ from bot.atlas import (
 from bot.cancellation.decisions import Judgement
 from bot.cancellation.download import Download, Ended
 from bot.cancellation.errors import NothingChanged, RightsNotChecked
-from bot.cancellation.people import is_operator
 from bot.cancellation.policy import Policy
 from bot.cancellation.request import Ending, Outcome, Request, State
 from bot.cancellation.run import (
@@ -34,7 +33,6 @@ from bot.log_config import bind_to_log
 from bot.services.absence import Absence
 from bot.services.projects import Project, Projects
 from bot.services.rights import Rights
-from bot.storage.download_store import Changes
 from bot.storage.lease import Lease, boot_time
 from bot.storage.run_store import RunStore
 from bot.tasks import cancel_and_wait, log_errors, wait_up_to
@@ -209,9 +207,7 @@ class Run:
         """Store at once that a link exists: a later read may show no trace of it."""
         before, seen = self.download, self.download.observed(job, read_at)
         if (seen.has_link, seen.link_existed) != (before.has_link, before.link_existed):
-            observed = await self.runs.record_read(self.request, job, read_at, self.policy)
-            self.download = observed.download
-            self.runner.on_changes(observed.changes)
+            self.download = await self.runs.record_read(self.request, job, read_at, self.policy)
 
     async def _stop(self, judgement: Judgement) -> None:
         """End the run that today's policy does not allow, or let its request wait again."""
@@ -231,11 +227,9 @@ class Run:
         *,
         is_gone: bool = False,
     ) -> None:
-        end = await self.runs.settle(
+        await self.runs.settle(
             self.request, ending, self.policy, job=job, read_at=read_at, is_gone=is_gone
         )
-        self.runner.on_changes(end.changes)
-        self.runner.on_end(end.request, end.download)
 
     async def _wait(self, trouble: str, retry_after: float | None = None) -> None:
         """Wait before the next try; what lasts is shown in time, also within a long pause."""
@@ -279,8 +273,6 @@ class Runner:
     lease: Lease
     now: Callable[[], datetime]
     _: KW_ONLY
-    on_end: Callable[[Request, Download], None] = lambda _request, _download: None
-    on_changes: Callable[[Changes], None] = lambda _changes: None  #: with what reads have changed
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
     monotonic: Callable[[], float] = boot_time
     show_trouble_after: float = SHOW_TROUBLE_AFTER  #: seconds
@@ -341,8 +333,6 @@ class Runner:
         if request.state is not State.CANCELLING:
             return
         project = self.projects.get(request.ref.project_id)
-        if is_operator(request.requester):  # Slack's requests are reported when they are stored
-            self.on_changes(await self.runs.first_seen(request))
         run = Run(
             request=request,
             download=await self.runs.download_of(request),

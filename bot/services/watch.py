@@ -21,7 +21,6 @@ from bot.cancellation.download import LINK_WAIT
 from bot.cancellation.errors import CancellationError
 from bot.cancellation.starter import TOLERANCE
 from bot.services.feed import Feed
-from bot.services.observations import Observations
 from bot.services.projects import Project
 from bot.storage.download_store import DownloadStore, Listing
 from bot.tasks import log_errors, wait_up_to
@@ -47,7 +46,7 @@ class Watch:
     project: Project
     feed: Feed
     downloads: DownloadStore
-    observations: Observations
+    on_round: Callable[[datetime], None]  #: called with the begin of each complete look
     interval: float  #: seconds between the starts of two rounds
     now: Callable[[], datetime]
     _: KW_ONLY
@@ -103,7 +102,7 @@ class Watch:
             priority = Priority.ROUND if self._clusters else Priority.FIRST_LOOK
             with log_errors("watch round failed", project=self.project.id):
                 if await self._read_all(priority):
-                    self.observations.report_round(self.project.id, at)
+                    self.on_round(at)
             self._has_looked.set()
             await asyncio.sleep(max(0.0, began + self.interval - self.monotonic()))
 
@@ -181,9 +180,9 @@ class Watch:
             read_at=read_at,
         )
         policy = self.project.policies.of(cluster)
-        changes = await self.downloads.record_listing(listing, policy)
-        self.observations.report(changes)
-        if changes.seen:  # the feed may name who started them
+        if await self.downloads.record_listing(
+            listing, policy
+        ):  # the feed may name who started them
             self._wants_feed.set()
         self._signatures[cluster] = signature
 

@@ -3,10 +3,10 @@
 import asyncio
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import UTC, datetime
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import structlog
 from sqlalchemy import URL, Connection, select
@@ -14,6 +14,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from bot.cancellation import errors
+from bot.cancellation.change import Change
 from bot.storage.executor import WRITES, CommitGuard, Executor, PostgresExecutor
 from bot.storage.sqlite import SqliteExecutor
 
@@ -61,8 +62,8 @@ class Database:
         self.is_sqlite = url.get_backend_name() == "sqlite"
         self._executor = open_executor(url, timeout, SERVER_TIMEOUT)
         self.engine = self._executor.engine  # for event listeners
-        #: Called after each commit with the fields of each of its audit events.
-        self.on_event: Callable[[Mapping[str, Any]], None] = lambda _event: None
+        #: Called after each commit with each change that it made.
+        self.report: Callable[[Change], None] = lambda _change: None
         self.doubtful: list[Doubtful] = []
         self._timeout = timeout
         # SQLite has one writer: this queue is fairer than its busy loop.

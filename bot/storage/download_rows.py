@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import TypeAlias
 
 from sqlalchemy import exists, select, text
 
 from bot.atlas import JobRef, RestoreJob
-from bot.cancellation.download import Download, auto_cancel_time, new_download
+from bot.cancellation.change import DownloadChange
+from bot.cancellation.download import Download, auto_cancel_time, is_new, new_download
 from bot.cancellation.errors import RequestNotFound
 from bot.cancellation.policy import Policy
 from bot.cancellation.replies import ReplyKind, link_needs_decision
@@ -27,8 +27,6 @@ _HAS_REQUEST = (
 _WAITS = requests.c.state == str(State.AWAITING)
 #: Whether a request about a download runs.
 IS_RUN = exists().where(*_HAS_REQUEST, ~_WAITS)
-#: A download before an answer of Atlas, or None where it is not stored, and after it.
-Answer: TypeAlias = tuple[Download | None, Download]
 
 
 def get(uow: UnitOfWork, ref: JobRef) -> Download:
@@ -71,16 +69,16 @@ def stored(uow: UnitOfWork, project_id: str, job_ids: Sequence[str]) -> dict[str
 
 def store_job(
     uow: UnitOfWork, ref: JobRef, job: RestoreJob, read_at: datetime, policy: Policy
-) -> Download:
-    """Store an answer about a job, and let its message show what changed; return the download."""
+) -> DownloadChange:
+    """Store an answer about a job, and let its message show what changed."""
     before = uow.download(ref.project_id, ref.job_id)
     if before is None:
         start = watch_start(uow, ref.project_id)
-        after = first_answer(uow, ref, job, read_at, policy, watch_started_at=start)
+        change = first_answer(uow, ref, job, read_at, policy, watch_started_at=start)
     else:
-        after = before.observed(job, read_at)
-    store(uow, [(before, after)])
-    return after
+        change = DownloadChange(before, before.observed(job, read_at))
+    store(uow, [change])
+    return change
 
 
 def first_answer(
@@ -91,10 +89,18 @@ def first_answer(
     policy: Policy,
     *,
     watch_started_at: datetime | None,
-) -> Download:
+) -> DownloadChange:
     """Return the download of a job that is not stored yet, with its auto-cancel time."""
     first = new_download(ref, job, read_at=read_at, now=uow.now)
-    return replace(first, auto_cancel_at=auto_cancel_time(first, policy, watch_started_at, uow.now))
+    due_at = auto_cancel_time(first, policy, watch_started_at, uow.now)
+    return first_seen(replace(first, auto_cancel_at=due_at), watch_started_at)
+
+
+def first_seen(download: Download, watch_started_at: datetime | None) -> DownloadChange:
+    """Return the change that stored a download first."""
+    return DownloadChange(
+        None, download, is_new(download.ref, watch_started_at, download.stored_at)
+    )
 
 
 def with_time(
@@ -112,12 +118,13 @@ def with_time(
     return download if was_let_run else replace(download, auto_cancel_at=due_at)
 
 
-def store(uow: UnitOfWork, answers: Iterable[Answer]) -> Sequence[Answer]:
+def store(uow: UnitOfWork, changes: Iterable[DownloadChange]) -> Sequence[DownloadChange]:
     """Write what differs by at most three statements, let messages show it, and return it."""
-    different = [(before, after) for before, after in answers if _differs(before, after)]
-    uow.add_download(*(after for before, after in different if before is None))
-    uow.update_download(*(after for before, after in different if before))
-    uow.show(*(after.ref for before, after in different if _is_shown(before, after)))
+    different = [item for item in changes if _differs(item.before, item.after)]
+    uow.add_download(*(item.after for item in different if item.before is None))
+    uow.update_download(*(item.after for item in different if item.before))
+    uow.show(*(item.after.ref for item in different if _is_shown(item.before, item.after)))
+    uow.changes += different
     return different
 
 
@@ -145,7 +152,7 @@ def place_message(
 ) -> Download:
     """Give a download's message its channel, where it has none yet, and let it be posted."""
     after = placed(download, policy.channel or channel)
-    store(uow, [(download, after)])
+    store(uow, [DownloadChange(download, after)])
     return after
 
 

@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, insert, or_, select
 
 from bot.atlas import DeliveryType, JobRef, RestoreJob
+from bot.cancellation.change import DownloadChange
 from bot.cancellation.download import SET_BACK, Download, is_new
 from bot.cancellation.policy import Policy
 from bot.cancellation.request import OPEN, Request
 from bot.cancellation.starter import READ_AGAIN_FOR, Starters
 from bot.storage import download_rows, request_rows
-from bot.storage.download_rows import Answer
 from bot.storage.tables import download_from_row, downloads, replies, requests, watches
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 
@@ -28,46 +28,6 @@ class Listing:
     cluster: str
     jobs: Sequence[RestoreJob]
     read_at: datetime  #: when the read began
-
-
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """What a listing changed, for log lines and metrics."""
-
-    seen: tuple[Download, ...] = ()  #: stored by this listing
-    new: tuple[Download, ...] = ()  #: those that started after the watch of the project
-    ended: tuple[Download, ...] = ()
-    link_seen: tuple[Download, ...] = ()
-
-    @classmethod
-    def between(
-        cls, before: Download | None, after: Download, watch_started_at: datetime | None = None
-    ) -> "Changes":
-        """Return what one answer about one download changed."""
-        only, nothing = (after,), ()
-        is_first = before is None
-        is_new_now = is_first and is_new(after.ref, watch_started_at, after.stored_at)
-        return cls(
-            seen=only if is_first else nothing,
-            new=only if is_new_now else nothing,
-            ended=only if after.ended and not (before and before.ended) else nothing,
-            link_seen=(
-                only if after.link_existed and not (before and before.link_existed) else nothing
-            ),
-        )
-
-    @classmethod
-    def joined(cls, parts: Sequence["Changes"]) -> "Changes":
-        """Return what several answers changed."""
-        return cls(
-            seen=tuple(item for part in parts for item in part.seen),
-            new=tuple(item for part in parts for item in part.new),
-            ended=tuple(item for part in parts for item in part.ended),
-            link_seen=tuple(item for part in parts for item in part.link_seen),
-        )
-
-
-NO_CHANGES = Changes()
 
 
 class DownloadStore(Store):
@@ -121,29 +81,30 @@ class DownloadStore(Store):
         return [download_from_row(row) for row in uow.execute(statement)]
 
     @writes
-    def record_listing(self, uow: UnitOfWork, listing: Listing, policy: Policy) -> Changes:
-        """Store a list of a cluster's jobs: announce new downloads, follow the stored ones."""
-        start = download_rows.watch_start(uow, listing.project_id)
-        answers = self._answers(uow, listing, policy, start)
-        return self._store(uow, policy, answers, start)
+    def record_listing(
+        self, uow: UnitOfWork, listing: Listing, policy: Policy
+    ) -> Sequence[Download]:
+        """Store a list of a cluster's jobs: announce new downloads, follow the stored ones.
+
+        Return those that were not stored before.
+        """
+        stored = self._store(uow, policy, self._answers(uow, listing, policy))
+        return [change.after for change in stored if change.before is None]
 
     @writes
     def record_job(
         self, uow: UnitOfWork, ref: JobRef, job: RestoreJob, read_at: datetime, policy: Policy
-    ) -> Changes:
+    ) -> None:
         """Store a read of one download that is stored already."""
-        before = uow.download(ref.project_id, ref.job_id)
-        if before is None:
-            return Changes()
-        return self._store(uow, policy, [(before, before.observed(job, read_at))])
+        if before := uow.download(ref.project_id, ref.job_id):
+            self._store(uow, policy, [DownloadChange(before, before.observed(job, read_at))])
 
     @writes
-    def record_gone(self, uow: UnitOfWork, ref: JobRef, policy: Policy) -> Changes:
+    def record_gone(self, uow: UnitOfWork, ref: JobRef, policy: Policy) -> None:
         """Store that Atlas has no such job any more."""
         before = uow.download(ref.project_id, ref.job_id)
-        if before is None or before.ended:
-            return NO_CHANGES
-        return self._store(uow, policy, [(before, replace(before, is_gone=True))])
+        if before and not before.ended:
+            self._store(uow, policy, [DownloadChange(before, replace(before, is_gone=True))])
 
     @writes
     def record_starters(
@@ -196,49 +157,47 @@ class DownloadStore(Store):
                 uow.execute(delete(table).where(*of))
         return len(rows)
 
-    def _answers(
-        self, uow: UnitOfWork, listing: Listing, policy: Policy, watch_started_at: datetime | None
-    ) -> list[Answer]:
+    def _answers(self, uow: UnitOfWork, listing: Listing, policy: Policy) -> list[DownloadChange]:
         """Return the downloads of a list that are stored or to announce, oldest first.
 
         A cluster may have thousands of old jobs: the others cost no statement.
         """
+        watch_started_at = download_rows.watch_start(uow, listing.project_id)
         jobs = [job for job in reversed(listing.jobs) if job.delivery_type == DeliveryType.DOWNLOAD]
         stored = download_rows.stored(uow, listing.project_id, [job.id for job in jobs])
-        answers: list[Answer] = []
+        answers: list[DownloadChange] = []
         for job in jobs:
             if before := stored.get(job.id):
                 after = before.observed(job, listing.read_at)
                 timed = download_rows.with_time(uow, after, policy, watch_started_at)
-                answers.append((before, timed))
+                answers.append(DownloadChange(before, timed))
                 continue
             ref = JobRef(listing.project_id, job.cluster_name or listing.cluster, job.id)
             if not job.is_over or _is_announced_late(ref, watch_started_at, uow.now):
                 first = download_rows.first_answer(
                     uow, ref, job, listing.read_at, policy, watch_started_at=watch_started_at
                 )
-                answers.append((None, first))
+                answers.append(first)
         return answers
 
     def _store(
-        self,
-        uow: UnitOfWork,
-        policy: Policy,
-        answers: Sequence[Answer],
-        watch_started_at: datetime | None = None,
-    ) -> Changes:
+        self, uow: UnitOfWork, policy: Policy, answers: Sequence[DownloadChange]
+    ) -> Sequence[DownloadChange]:
         """Store answers: announce what is new, and reply to a live link and to an end."""
-        channel = policy.channel
-        placed = ((before, download_rows.placed(after, channel)) for before, after in answers)
+        placed = (
+            replace(item, after=download_rows.placed(item.after, policy.channel))
+            for item in answers
+        )
         stored = download_rows.store(uow, placed)
-        changes = Changes.joined([Changes.between(*item, watch_started_at) for item in stored])
-        told = [item.ref for item in (*changes.link_seen, *changes.ended)]
+        told = [item.after.ref for item in stored if item.shows_link or item.has_ended]
         newest = request_rows.newest_by_job(uow, told)
-        for download in changes.link_seen:
-            download_rows.notify_of_link(uow, policy, download, newest.get(download.ref.job_id))
-        for download in changes.ended:
-            download_rows.notify_of_end(uow, policy, download, newest.get(download.ref.job_id))
-        return changes
+        for item in stored:
+            request = newest.get(item.after.ref.job_id)
+            if item.shows_link:
+                download_rows.notify_of_link(uow, policy, item.after, request)
+            if item.has_ended:
+                download_rows.notify_of_end(uow, policy, item.after, request)
+        return stored
 
 
 def _is_announced_late(ref: JobRef, watch_started_at: datetime | None, now: datetime) -> bool:

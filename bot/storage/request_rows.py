@@ -8,6 +8,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, delete, insert, select, text, update
 
 from bot.atlas import JobRef
+from bot.cancellation.change import RequestChange
+from bot.cancellation.download import Download
 from bot.cancellation.errors import NothingChanged, RequestNotFound
 from bot.cancellation.events import EventName
 from bot.cancellation.people import Person
@@ -79,7 +81,7 @@ def open_one(uow: UnitOfWork, project_id: str, job_id: str) -> Request | None:
     return request if request and request.is_open else None
 
 
-def add(uow: UnitOfWork, request: Request, actor: Person | None) -> None:
+def add(uow: UnitOfWork, download: Download, request: Request, actor: Person | None) -> None:
     """Insert a request with its event; a unique index refuses a second open one."""
     uow.execute(insert(requests), request_to_row(request))
     ref = request.ref
@@ -94,10 +96,12 @@ def add(uow: UnitOfWork, request: Request, actor: Person | None) -> None:
         "state": str(request.state),
     }
     uow.record(EventName.CREATED, request, actor=actor, detail=detail)
+    uow.changes.append(RequestChange(None, request, download))
 
 
 def move(
     uow: UnitOfWork,
+    download: Download,
     request: Request,
     state: State,
     *,
@@ -126,7 +130,9 @@ def move(
     detail = outcome_facts(outcome)
     uow.record(event or EventName.entering(state), request, actor=actor, detail=detail)
     uow.show(request.ref)
-    return get(uow, request.id)
+    moved = get(uow, request.id)
+    uow.changes.append(RequestChange(request, moved, download))
+    return moved
 
 
 def change(uow: UnitOfWork, request: Request, **columns: object) -> None:

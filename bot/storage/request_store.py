@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from bot.atlas import JobRef
 from bot.cancellation import decisions, errors
+from bot.cancellation.change import DownloadChange
 from bot.cancellation.decisions import (
     AutoCancelStep,
     LetRunDecision,
@@ -22,7 +23,6 @@ from bot.cancellation.replies import ReplyKind
 from bot.cancellation.request import Outcome, Request, State
 from bot.cancellation.run import end_of_download
 from bot.storage import download_rows, request_rows
-from bot.storage.download_store import NO_CHANGES, Changes
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
 
 REMIND_AFTER = timedelta(seconds=60)
@@ -36,7 +36,6 @@ class Submitted:
     result: SubmitResult
     request: Request
     download: Download
-    changes: Changes = NO_CHANGES  #: what the person's read of the job changed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,8 +82,8 @@ class RequestStore(Store):
         The same key gives the same request.
         """
         ref = submission.ref
-        before = uow.download(ref.project_id, ref.job_id)
-        download = download_rows.store_job(uow, ref, submission.job, submission.read_at, policy)
+        read = download_rows.store_job(uow, ref, submission.job, submission.read_at, policy)
+        download = read.after
         if repeated := request_rows.with_key(uow, submission.key):
             return Submitted(SubmitResult.CREATED, repeated, download)
         request = request_rows.open_one(uow, ref.project_id, ref.job_id)
@@ -104,11 +103,9 @@ class RequestStore(Store):
             request = self._act_alone(
                 uow, policy, download, request, person=person, reason=submission.reason
             )
-        start = download_rows.watch_start(uow, ref.project_id)
-        changes = Changes.between(before, download, start)
-        if changes.link_seen:
+        if read.shows_link:
             download_rows.notify_of_link(uow, policy, download, request)
-        return Submitted(result, request, download, changes)
+        return Submitted(result, request, download)
 
     @writes
     def approve(
@@ -172,7 +169,7 @@ class RequestStore(Store):
             if request is None:
                 self._create_automatic(uow, policy, download)
             else:
-                request_rows.move(uow, request, State.APPROVED, is_automatic=True)
+                request_rows.move(uow, download, request, State.APPROVED, is_automatic=True)
         return step
 
     @writes
@@ -215,7 +212,7 @@ class RequestStore(Store):
                 uow, policy, download, request, state=state, outcome=Outcome(is_read_only=True)
             )
         elif state is not request.state:
-            request_rows.move(uow, request, state, needed=needed)
+            request_rows.move(uow, download, request, state, needed=needed)
         elif needed != request.needed:
             request_rows.change(uow, request, needed=needed)
             uow.show(request.ref)
@@ -254,7 +251,7 @@ class RequestStore(Store):
             asked_in=submission.asked_in,
             alone=person.id if is_alone else None,
         )
-        request_rows.add(uow, request, person)
+        request_rows.add(uow, download, request, person)
         uow.show(request.ref)
         if is_alone:
             uow.record(EventName.ACTED_ALONE, request, actor=person)
@@ -281,7 +278,7 @@ class RequestStore(Store):
             shown=download.shown,
             is_automatic=True,
         )
-        request_rows.add(uow, request, None)
+        request_rows.add(uow, download, request, None)
         uow.record(EventName.APPROVED, request)
         uow.show(request.ref)
 
@@ -300,6 +297,7 @@ class RequestStore(Store):
         if is_complete:
             return request_rows.move(
                 uow,
+                download,
                 request,
                 State.APPROVED,
                 actor=person,
@@ -328,7 +326,7 @@ class RequestStore(Store):
             )
         outcome = Outcome(reason=reason)
         return request_rows.move(
-            uow, request, State.APPROVED, actor=person, outcome=outcome, needed=0
+            uow, download, request, State.APPROVED, actor=person, outcome=outcome, needed=0
         )
 
     def _add_approval(
@@ -363,6 +361,7 @@ class RequestStore(Store):
         uow.reply(ReplyKind.ACTED_ALONE, policy, download, request, actor=person.id, detail=detail)
         return request_rows.move(
             uow,
+            download,
             request,
             State.APPROVED,
             event=EventName.ACTED_ALONE,
@@ -376,8 +375,8 @@ class RequestStore(Store):
     ) -> Download:
         """Let a download run."""
         decision = LetRun(by=person.id, at=uow.now, reason=reason)
-        download = replace(download, let_run=decision)
-        uow.update_download(download)
+        before, download = download, replace(download, let_run=decision)
+        download_rows.store(uow, [DownloadChange(before, download)])
         ref = download.ref
         detail = {
             "project": ref.project_id,
@@ -400,7 +399,7 @@ class RequestStore(Store):
         outcome: Outcome,
         actor: Person | None = None,
     ) -> None:
-        ended = request_rows.move(uow, request, state, actor=actor, outcome=outcome)
+        ended = request_rows.move(uow, download, request, state, actor=actor, outcome=outcome)
         uow.reply(ReplyKind.ENDED, policy, download, ended, actor=actor.id if actor else None)
 
 

@@ -1,38 +1,24 @@
 """Stores the steps of a run: each DELETE is recorded before it is sent, and its answer after."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
 
 from bot.atlas import RestoreJob
+from bot.cancellation.change import DownloadChange
 from bot.cancellation.decisions import Judgement
 from bot.cancellation.download import Download
 from bot.cancellation.events import EventName
+from bot.cancellation.people import is_operator
 from bot.cancellation.policy import Policy
 from bot.cancellation.replies import ReplyKind
 from bot.cancellation.request import RUNNING, Attempts, Ending, Request, State
 from bot.storage import download_rows, request_rows
-from bot.storage.download_store import NO_CHANGES, Changes
 from bot.storage.tables import replies
 from bot.storage.unit_of_work import Store, UnitOfWork, reads, writes
-
-
-@dataclass(frozen=True, slots=True)
-class Observed:
-    """A download after a read of a run, and what the read changed."""
-
-    download: Download
-    changes: Changes
-
-
-@dataclass(frozen=True, slots=True)
-class Settled(Observed):
-    """The same with the request, which has ended."""
-
-    request: Request
 
 
 class RunStore(Store):
@@ -44,15 +30,6 @@ class RunStore(Store):
         return request_rows.open_in(uow, *RUNNING)
 
     @reads
-    def first_seen(self, uow: UnitOfWork, request: Request) -> Changes:
-        """Return that the download was seen, where storing this request stored it first."""
-        download = download_rows.get(uow, request.ref)
-        if download.stored_at != request.created_at:
-            return NO_CHANGES
-        start = download_rows.watch_start(uow, request.ref.project_id)
-        return Changes.between(None, download, start)
-
-    @reads
     def download_of(self, uow: UnitOfWork, request: Request) -> Download:
         return download_rows.get(uow, request.ref)
 
@@ -61,9 +38,15 @@ class RunStore(Store):
         """Begin a run, or continue one: an attempt without an answer may have taken effect."""
         request = request_rows.get(uow, request_id)
         if request.state is State.APPROVED:
+            download = download_rows.get(uow, request.ref)
+            if is_operator(request.requester) and download.stored_at == request.created_at:
+                # The command line stored it first, and has reported nothing.
+                start = download_rows.watch_start(uow, request.ref.project_id)
+                uow.changes.append(download_rows.first_seen(download, start))
             # What held at the decision counts for some minutes from then, also after a restart.
             request = request_rows.move(
                 uow,
+                download,
                 request,
                 State.CANCELLING,
                 changed_at=request.changed_at,
@@ -74,11 +57,9 @@ class RunStore(Store):
     @writes
     def record_read(
         self, uow: UnitOfWork, request: Request, job: RestoreJob, read_at: datetime, policy: Policy
-    ) -> Observed:
+    ) -> Download:
         """Store what a read of the run showed."""
-        before = download_rows.get(uow, request.ref)
-        after = download_rows.store_job(uow, request.ref, job, read_at, policy)
-        return Observed(after, Changes.between(before, after))
+        return download_rows.store_job(uow, request.ref, job, read_at, policy).after
 
     @writes
     def record_sent(self, uow: UnitOfWork, request: Request) -> Request:
@@ -119,17 +100,16 @@ class RunStore(Store):
         job: RestoreJob | None = None,
         read_at: datetime | None = None,
         is_gone: bool = False,
-    ) -> Settled:
+    ) -> None:
         """End a run, with the answer that shows the end; `is_gone`: Atlas has no such job."""
         before = after = download_rows.get(uow, request.ref)
         if is_gone:
             after = replace(before, is_gone=True)
-            download_rows.store(uow, [(before, after)])
+            download_rows.store(uow, [DownloadChange(before, after)])
         if job and read_at:
-            after = download_rows.store_job(uow, request.ref, job, read_at, policy)
-        ended = request_rows.move(uow, request, ending.state, outcome=ending.outcome)
+            after = download_rows.store_job(uow, request.ref, job, read_at, policy).after
+        ended = request_rows.move(uow, after, request, ending.state, outcome=ending.outcome)
         uow.reply(ReplyKind.ENDED, policy, after, ended)
-        return Settled(after, Changes.between(before, after), ended)
 
     @writes
     def await_again(
@@ -144,6 +124,7 @@ class RunStore(Store):
             request_rows.remove_approval(uow, request, user)
         waiting = request_rows.move(
             uow,
+            download,
             request,
             State.AWAITING,
             needed=judgement.needed,

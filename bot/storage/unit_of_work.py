@@ -11,6 +11,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from sqlalchemy import BindParameter, Connection, bindparam, case, insert, literal, select, update
 
 from bot.atlas import JobRef
+from bot.cancellation.change import Change, DownloadChange
 from bot.cancellation.download import Download
 from bot.cancellation.errors import MaybeRecorded
 from bot.cancellation.events import Event, EventName, canonical, chain
@@ -48,13 +49,14 @@ class UnitOfWork:
     """Reads and writes of one transaction, all with the same time.
 
     Audit events and replies are collected, and written at the end: the events in the order of the
-    chain.
+    chain. Changes are collected for the log and the metrics.
     """
 
     def __init__(self, db: Connection, now: datetime) -> None:
         self.db = db
         self.now = wall_clock_ms(now)
         self.events: list[Event] = []
+        self.changes: list[Change] = []
         self.lines: list[dict[str, Any]] = []  # of the events, with their hashes
         self.last_event: int | None = None  # its number, once it is written
         self.has_messages = False
@@ -64,8 +66,7 @@ class UnitOfWork:
         return self.db.execute(statement, values)
 
     def download(self, project_id: str, job_id: str) -> Download | None:
-        row = self.execute(select(downloads).where(*_is_download(project_id, job_id))).first()
-        return download_from_row(row) if row else None
+        return _download(self.db, project_id, job_id)
 
     def add_download(self, *new: Download) -> None:
         """Insert downloads, in one statement."""
@@ -172,6 +173,11 @@ def _is_download(
     return downloads.c.project_id == project_id, downloads.c.job_id == job_id
 
 
+def _download(db: Connection, project_id: str, job_id: str) -> Download | None:
+    row = db.execute(select(downloads).where(*_is_download(project_id, job_id))).first()
+    return download_from_row(row) if row else None
+
+
 #: The condition of a statement for several downloads, each with the values of `_key`.
 _HAS_KEY = _is_download(bindparam("of_project"), bindparam("of_job"))
 
@@ -186,18 +192,29 @@ class Commit:
 
     lines: list[dict[str, Any]]
     last_event: int | None
-    on_event: Callable[[Mapping[str, Any]], None]
+    changes: Sequence[Change]
+    report: Callable[[Change], None]
     on_messages: Callable[[], None] | None  #: None without messages
 
     def is_stored(self, db: Connection) -> bool:
-        """Whether its events are in the database; without any, messages at most are to be sent."""
-        of_last = select(audit_events.c.hash).where(audit_events.c.id == self.last_event)
-        return not self.lines or db.execute(of_last).scalar() == self.lines[-1]["hash"]
+        """Whether it is in the database, by its last event, else by a download that it changed.
+
+        Without either, messages at most are to be sent.
+        """
+        if self.lines:
+            of_last = select(audit_events.c.hash).where(audit_events.c.id == self.last_event)
+            return bool(db.execute(of_last).scalar() == self.lines[-1]["hash"])
+        for change in self.changes:
+            if isinstance(change, DownloadChange):
+                ref = change.after.ref
+                return _download(db, ref.project_id, ref.job_id) != change.before
+        return True
 
     def tell(self) -> None:
         for line in self.lines:
             log_audit_event(line)
-            self.on_event(line)
+        for change in self.changes:
+            self.report(change)
         if self.on_messages:
             self.on_messages()
 
@@ -222,7 +239,9 @@ class Store:
             result = work(uow)
             uow.flush()
             wake = self.on_messages if uow.has_messages else None
-            complete.append(Commit(uow.lines, uow.last_event, self.database.on_event, wake))
+            # What a command stores beside a bot is reported by the run of its request.
+            changes = uow.changes if self.lease else []
+            complete.append(Commit(uow.lines, uow.last_event, changes, self.database.report, wake))
             return result
 
         lock = self.lease.check if self.lease else lock_lease

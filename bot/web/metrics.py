@@ -1,10 +1,9 @@
 """The metrics that `/metrics` serves."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime
 from functools import partial
 from itertools import product
-from typing import Any
 
 from prometheus_client import (
     CollectorRegistry,
@@ -89,13 +88,13 @@ class Metrics:
             " active.",
             ["project"],
         )
-        self._seen = self._counter("downloads_seen", "Downloads that the watch saw.", ["project"])
-        self._live = self._counter(
+        self.seen = self._counter("downloads_seen", "Downloads that the watch saw.", ["project"])
+        self.live_links = self._counter(
             "downloads_live_link", "Downloads whose link was seen.", ["project"]
         )
         for project in projects:
-            self._seen.labels(project=project)
-            self._live.labels(project=project)
+            self.seen.labels(project=project)
+            self.live_links.labels(project=project)
         self._detection = self._histogram(
             "detection_seconds",
             "Time from the start of a download until it was stored and announced.",
@@ -127,31 +126,10 @@ class Metrics:
             gauge.set(0)
         self._watch_success.clear()
 
-    def count_event(self, event: Mapping[str, Any]) -> None:
-        """Count the state that an audit event enters."""
-        name = str(event["event"]).removeprefix("request:")
-        if name == "created" and event.get("state") == State.AWAITING:
-            name = str(State.AWAITING)
-        if name == "acted_alone":
-            name = str(State.APPROVED)
-        if name in set(State):
-            self.requests.labels(state=name).inc()
-        if event["event"] == "download:let_run":
-            self.count_auto_cancel("let_run")
-
-    def count_auto_cancel(self, how: str) -> None:
-        self.auto_cancels.labels(how=how).inc()
-
     def observe_atlas_call(self, method: str, status: int | None, seconds: float) -> None:
         """Count one call; `status` is None without an answer."""
         self._atlas_requests.labels(method=method, status=str(status or NO_ANSWER)).inc()
         self._atlas_seconds.observe(seconds)
-
-    def count_seen(self, project: str) -> None:
-        self._seen.labels(project=project).inc()
-
-    def count_live_link(self, project: str) -> None:
-        self._live.labels(project=project).inc()
 
     def set_round(self, project: str, at: datetime) -> None:
         if self._is_active:

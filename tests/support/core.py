@@ -5,22 +5,26 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
+from unittest.mock import patch
 
 from bot.atlas import JobRef
+from bot.cancellation.change import Change, DownloadChange, RequestChange
 from bot.cancellation.decisions import Submission
 from bot.cancellation.download import Download
 from bot.cancellation.errors import CancellationError, RightsNotChecked
 from bot.cancellation.people import ActingPerson, Person
 from bot.cancellation.policy import Policies, Policy
 from bot.cancellation.request import Request, State
+from bot.log_config import log_audit_event
 from bot.services.feed import Feed
 from bot.services.projects import Project, Projects
 from bot.services.requests import RequestService
 from bot.services.rights import Rights
 from bot.services.runner import Runner
+from bot.storage import unit_of_work
 from bot.storage.audit_log import AuditLog
 from bot.storage.database import Database
-from bot.storage.download_store import Changes, DownloadStore, Listing
+from bot.storage.download_store import DownloadStore, Listing
 from bot.storage.lease import Lease
 from bot.storage.migrate import create_tables
 from bot.storage.outbox_store import OutboxStore
@@ -77,21 +81,21 @@ class CoreEnvironment:
     """One process of the bot without Slack; time passes where the bot sleeps.
 
     Attributes:
-        ends: the states in which runs ended.
-        changes: what reads of Atlas have changed.
+        changes: what the transactions have changed.
         errors: those that ended runs.
         messages_changed_at: the times of the commits that wrote messages.
         on_messages: called after each of them.
+        on_event: called with each audit event, once it is committed.
     """
 
     database: Database
     policy: Policy = POLICY
     clock: FakeClock = field(default_factory=lambda: FakeClock(START))
-    ends: list[State] = field(default_factory=list)
-    changes: list[Changes] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
     errors: list[CancellationError] = field(default_factory=list)
     messages_changed_at: list[datetime] = field(default_factory=list)
     on_messages: Callable[[], None] = lambda: None
+    on_event: Callable[[Mapping[str, Any]], None] = lambda _event: None
 
     def __post_init__(self) -> None:
         self.atlas, self.directory = FakeAtlas(self.clock), FakeDirectory(self.clock)
@@ -102,11 +106,16 @@ class CoreEnvironment:
         self.downloads = DownloadStore(*over, on_messages=wake)
         self.outbox = OutboxStore(*over, on_messages=wake)
         self.log = AuditLog(*over)
+        self.database.report = self.changes.append
         self.build()
 
     def _note_messages(self) -> None:
         self.messages_changed_at.append(self.clock.now)
         self.on_messages()
+
+    def log_event(self, event: Mapping[str, Any]) -> None:
+        log_audit_event(event)
+        self.on_event(event)
 
     def build(self) -> None:
         """Build the services again, as a restart with this policy does."""
@@ -118,8 +127,6 @@ class CoreEnvironment:
             lambda _project: self.atlas,
             self.lease,
             self.clock,
-            on_end=lambda request, _download: self.ends.append(request.state),
-            on_changes=self.changes.append,
             sleep=self.clock.sleep,
             monotonic=self.clock.monotonic,
         )
@@ -128,8 +135,17 @@ class CoreEnvironment:
             self.projects,
             start_run=lambda _id: None,
             feed_is_readable=lambda _project: True,
-            on_changes=self.changes.append,
         )
+
+    @property
+    def ends(self) -> list[State]:
+        """The states in which requests ended."""
+        requests = (item for item in self.changes if isinstance(item, RequestChange))
+        return [item.after.state for item in requests if item.after.state.has_ended]
+
+    @property
+    def download_changes(self) -> list[DownloadChange]:
+        return [item for item in self.changes if isinstance(item, DownloadChange)]
 
     @property
     def project(self) -> Project:
@@ -202,6 +218,7 @@ async def core_environment(
         await database.write(create_tables)
         env = CoreEnvironment(database, policy, clock or FakeClock(START))
         assert await env.lease.take()
-        yield env
+        with patch.object(unit_of_work, "log_audit_event", env.log_event):
+            yield env
     finally:
         await database.close()

@@ -34,7 +34,6 @@ def slack_context(
             core.projects,
             start_run=start_run,
             feed_is_readable=feed_is_readable,
-            on_changes=core.changes.append,
         ),
         lookup=Lookup(
             downloads=core.downloads,

@@ -14,7 +14,7 @@ TECHNIQUE = {"bot.log_config", "bot.tasks"}
 RULES = TECHNIQUE | {"bot.atlas", "bot.cancellation"}
 STORAGE = RULES | {"bot.storage"}
 SERVICES = STORAGE | {"bot.services"}
-WIRING = SERVICES | {"bot.settings", "bot.web", "bot.wiring"}
+WIRING = SERVICES | {"bot.report", "bot.settings", "bot.web", "bot.wiring"}
 MAY_IMPORT: dict[str, set[str]] = {
     "bot": set(),
     "bot.log_config": set(),
@@ -27,6 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bot.services": STORAGE,
     "bot.slack": SERVICES,
     "bot.web": {"bot.cancellation.request"},
+    "bot.report": SERVICES | {"bot.web"},
     "bot.wiring": WIRING,
     "bot.doctor": WIRING | {"bot.slack"},
     "bot.active_process": WIRING | {"bot.slack"},

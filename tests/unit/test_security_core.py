@@ -67,8 +67,8 @@ SETS_TIME: dict[str, set[str]] = {
 #: What the core may import beside itself: values, errors, events and the audience of replies.
 VALUES = {
     *("atlas", "atlas.errors", "atlas.models", "atlas.protocol"),
-    *("cancellation.errors", "cancellation.events", "cancellation.replies"),
-    *("cancellation.facts", "cancellation.words"),
+    *("cancellation.change", "cancellation.errors", "cancellation.events"),
+    *("cancellation.facts", "cancellation.replies", "cancellation.words"),
     *("settings.model", "settings.reading", "settings.values", "slack.errors"),
 }
 #: Calls, transactions, tasks and views: what they get wrong fails, delays or hides.

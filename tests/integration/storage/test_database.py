@@ -15,15 +15,18 @@ import psycopg
 import pytest
 from sqlalchemy import Connection, event, text
 
+from bot.cancellation.change import Change
 from bot.cancellation.errors import MaybeRecorded, NotRead, NotRecorded, RequestNotFound
 from bot.cancellation.request import Request
+from bot.storage import unit_of_work
 from bot.storage.audit_log import AuditLog
 from bot.storage.database import TIMEOUT, Database, wall_clock
+from bot.storage.download_store import DownloadStore, Listing
 from bot.storage.lease import Lease
 from bot.storage.migrate import ensure_current
 from bot.storage.request_store import RequestStore
 from tests.integration.conftest import locked
-from tests.support.domain import POLICY, RINA, job_ref, submission
+from tests.support.domain import POLICY, PROJECT, RINA, START, job_ref, restore_job, submission
 from tests.support.pgbouncer import pgbouncer
 from tests.support.polling import wait_until
 from tests.support.postgres import PostgresServer
@@ -202,12 +205,16 @@ async def test_pause_during_a_commit_raises_maybe_recorded(
     [(True, MaybeRecorded), (False, MaybeRecorded), (True, asyncio.CancelledError)],
 )
 async def test_event_whose_commit_got_no_answer_is_told_exactly_where_it_is_stored(
-    database_url: str, ends: type[BaseException], *, is_stored: bool
+    database_url: str,
+    ends: type[BaseException],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    is_stored: bool,
 ) -> None:
     async with opened(database_url) as database:
         told: list[str] = []
         wakes: list[str] = []
-        database.on_event = lambda line: told.append(line["hash"])
+        monkeypatch.setattr(unit_of_work, "log_audit_event", lambda line: told.append(line["hash"]))
         store = RequestStore(database, wall_clock, None, on_messages=lambda: wakes.append("wake"))
         loop, ended = asyncio.get_running_loop(), threading.Event()
 
@@ -231,6 +238,35 @@ async def test_event_whose_commit_got_no_answer_is_told_exactly_where_it_is_stor
         lines = await AuditLog(database, wall_clock, None).page(0, None, None)
         assert told == [line["hash"] for _, line in lines]
         assert (len(told) > 0, len(wakes)) == (is_stored, int(is_stored))
+
+
+@pytest.mark.parametrize("is_stored", [True, False])
+async def test_download_whose_commit_got_no_answer_is_reported_exactly_where_it_is_stored(
+    database_url: str, *, is_stored: bool
+) -> None:
+    async with opened(database_url) as database:
+        lease = Lease(database, "process 1")
+        await lease.take()
+        reported: list[Change] = []
+        database.report = reported.append
+        store = DownloadStore(database, wall_clock, lease)
+        listing = Listing(
+            project_id=PROJECT, cluster="prod-eu", jobs=[restore_job()], read_at=START
+        )
+
+        def lose_answer(connection: Connection) -> None:
+            if is_stored:
+                connection.connection.commit()
+            raise OSError("no answer")
+
+        event.listen(database.engine, "commit", lose_answer, once=True)
+        with pytest.raises(MaybeRecorded):
+            await store.record_listing(listing, POLICY)
+        assert reported == []
+
+        await lease.take()
+
+        assert len(reported) == is_stored
 
 
 async def test_refused_commit_raises_not_recorded(on_server: Database) -> None:

@@ -51,8 +51,7 @@ async def test_new_download_beside_thousands_of_old_jobs_is_announced_by_a_few_s
     event.listen(database.engine, "before_cursor_execute", lambda *given: ran.append(given[2]))
 
     seen = [
-        len((await store.record_listing(listing, AUTO_CANCEL)).seen)
-        for listing in (first, second, third)
+        len(await store.record_listing(listing, AUTO_CANCEL)) for listing in (first, second, third)
     ]
 
     assert seen == [stored, 1, 0]

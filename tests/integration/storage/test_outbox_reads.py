@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import event
 
 from bot.cancellation.replies import ReplyKind
-from bot.cancellation.request import Ending, Request, State
+from bot.cancellation.request import Ending, State
 from bot.storage.database import Database
 from bot.storage.migrate import ensure_current
 from bot.storage.outbox_store import OF_A_CHANNEL, OutboxStore
@@ -54,21 +54,20 @@ async def test_reply_of_an_end_is_never_read_with_a_request_that_goes_on(
     assert await env.lease.take()
     running = await env.runs.begin((await env.approved()).id)
     read: set[str] = set()
-    ended: list[Request] = []
 
     @event.listens_for(reader.engine, "before_cursor_execute")
     def end_between_the_reads(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         read.update(part for part in READS if part in statement)
-        if len(read) == len(READS) and not ended:
+        if len(read) == len(READS) and not env.ends:
             ending = env.runs.settle(running, Ending(State.OVER), POLICY)
-            ended.append(asyncio.run_coroutine_threadsafe(ending, loop).result(20).request)
+            asyncio.run_coroutine_threadsafe(ending, loop).result(20)
 
     outbox = OutboxStore(reader, env.clock, None)
     deliveries = [*await outbox.due(10), *await outbox.due(10)]
     for database in (reader, writer):
         await database.close()
 
-    assert [request.state for request in ended] == [State.OVER]
+    assert env.ends == [State.OVER]
     replies = [reply for delivery in deliveries for reply in delivery.replies]
     ends = [reply.request for reply in replies if reply.kind is ReplyKind.ENDED]
     assert [request and request.state for request in ends] == [State.OVER]

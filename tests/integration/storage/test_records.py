@@ -16,7 +16,7 @@ from bot.cancellation.policy import Policy
 from bot.cancellation.replies import ReplyKind
 from bot.cancellation.request import Ending, Request, State
 from bot.cancellation.starter import Starters
-from bot.storage.download_store import NO_CHANGES, Listing
+from bot.storage.download_store import Listing
 from tests.integration.storage.record import Record
 from tests.support.core import core_environment
 from tests.support.domain import (
@@ -568,10 +568,11 @@ async def test_download_that_is_gone_is_shown_and_counted_once(record: Record) -
     await record.env.list_new()
     shown = await record.wanted_version()
 
-    changes = [await record.env.downloads.record_gone(REF, POLICY) for _ in range(2)]
+    for _ in range(2):
+        await record.env.downloads.record_gone(REF, POLICY)
 
     assert (await record.env.download()).ended is Ended.GONE
-    assert [len(found.ended) for found in changes] == [1, 0]
+    assert [item.has_ended for item in record.env.download_changes].count(True) == 1
     assert await record.wanted_version() == shown + 1
 
 
@@ -706,9 +707,13 @@ async def test_submit_says_whether_it_stored_the_download_first_and_whether_that
     if is_stored:
         await record.env.see()
 
-    changes = (await record.submitted()).changes
+    record.env.changes.clear()
 
-    assert (len(changes.seen), len(changes.new)) == (seen, new)
+    await record.submitted()
+
+    changes = record.env.download_changes
+    assert [item.before for item in changes].count(None) == seen
+    assert [item.is_new for item in changes].count(True) == new
 
 
 @pytest.mark.parametrize(
@@ -727,7 +732,9 @@ async def test_download_is_due_at_its_auto_cancel_time_or_after_the_clock_was_se
 async def test_read_of_a_download_that_is_not_stored_any_more_changes_nothing(
     record: Record,
 ) -> None:
-    assert await record.env.downloads.record_job(REF, restore_job(), START, POLICY) == NO_CHANGES
+    await record.env.downloads.record_job(REF, restore_job(), START, POLICY)
+
+    assert record.env.changes == []
     assert await record.env.downloads.get(PROJECT, REF.job_id) is None
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TypeVar
@@ -10,9 +10,10 @@ from typing import TypeVar
 import pytest
 from sqlalchemy import Connection
 
+from bot.cancellation.change import Change, RequestChange
 from bot.cancellation.policy import Policy
 from bot.cancellation.request import Request, State
-from bot.services.deadlines import Deadlines, auto_cancel_result, is_cancelled_before_link
+from bot.services.deadlines import Deadlines
 from bot.services.projects import Projects
 from bot.storage.database import TIMEOUT, Database
 from bot.tasks import cancel_and_wait
@@ -26,9 +27,7 @@ from tests.support.domain import (
     REF,
     RINA,
     START,
-    download,
     job_ref,
-    request,
     restore_job,
 )
 
@@ -147,11 +146,11 @@ async def test_error_about_one_request_stops_no_other_and_no_auto_cancel(
     failing, other = await env.ask(), await env.ask(key="V2", ref=SECOND)
     await env.list_new(job_ref(START, 3))
 
-    def fail(event: Mapping[str, object]) -> None:
-        if event["request"] == failing.id:
+    def fail(change: Change) -> None:
+        if isinstance(change, RequestChange) and change.after.id == failing.id:
             raise ValueError("unexpected")
 
-    env.database.on_event = fail
+    env.database.report = fail
 
     await Step(env).after(1800)
 
@@ -397,37 +396,3 @@ async def test_messages_of_running_downloads_are_edited_at_each_start(
     await Step(env).deadlines.apply_settings()
 
     assert [item.download.ref for item in await env.outbox.due(10)] == [REF]
-
-
-# Metrics.
-
-
-@pytest.mark.parametrize(
-    ("ended", "how"),
-    [
-        (request(State.CANCELLED, is_automatic=True), "cancelled"),
-        (request(State.FAILED, is_automatic=True), "failed"),
-        (request(State.REFUSED, is_automatic=True), "failed"),
-        (request(State.CHANGED, is_automatic=True), "failed"),
-        (request(State.OVER, is_automatic=True), None),
-        (request(State.CANCELLED), None),
-    ],
-)
-def test_end_of_an_automatic_request_counts(ended: Request, how: str | None) -> None:
-    assert auto_cancel_result(ended) == how
-
-
-@pytest.mark.parametrize(
-    ("state", "link_seen", "counts"),
-    [
-        (State.CANCELLED, False, True),
-        (State.CANCELLED, True, False),
-        (State.OVER, False, False),
-    ],
-)
-def test_cancelled_before_link_counts_what_never_showed_a_link(
-    state: State, link_seen: bool, counts: bool
-) -> None:
-    stored = download(link_seen_at=START if link_seen else None)
-
-    assert is_cancelled_before_link(request(state), stored) is counts

@@ -9,7 +9,6 @@ import pytest
 from bot.atlas import ClusterNotFound, JobNotFound, JobRef
 from bot.atlas.errors import Unavailable
 from bot.services.follow import INTERVAL, Follower
-from bot.services.observations import Observations
 from bot.services.projects import Project, Projects
 from bot.storage.download_store import Listing
 from tests.support.core import CoreEnvironment
@@ -23,7 +22,6 @@ class Followed:
     """A follower, with what it told the metrics and which feeds it read."""
 
     env: CoreEnvironment
-    links: list[str] = field(default_factory=list)
     feeds: list[str] = field(default_factory=list)
 
     async def read_feed(self, project: Project) -> None:
@@ -32,11 +30,9 @@ class Followed:
     def follower(self, projects: Projects | None = None) -> Follower:
         env = self.env
         named = projects or env.projects
-        observations = Observations(projects=named, now=env.clock, on_link_seen=self.links.append)
         return Follower(
             named,
             env.downloads,
-            observations,
             env.clock,
             self.read_feed,
             monotonic=env.clock.monotonic,
@@ -136,7 +132,7 @@ async def test_live_link_is_stored_and_counted_once(
         await followed.step(follower)
 
     assert (await env.download()).has_link
-    assert followed.links == ["shop"]
+    assert [item.after.ref for item in env.download_changes if item.shows_link] == [REF]
 
 
 async def test_download_that_cannot_be_read_stops_no_other(

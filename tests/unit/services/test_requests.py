@@ -30,7 +30,6 @@ def service(env: CoreEnvironment, started: list[str]) -> RequestService:
         Projects([project]),
         started.append,
         lambda _project: True,
-        env.changes.append,
     )
 
 
@@ -71,6 +70,7 @@ async def test_download_that_a_person_sees_first_is_reported_and_its_live_link_t
 ) -> None:
     await service.submit(RINA, submission(job=restore_job(**LINK)))
 
-    (changes,) = env.changes
-    assert (len(changes.seen), len(changes.link_seen)) == (1, 1)
+    changes = env.download_changes
+    assert [(item.before is None, item.shows_link) for item in changes[:1]] == [(True, True)]
+    assert not any(item.before is None or item.shows_link for item in changes[1:])
     assert await env.replies() == ["waits", "link_live"]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bot.cancellation.change import Change, RequestChange
 from bot.cancellation.people import Person
 from bot.cancellation.request import Attempts, State
 from bot.services.active import STOP_WITHIN
@@ -67,7 +68,12 @@ def test_approved_request_runs_within_a_second_and_at_once_where_the_runner_is_w
 
     async def ask(env: CoreEnvironment) -> None:
         loop = asyncio.get_running_loop()
-        env.runner.on_end = lambda _request, _download: ended_at.append(loop.time())
+
+        def note(change: Change) -> None:
+            if isinstance(change, RequestChange) and change.after.state.has_ended:
+                ended_at.append(loop.time())
+
+        env.database.report = note
         async with running(env):
             await asyncio.sleep(0.5)
             await env.ask()

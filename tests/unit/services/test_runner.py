@@ -23,6 +23,7 @@ from bot.atlas.errors import (
     TimedOut,
     Unavailable,
 )
+from bot.cancellation.change import RequestChange
 from bot.cancellation.errors import NotActive
 from bot.cancellation.events import EventName
 from bot.cancellation.people import ActingPerson
@@ -155,7 +156,7 @@ async def test_warm_cancel_is_three_calls_and_each_delete_is_recorded_before_and
     request = await env.approved()
     steps: list[str] = []
     env.atlas.on_call = steps.append
-    env.database.on_event = lambda event: steps.append(event["event"])
+    env.on_event = lambda event: steps.append(event["event"])
 
     ended = await env.run(request)
 
@@ -386,7 +387,7 @@ async def test_stop_while_the_record_of_a_delete_commits_sends_no_delete(
         if event["event"] == EventName.CANCEL_SENT:
             env.runner.is_stopping = True
 
-    env.database.on_event = stop
+    env.on_event = stop
 
     request = await env.run(await env.approved())
 
@@ -454,7 +455,7 @@ def after_record(env: CoreEnvironment, act: Callable[[], None]) -> None:
         if event["event"] == EventName.CANCEL_SENT:
             act()
 
-    env.database.on_event = call
+    env.on_event = call
 
 
 async def run_until_killed(env: CoreEnvironment, kill_at: int) -> None:
@@ -469,7 +470,7 @@ async def run_until_killed(env: CoreEnvironment, kill_at: int) -> None:
 
     request = await env.approved()
     env.atlas.on_call = env.atlas.on_cancelled = step
-    env.database.on_event = step  # after each commit
+    env.on_event = step  # after each commit
     with pytest.raises(Killed):
         await env.run(request)
     env.atlas.calls.append("killed")
@@ -593,7 +594,7 @@ async def test_run_reports_a_download_that_the_command_line_has_stored_first(
 
     await env.run(request)
 
-    assert sum(len(item.seen) for item in env.changes) == seen
+    assert [item.before for item in env.download_changes].count(None) == seen
 
 
 # What the run stores of the download.
@@ -609,7 +610,7 @@ async def test_link_that_one_read_shows_stays_known(
 
     download = await env.download()
     assert download.link_existed
-    assert [len(item.link_seen) for item in env.changes if item.link_seen] == [1]
+    assert [item.shows_link for item in env.download_changes].count(True) == 1
 
 
 async def test_end_of_a_download_is_reported_once_by_the_run_that_sees_it(
@@ -619,10 +620,21 @@ async def test_end_of_a_download_is_reported_once_by_the_run_that_sees_it(
 
     env.clock.advance(1)
     cancelled = restore_job(cancelled=True)
-    later = await env.downloads.record_job(REF, cancelled, env.clock.now, POLICY)
+    await env.downloads.record_job(REF, cancelled, env.clock.now, POLICY)
 
-    assert [len(item.ended) for item in env.changes if item.ended] == [1]
-    assert later.ended == ()
+    assert [item.has_ended for item in env.download_changes].count(True) == 1
+
+
+async def test_each_state_that_a_request_enters_is_reported_once(env: CoreEnvironment) -> None:
+    await env.run(await env.approved())
+
+    changes = [item for item in env.changes if isinstance(item, RequestChange)]
+    assert [(item.before and item.before.state, item.after.state) for item in changes] == [
+        (None, State.AWAITING),
+        (State.AWAITING, State.APPROVED),
+        (State.APPROVED, State.CANCELLING),
+        (State.CANCELLING, State.CANCELLED),
+    ]
 
 
 async def test_read_of_a_run_counts_from_when_it_began(env: CoreEnvironment) -> None:

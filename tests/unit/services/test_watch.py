@@ -5,7 +5,7 @@ seconds since `START`.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -20,9 +20,8 @@ from bot.cancellation.download import Download
 from bot.cancellation.errors import NotRecorded
 from bot.cancellation.policy import Policy
 from bot.services.feed import Feed
-from bot.services.observations import Observations
 from bot.services.watch import Watch
-from bot.storage.download_store import Changes, DownloadStore, Listing
+from bot.storage.download_store import DownloadStore, Listing
 from tests.support.clock import SimulatedLoop, simulated
 from tests.support.core import CoreEnvironment, core_environment
 from tests.support.domain import AUTO_CANCEL, POLICY, REF, START, job_ref
@@ -45,7 +44,7 @@ class NotingStore(DownloadStore):
         self._fail()
         return await super().start_watch(project_id, at)
 
-    async def record_listing(self, listing: Listing, policy: Policy) -> Changes:
+    async def record_listing(self, listing: Listing, policy: Policy) -> Sequence[Download]:
         self._fail()
         self.listed.append(listing.cluster)
         return await super().record_listing(listing, policy)
@@ -63,8 +62,16 @@ class Watched:
     env: CoreEnvironment
     store: NotingStore
     rounds: list[float] = field(default_factory=list)
-    seen: list[str] = field(default_factory=list)
-    detected: list[float] = field(default_factory=list)
+
+    @property
+    def seen(self) -> list[JobRef]:
+        return [item.after.ref for item in self.env.download_changes if item.before is None]
+
+    @property
+    def detected(self) -> list[float]:
+        """How long after their starts the new ones were stored, in seconds."""
+        new = [item.after for item in self.env.download_changes if item.is_new]
+        return [(item.stored_at - item.started_at).total_seconds() for item in new]
 
     @property
     def now(self) -> float:
@@ -91,17 +98,14 @@ class Watched:
 
     def watch(self) -> Watch:
         env = self.env
-        observations = Observations(
-            projects=env.projects,
-            now=env.clock,
-            on_seen=self.seen.append,
-            on_detected=self.detected.append,
-            on_round=lambda _name, at: self.rounds.append((at - START).total_seconds()),
-        )
+
+        def note_round(at: datetime) -> None:
+            self.rounds.append((at - START).total_seconds())
+
         feed = Feed(env.project, self.store, env.clock)
         monotonic = asyncio.get_running_loop().time
         return Watch(
-            env.project, feed, self.store, observations, INTERVAL, env.clock, monotonic=monotonic
+            env.project, feed, self.store, note_round, INTERVAL, env.clock, monotonic=monotonic
         )
 
 
@@ -143,7 +147,7 @@ async def test_first_round_stores_downloads_that_ran_before_without_a_time(
 
     assert download.channel == AUTO_CANCEL.channel
     assert download.auto_cancel_at is None
-    assert (scene.seen, scene.detected, scene.rounds) == (["shop"], [], [5])
+    assert (scene.seen, scene.detected, scene.rounds) == ([REF], [], [5])
 
 
 @simulated

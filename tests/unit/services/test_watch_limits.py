@@ -15,8 +15,7 @@ from bot.atlas import AtlasGateway, CallLimiter, DigestKey
 from bot.atlas.activity import RESTORE_REQUESTED
 from bot.cancellation.policy import Policies
 from bot.services.feed import Feed
-from bot.services.observations import Observations
-from bot.services.projects import Project, Projects
+from bot.services.projects import Project
 from bot.services.watch import Watch
 from bot.storage.download_store import DownloadStore
 from tests.support.atlas_client import AtlasClient
@@ -111,13 +110,12 @@ async def watch(atlas: BusyAtlas, seconds: float) -> None:
             )
             for project in atlas.clusters
         ]
-        observations = Observations(projects=Projects(projects), now=loop.wall)
         watches = [
             Watch(
                 project,
                 Feed(project, downloads, loop.wall),
                 downloads,
-                observations,
+                lambda _at: None,
                 INTERVAL,
                 loop.wall,
                 monotonic=loop.time,

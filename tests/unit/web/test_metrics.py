@@ -2,12 +2,12 @@
 
 from datetime import timedelta
 
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from bot.cancellation.request import State
 from bot.web.metrics import Metrics
 from tests.support.domain import START
+from tests.support.metrics import samples
 
 #: Every metric and its labels: section "metrics" of the page about operations lists the same.
 CONTRACT = {
@@ -29,15 +29,6 @@ CONTRACT = {
 }
 
 LAST_SUCCESS = "cancel_restore_watch_last_success_timestamp_seconds,project=shop"
-
-
-def samples(metrics: Metrics) -> dict[str, float]:
-    families = text_string_to_metric_families(metrics.render().decode())
-    return {
-        f"{s.name}{''.join(f',{k}={v}' for k, v in sorted(s.labels.items()))}": s.value
-        for family in families
-        for s in family.samples
-    }
 
 
 def test_metrics_are_those_of_the_contract_with_their_labels() -> None:
@@ -92,37 +83,6 @@ def test_gauges_of_a_process_that_is_not_active_show_nothing() -> None:
     metrics.set_round("shop", START)  # of a part that ends late
     metrics.set_backlog(25, 90.0)
     assert samples(metrics) == fresh
-
-
-@pytest.mark.parametrize(
-    ("event", "counted"),
-    [
-        (
-            {"event": "request:created", "state": "awaiting"},
-            {"cancel_restore_requests_total,state=awaiting"},
-        ),
-        ({"event": "request:created", "state": "approved"}, set()),  # its own event follows
-        ({"event": "request:approved"}, {"cancel_restore_requests_total,state=approved"}),
-        ({"event": "request:awaiting"}, {"cancel_restore_requests_total,state=awaiting"}),
-        ({"event": "request:cancelled"}, {"cancel_restore_requests_total,state=cancelled"}),
-        ({"event": "request:reminded"}, set()),
-        ({"event": "request:acted_alone"}, {"cancel_restore_requests_total,state=approved"}),
-        ({"event": "atlas:cancel_sent"}, set()),
-        (
-            {"event": "download:let_run", "actor": "U1"},
-            {"cancel_restore_auto_cancels_total,how=let_run"},
-        ),
-    ],
-)
-def test_event_is_counted_by_the_state_that_it_enters(
-    event: dict[str, object], counted: set[str]
-) -> None:
-    metrics = Metrics()
-    before = samples(metrics)
-    metrics.count_event(event)
-    after = samples(metrics)
-
-    assert {name for name in after if after[name] != before.get(name)} == counted
 
 
 def test_atlas_call_is_counted_by_method_and_status_and_timed() -> None:
