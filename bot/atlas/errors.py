@@ -221,6 +221,8 @@ _BY_STATUS: dict[int, type[AtlasError]] = {
 #: What people can mend, by a status that Atlas gives with a code, and a proxy without one.
 _ADVICE_WITHOUT_CODE: dict[int, str] = {
     HTTPStatus.FORBIDDEN: "check the key's role and access list, and the proxy if there is one.",
+    HTTPStatus.PROXY_AUTHENTICATION_REQUIRED: "check the proxy, and the login that it asks for.",
+    HTTPStatus.CONFLICT: "look at the download in Atlas, and at the proxy if there is one.",
     HTTPStatus.NOT_FOUND: "check the ids and the address, and the proxy if there is one.",
 }
 

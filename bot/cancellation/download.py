@@ -221,7 +221,7 @@ def is_new(ref: JobRef, watch_started_at: datetime | None, stored_at: datetime) 
     """
     if watch_started_at is None:
         return False
-    if was_set_back(watch_started_at, stored_at):
+    if watch_started_at > stored_at:
         watch_started_at = stored_at - LONGEST
     return ref.started_at >= watch_started_at.replace(microsecond=0)
 

@@ -169,14 +169,13 @@ class CancelCommand:
         return await self._follow(core, details, await self._submit(core, details))
 
     async def _find(self, lookup: Lookup, projects: Sequence[Project]) -> JobDetails:
-        """Return the job as Atlas has it; while Atlas fails, that of a request that runs."""
+        """Return the job as Atlas has it; while Atlas fails, that of an open request."""
         try:
             return await lookup.find(projects, self.target.cluster, self.target.job_id)
         except (AtlasError, NotFoundInAtlas) as error:
             target = self.target
             stored = await lookup.find_stored(projects, target.cluster, target.job_id)
-            running = stored.open_request if stored else None
-            if stored is None or running is None or running.state is State.AWAITING:
+            if stored is None or stored.open_request is None:
                 raise
             typer.echo(str(error), err=True)
             return stored

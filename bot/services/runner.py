@@ -92,7 +92,7 @@ class Run:
             except AtlasError as error:
                 if await self._absence.is_shown_by(error):
                     return await self._settle(Ending(State.OVER), is_gone=True)
-                if ending := await self._ending_by_watch() or self._ending_of_time(error):
+                if ending := await self._ending_by_watch() or self._ending_of_reads(error):
                     return await self._settle(ending)
                 await self._wait(error.fact, error.retry_after)
                 continue
@@ -188,6 +188,14 @@ class Run:
         if download.ended in {None, Ended.GONE}:
             return None
         return Ending(end_of_download(self.request, download))
+
+    def _ending_of_reads(self, error: AtlasError) -> Ending | None:
+        """Return the end of a run whose job cannot be read, or None to try again.
+
+        The network of a host that has just started may need some seconds, so one read is no try.
+        """
+        has_tried = self.runner.monotonic() >= self._show_from
+        return self._ending_of_time(error) if has_tried else None
 
     def _ending_without_delete(self, step: NextStep) -> Ending | None:
         """Return the end of a run whose job goes on, or None to try again."""

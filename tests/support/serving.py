@@ -214,14 +214,14 @@ class Serving:
         view = await self.opens(who, await self.message(job), LET_RUN)
         return await self.submits(who, view, reason=reason)
 
-    async def told(self, who: str, words: str) -> str:
+    async def told(self, who: str, words: str, seconds: float = PATIENCE) -> str:
         """Wait until a private message to this person contains these words."""
 
         def found() -> str | None:
             texts = map(self.text, self.slack.state.ephemerals(who))
             return next((text for text in texts if words in text), None)
 
-        return await self.until(found)
+        return await self.until(found, seconds)
 
 
 def payload(message: Json) -> Json:

@@ -193,7 +193,7 @@ async def test_refusal_of_atlas_ends_with_1_and_its_code(
 async def test_fault_that_people_can_mend_is_said_at_once_and_the_next_try_cancels(
     environ: Environ, atlas: FakeAtlasServer
 ) -> None:
-    atlas.faults.add(Fault(kind=Kind.ERROR, code="USER_UNAUTHORIZED", method="DELETE", times=2))
+    atlas.faults.add(Fault(kind=Kind.ERROR, code="USER_UNAUTHORIZED", method="DELETE", times=4))
     ran = await run(environ, "cancel", *RUNNING, *YES)
 
     assert (ran.code, ran.err) == (0, "")
@@ -378,17 +378,19 @@ async def test_operator_decides_the_request_that_waits_in_slack(
     assert len(atlas.deletes(RUNNING[1])) == 1
 
 
-async def test_call_during_an_outage_goes_on_with_the_request_that_runs(
-    environ: Environ, atlas: FakeAtlasServer
+@pytest.mark.parametrize("is_approved", [True, False], ids=["it runs", "acting alone"])
+async def test_call_during_an_outage_goes_on_with_the_open_request(
+    environ: Environ, atlas: FakeAtlasServer, *, is_approved: bool
 ) -> None:
     waiting = await ask_in_slack(environ, atlas)
     database = Database(environ["DATABASE_URL"])
     over = (database, wall_clock, None)
-    for approver in (ADA, ALAN):
+    for approver in (ADA, ALAN) if is_approved else ():
         await RequestStore(*over).approve(waiting, approver, POLICY)
     await database.close()
     atlas.faults.add(Fault(kind=Kind.ERROR, status=503, code="SERVICE_UNAVAILABLE", times=None))
-    following = asyncio.create_task(run(environ, "cancel", *RUNNING, *YES))
+    options = YES if is_approved else ALONE
+    following = asyncio.create_task(run(environ | APPROVALS, "cancel", *RUNNING, *options))
     await wait_until(lambda: [call.status for call in reads_of(atlas)].count(503) > 6)
     atlas.faults.clear()
     followed = await following

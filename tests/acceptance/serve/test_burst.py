@@ -4,7 +4,7 @@ from collections import Counter
 
 from bot.sandbox.slack import RATES
 from bot.sandbox.slack.rates import RateLimits
-from tests.support.serving import CHANNEL, Serving, payload
+from tests.support.serving import CHANNEL, PATIENCE, Serving, payload
 
 #: More than the bot posts at once: the others take 14 s, longer than a request on a busy machine.
 DOWNLOADS = 24
@@ -30,7 +30,7 @@ async def test_request_does_not_wait_behind_a_burst_of_which_each_download_is_an
     await bot.reply(newest, "Atlas confirms")
     meanwhile = announced(bot)
     assert (await bot.types("rina", "list")).ok
-    await bot.told("rina", "prod-eu")
+    await bot.told("rina", "prod-eu", 2 * PATIENCE)  # it waits behind the posts
     await bot.until(lambda: len(announced(bot)) > DOWNLOADS)
 
     assert len(meanwhile) < DOWNLOADS

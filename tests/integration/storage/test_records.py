@@ -704,9 +704,9 @@ async def test_submit_says_whether_it_stored_the_download_first_and_whether_that
     if watch_started is not None:
         started_at = START + timedelta(seconds=watch_started)
         await record.env.downloads.start_watch(PROJECT, started_at)
+    record.wait(60)
     if is_stored:
         await record.env.see()
-
     record.env.changes.clear()
 
     await record.submitted()
@@ -761,6 +761,7 @@ async def test_listed_job_is_announced_where_it_is_a_download_that_goes_on_or_is
     job: dict[str, Any], watch_started: int, is_announced: bool, record: Record
 ) -> None:
     await record.env.downloads.start_watch(PROJECT, START + timedelta(seconds=watch_started))
+    record.wait(60)
     record.env.atlas.jobs_now[REF] = job
 
     await record.env.see()

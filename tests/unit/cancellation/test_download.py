@@ -152,7 +152,8 @@ TIMES = [
     (AUTO_CANCEL, START + DAY, {"stored_at": START + DAY}, None),
     # the same second: ids have whole seconds
     (AUTO_CANCEL, START + timedelta(seconds=0.9), {}, START + timedelta(seconds=95)),
-    (AUTO_CANCEL, START + timedelta(seconds=1), {}, None),  # it ran already at the first start
+    # it ran already at the first start
+    (AUTO_CANCEL, START + timedelta(seconds=1), {"stored_at": START + timedelta(seconds=5)}, None),
     (AUTO_CANCEL, None, {}, None),
     (POLICY, NEW, {}, None),
     (replace(AUTO_CANCEL, read_only=True), NEW, {}, None),
@@ -182,7 +183,8 @@ def test_newness_follows_from_the_id_and_the_first_start_of_the_watch() -> None:
     [
         (START + DAY, 3, True),
         (START + DAY, 4, False),
-        (START + MINUTE, 0, False),  # clocks of two machines may differ by so much
+        (START + timedelta(seconds=1), 0, True),
+        (START + timedelta(seconds=1), 1, False),
     ],
 )
 def test_download_that_may_go_on_is_new_where_the_first_start_is_later_than_now(

@@ -346,6 +346,18 @@ async def test_run_over_its_limit_fails_after_one_complete_try(env: CoreEnvironm
     assert (ended.outcome.status, ended.outcome.error) == (403, DENIED.fact)
 
 
+async def test_run_over_its_limit_reads_for_ten_seconds_before_it_fails(
+    env: CoreEnvironment,
+) -> None:
+    request = await env.approved()
+    env.clock.advance(RUN_LIMIT.total_seconds())
+    env.atlas.gets.extend([NoConnection()] * 6)
+
+    ended = await env.run(request)
+
+    assert (ended.state, env.atlas.delete_count) == (State.CANCELLED, 1)
+
+
 @pytest.mark.parametrize("shown", [LISTED, NO_JOB, NO_CLUSTER])
 async def test_run_is_over_after_404s_for_30_s_and_a_list_without_the_job(
     env: CoreEnvironment, shown: str
