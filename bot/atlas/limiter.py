@@ -46,9 +46,9 @@ def set_of(path: str) -> PathSet:
 #: the watch's next one, but by no more than `LONGEST_DEBT`.
 CALL_INTERVAL = 0.11
 LONGEST_DEBT = 2.0
-#: The same for first looks: 22 a second, of 25 in all. A busy process gives turns late; the next
+#: The same for first looks: 21 a second, of 25 in all. A busy process gives turns late; the next
 #: ones make up for so many seconds.
-FIRST_LOOK_INTERVAL = 0.046
+FIRST_LOOK_INTERVAL = 0.048
 LONGEST_LATENESS = 0.05
 #: The shares of Atlas's documented limits; the last quarter is left for runs that cancel.
 WATCH_SHARE = 1 / 4
