@@ -18,7 +18,7 @@ PAUSED = {"mistake": 44.0, "approval": 74.0}
 
 PAUSES = (
     "The real bot, between a fake Slack and a fake Atlas. "
-    "The times count the pauses of people, for which the demo does not wait."
+    "The times are an example: the demo waits neither for people nor for a whole watch interval."
 )
 
 

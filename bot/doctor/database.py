@@ -46,7 +46,7 @@ def _check_missing_file(path: Path) -> Result | None:
             f"The folder {folder} does not exist, or the bot's user may not write in it.",
             "Create it or make it writable, or set another.",
         )
-    return DATABASE.ok(f"{path} does not exist yet: `serve` creates it.")
+    return DATABASE.ok(f"{path} does not exist yet: `serve` or `cancel` creates it.")
 
 
 def _check_file(url: URL) -> Result:
