@@ -5,12 +5,10 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from bot.atlas import RestoreJob
-from bot.cancellation.download import Download, Fingerprint
+from bot.cancellation.download import LONGEST, Download, Fingerprint
 from bot.cancellation.request import Attempts, Ending, Outcome, Request, State
 
-#: A run ends this long after its start, which is stored. A link was seen to live until 115 minutes
-#: after the start of its download, and Atlas may restart a failed one for an hour.
-RUN_LIMIT = timedelta(hours=3)
+RUN_LIMIT = LONGEST  #: from the stored start of a run: a download is over by then
 LONGEST_PAUSE = 60.0  #: seconds between two tries
 #: For so long an accepted DELETE is only read back. If the job still goes on then, the answer may
 #: have come from a proxy, and another DELETE is sent.
