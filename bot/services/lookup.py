@@ -107,17 +107,20 @@ class Lookup:
                 ref = replace(ref, cluster_name=name)
         else:
             project, ref, job = await self._locate(projects, job_id)
-        if cluster and ref.cluster_name.casefold() != cluster.casefold():
-            raise WrongCluster(ref.cluster_name, cluster)
+        _check_cluster(ref, cluster)
         return await self._details(project, ref, job, read_at)
 
     async def find_stored(
         self, projects: Collection[Project], cluster: str, job_id: str
     ) -> JobDetails | None:
-        """Return a download as the bot read it last: Atlas may not answer now."""
+        """Return a download as the bot read it last: Atlas may not answer now.
+
+        Raises `WrongCluster` as `find` does.
+        """
         for project in projects:
             stored, requests, _ = await self._stored(JobRef(project.id, cluster, job_id))
             if stored:
+                _check_cluster(stored.ref, cluster)
                 return JobDetails(
                     project=project,
                     ref=stored.ref,
@@ -243,6 +246,12 @@ class Lookup:
                 return await self.feed_of(project).starters_near(ref.job_id, ref.started_at, ())
         except TimeoutError:
             return Starters()
+
+
+def _check_cluster(ref: JobRef, typed: str | None) -> None:
+    """Refuse a typed cluster that is not the job's; raises `WrongCluster`."""
+    if typed and ref.cluster_name.casefold() != typed.casefold():
+        raise WrongCluster(ref.cluster_name, typed)
 
 
 def _last_read(download: Download) -> RestoreJob:

@@ -180,9 +180,8 @@ class Watch:
             read_at=read_at,
         )
         policy = self.project.policies.of(cluster)
-        if await self.downloads.record_listing(
-            listing, policy
-        ):  # the feed may name who started them
+        first_seen = await self.downloads.record_listing(listing, policy)
+        if first_seen:  # the feed may name who started them
             self._wants_feed.set()
         self._signatures[cluster] = signature
 

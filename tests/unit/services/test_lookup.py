@@ -61,6 +61,18 @@ async def test_typed_cluster_that_is_not_that_of_the_job_is_refused(env: CoreEnv
     assert refused.value.cluster == "prod-eu"
 
 
+async def test_typed_cluster_that_differs_from_the_stored_one_is_refused_too(
+    env: CoreEnvironment,
+) -> None:
+    await env.see()
+
+    with pytest.raises(WrongCluster):
+        await lookup(env).find_stored([env.project], "prod-us", REF.job_id)
+    found = await lookup(env).find_stored([env.project], "PROD-EU", REF.job_id)
+    assert found
+    assert found.ref == REF
+
+
 async def test_cluster_of_the_own_links_of_a_job_counts_before_the_typed_one(
     env: CoreEnvironment,
 ) -> None:
